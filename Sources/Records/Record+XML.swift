@@ -58,7 +58,7 @@ private enum XMLMarkup {
     ]
     private static let unknown = Array("\u{FFFD}".utf8)
 
-    /// The bytes to replace, and their replacement; nil for a character that stays.
+    /// The bytes to replace, and their replacement; nil for a character that is not replaced.
     static func replacement(in text: UnsafeRawBufferPointer, at index: Int) -> (length: Int, [UInt8])? {
         if let reference = references[text[index]] { return (1, reference) }
         guard text[index] == 0xEF else { return (1, unknown) }

@@ -9,7 +9,7 @@ package struct Record: Sendable {
     package let shape: RowShape
     let row: PostgresRow
     package let id: UUID
-    /// Changes with every write of the record, including its encrypted attributes, but not with a key change.
+    /// A number that changes with every write of the record, including its encrypted attributes, but not with a key change.
     package let versionNumber: Int64
 
     init(_ shape: RowShape, _ row: PostgresRow) throws {

@@ -17,7 +17,7 @@ extension Session {
         let reading = try RetrieveOperation(entity, query, expanding, for: self)
         let run: @Sendable (isolated PostgresConnection) throws -> RecordPage = { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
-            // One snapshot for all statements of the query.
+            // All statements of the query read the same snapshot.
             return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
         }
         if mayUseStandby, let standby = deployment.standby, let position = try await position(for: standby),
@@ -28,10 +28,10 @@ extension Session {
         return try await deployment.pool.withConnection { try run($0) }
     }
 
-    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to this position grants
-    /// no revoked right, and has every acknowledged write.
+    /// The WAL position of the primary, read after the primary checked the session. A standby that has replayed the WAL up to this
+    /// position grants no revoked right, and has every acknowledged write.
     ///
-    /// - Returns: Nil if the server does not report it.
+    /// - Returns: Nil if the server does not report a position.
     private func position(for standby: Standby) async throws -> Standby.Position? {
         try await deployment.pool.withConnection { connection in
             do {
@@ -185,7 +185,8 @@ extension RecordKey {
     }
 }
 
-/// The key under which the statement for one record is cached, if the caller may read every record. It is the same for every id.
+/// The key under which the statement for one record is cached, if the caller may read every record. This key is the same for every
+/// id.
 private struct RetrieveStatement: Hashable {
     private let schema: String
     private let entity: String

@@ -10,7 +10,7 @@ extension Session {
     /// Call it in the transaction that deleted the team's row. The DELETE has waited for transactions that were giving the team a
     /// record.
     ///
-    /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity it owns.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity the team owns.
     func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
         guard entity === EntityDefinition.team else { return }
         let counts = EntityCatalog.all.filter(\.isUserOwned).map { owned in

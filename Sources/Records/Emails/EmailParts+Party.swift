@@ -15,7 +15,7 @@ extension EmailParts {
         /// The name for an address that belongs to no record.
         var name: String?
 
-        /// The id of the party's record if it is one of this entity; nil otherwise.
+        /// The id of the party's record if the record is of this entity; nil otherwise.
         func id(of entity: EntityDefinition) -> UUID? {
             guard let record, record.entity === entity, case .id(let id) = record.key else { return nil }
             return id
@@ -29,8 +29,8 @@ extension EmailParts {
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
     /// Refuses words in place of a sender's address, such as `MAILER-DAEMON`, and a sender's name. Refuses an address or a name
-    /// that looks like a different one when displayed. An incoming e-mail may have such parties; a write that repeats them is
-    /// accepted.
+    /// that looks like a different one when displayed. An incoming e-mail may have parties that are refused here; a write that
+    /// repeats them is accepted.
     ///
     /// - Parameter kept: The parties that the e-mail has now, which are not refused.
     func requireUsable(besides kept: Set<Place> = []) throws(FieldsealError) {

@@ -30,8 +30,8 @@ package struct EmailParts: Sendable {
     }
 
     static let partiesProperty = "email_activity_parties"
-    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. Parties of other
-    /// kinds stay.
+    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. The write keeps
+    /// parties of other kinds.
     static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
     /// The largest number of parties, and of attachments, of an e-mail.
@@ -148,8 +148,8 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// A query for the first To recipients of the e-mail $1, as many as fit into torecipients. They are separated by `;`, which a
-    /// quoted address may contain too.
+    /// A query for the first To recipients of the e-mail $1, as many as fit into torecipients. The addresses are separated by `;`,
+    /// which a quoted address may contain too.
     private static func shownRecipients(in organization: Organization) -> String {
         """
         SELECT string_agg(addressused, ';' ORDER BY activitypartyid) AS addresses
@@ -160,7 +160,7 @@ package struct EmailParts: Sendable {
         """
     }
 
-    /// The statements that write the parties and attachments. They run after the statement that writes the e-mail.
+    /// The statements that write the parties and attachments. These statements run after the statement that writes the e-mail.
     ///
     /// - Parameter writer: The caller. The e-mail shows the sender's mailbox only if the caller may send as the sender.
     package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(

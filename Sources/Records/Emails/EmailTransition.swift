@@ -1,7 +1,8 @@
 import Model
 import Tenancy
 
-/// The changes of an e-mail's status that a client's write may make, and the roles that may make them. This is the only definition.
+/// The changes of an e-mail's status that a client's write may make, and the roles that may make them. No other code defines these
+/// changes.
 ///
 /// Only `SendEmail` makes a draft or a failed e-mail *Pending Send* (or *Sent*, if it was sent by other means). Only a router's
 /// messages lead from *Pending Send* to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.

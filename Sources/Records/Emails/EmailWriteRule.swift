@@ -9,11 +9,11 @@ struct EmailWriteRule: Sendable {
     private(set) var target: EmailStatus?
     /// Whether the e-mail must be outgoing.
     private(set) var mustBeOutgoing = false
-    /// Whether the write only changes the status. Only such a write can cancel a submitted e-mail.
+    /// Whether the write only changes the status. A submitted e-mail can be canceled only by a write that changes nothing else.
     private var isStatusAlone = true
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
-    ///   for an unknown one.
+    ///   for an unknown status or direction.
     static func checkCreate(_ input: ParsedValues, _ role: Role) throws(FieldsealError) {
         let status = status(in: input) ?? .draft
         guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }

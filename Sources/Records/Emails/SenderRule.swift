@@ -46,7 +46,8 @@ package enum SenderRule {
         """
     }
 
-    /// The SQL expression for the reason why an e-mail `e` of the mailbox `m` can't be handed to a router; NULL if it can.
+    /// The SQL expression for the reason why an e-mail `e` of the mailbox `m` can't be handed to a router; NULL if there is no
+    /// reason.
     package static func problem(in organization: Organization) -> String {
         """
         CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1

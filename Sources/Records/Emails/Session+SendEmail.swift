@@ -5,10 +5,10 @@ import PostgresClient
 import Tenancy
 
 extension Session {
-    /// Submits an e-mail: it is *Pending Send* until a router takes it.
+    /// Submits an e-mail: it is *Pending Send* until a router fetches it to send it.
     ///
     /// - Parameters:
-    ///   - issue: Whether to send the e-mail. False only records that it was sent by other means.
+    ///   - issue: Whether to send the e-mail. If false, the service only records that the e-mail was sent by other means.
     ///   - token: The tracking token. Nil keeps the token that the e-mail has, or makes one if it has none. An empty text means no
     ///     token.
     /// - Returns: The subject with the token.

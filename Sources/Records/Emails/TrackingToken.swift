@@ -1,7 +1,7 @@
 import Foundation
 
-/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. The subject contains it. When a reply arrives, its token tells the
-/// service which e-mail it replies to.
+/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. The subject contains the token. When a reply arrives, its token
+/// tells the service which e-mail it replies to.
 package enum TrackingToken {
     /// What `SendEmail` accepts as a token.
     package static let form = "CRM: and 4 to 20 digits, such as CRM:0012345, or an empty text for none"

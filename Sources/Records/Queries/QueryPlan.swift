@@ -61,7 +61,7 @@ struct QueryPlan {
         return (sql, writer.statement.parameters)
     }
 
-    /// The token for the page after the one that ends with `row`.
+    /// The token for the next page, after a page that ends with `row`.
     func token(after row: PostgresRow, remaining: Int?) throws -> RecordQuery.PageToken {
         var token = RecordQuery.PageToken()
         token.remaining = remaining

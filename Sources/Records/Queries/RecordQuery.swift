@@ -1,7 +1,7 @@
 import Foundation
 package import Model
 
-/// A client's query for records, with names as text. Nothing is resolved yet.
+/// A client's query for records, with names as text. No name is resolved yet.
 ///
 /// OData options, FetchXML and SQL are all parsed to this type. ``QueryPlan`` then checks names, privileges and encrypted
 /// attributes, in the same way for all three.
@@ -11,7 +11,7 @@ package struct RecordQuery: Sendable {
     package var links: [Link] = []
     package var filter: Filter?
     package var order: [Order] = []
-    /// The groups of rows. A query with groups or aggregates returns rows that are not records.
+    /// What the rows are grouped by; empty for no groups. A query with groups or aggregates returns rows that are not records.
     package var groups: [Group] = []
     package var isDistinct = false
     /// Whether to return ids and versions of records even if they were not selected.
@@ -24,7 +24,7 @@ package struct RecordQuery: Sendable {
     package var pageSize = RecordQuery.pageLimit
     /// The end of the page before this one; nil for the first page.
     package var after: PageToken?
-    /// Whether to count all rows too.
+    /// Whether the result also has the number of rows of all pages.
     package var countsRows = false
     /// Whether sorting by a lookup sorts by the name of the record that it refers to. Queries in SQL sort by the record's id.
     package var sortsLookupsByName = true
@@ -164,7 +164,7 @@ package struct RecordQuery: Sendable {
         }
     }
 
-    /// A join with another entity: `to` of the enclosing entity equals `from` of the linked one.
+    /// A join with another entity: `to` of the enclosing entity equals `from` of the linked entity.
     package struct Link: Sendable {
         package var entity: String
         package var from: String

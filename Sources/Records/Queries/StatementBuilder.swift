@@ -19,7 +19,7 @@ package struct StatementBuilder {
     static let tableLimit = 16
     /// How many joins of one statement may return several rows for one row of an earlier table.
     static let multiplyingLimit = 4
-    /// How many joins of one statement may have no record's id on either side. Each may square the number of rows.
+    /// How many joins of one statement may have no record's id on either side. Each of these joins may square the number of rows.
     static let keylessLimit = 2
     /// How often one statement may compare, sort by, group by or aggregate a long text. Each use takes up to half a second for
     /// one row, and the statement's time limit does not interrupt a row.
@@ -63,7 +63,7 @@ package struct StatementBuilder {
 
     /// Counts a join.
     ///
-    /// - Throws: ``FieldsealError`` when there are too many such joins.
+    /// - Throws: ``FieldsealError`` when the statement has too many joins of this cost.
     mutating func countJoin(_ cost: JoinCost) throws(FieldsealError) {
         multiplyingJoins += cost.contains(.multiplies) ? 1 : 0
         keylessJoins += cost.contains(.keyless) ? 1 : 0
@@ -111,8 +111,8 @@ package struct StatementBuilder {
         }
     }
 
-    /// The source of an entity's rows: its table. For the roles of users, it is a subquery that adds the roles of clients and
-    /// of console users.
+    /// The source of an entity's rows: its table. For the roles of users, the source is a subquery that adds the roles of clients
+    /// and of console users.
     func qualified(_ entity: EntityDefinition) -> String {
         entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
     }
@@ -125,8 +125,8 @@ package struct StatementBuilder {
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
 
-    /// The name of the record that a lookup refers to: the name that is stored beside the lookup if the entity has an attribute for
-    /// it, else the name in the other record.
+    /// The name of the record that a lookup refers to. If the entity has an attribute for this name, it is read there, else from
+    /// the record itself.
     ///
     /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that do not exist here or have no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {

@@ -8,8 +8,8 @@ import Tenancy
 extension PreparedWrite {
     /// The record that an update or an upsert writes; nil if it does not exist and may be created.
     ///
-    /// - Throws: ``FieldsealError`` if several records have the key, if none has it and none may be created, or if the id and
-    ///   the key name different records.
+    /// - Throws: ``FieldsealError`` if several records have the key, if no record has it and no record may be created, or if the id
+    ///   and the key name different records.
     func identified(
         _ recordKey: RecordKey, _ input: ParsedValues, _ condition: WriteCondition, on connection: isolated PostgresConnection
     ) throws -> UUID? {

@@ -8,8 +8,8 @@ import Tenancy
 extension PreparedWrite {
     /// Resolves the references of lookups to ids.
     ///
-    /// - Parameter isCompared: Whether references that an update can't write are only compared with those of the record. Then
-    ///   the caller need not be able to read the records that they name.
+    /// - Parameter isCompared: Whether references that an update can't write are only compared with those of the record. If true,
+    ///   the caller need not be able to read the records that these references name.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
     func resolveReferences(
         _ input: ParsedValues, isCompared: Bool = false, on connection: isolated PostgresConnection
@@ -124,10 +124,10 @@ extension PreparedWrite {
     var isAttachment: Bool { entity === EntityDefinition.activityMimeAttachment }
 
     /// Checks that the caller may write the e-mail that gets a file, and that the e-mail's status allows that. The e-mail's row
-    /// stays locked, so that it is not sent in between.
+    /// stays locked, so that the e-mail is not sent before the file is written.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may
-    ///   only read; `.objectDoesNotExist` for one that the caller may not read.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for an e-mail that the
+    ///   caller may only read; `.objectDoesNotExist` for an e-mail that the caller may not read.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)

@@ -70,8 +70,8 @@ extension PreparedWrite {
         guard let row = rows.first else { return nil }
         for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
         let changed = input.changeable()
-        // Without other values the update would change only the version, so it is refused. It is accepted if it may confirm the
-        // queue or user whose credential a mailbox uses.
+        // Without other values the update would change only the version, so it is refused. The update is accepted if it may confirm
+        // the queue or user whose credential a mailbox uses.
         if changed.names.isEmpty, !parts.namesParties,
             changed.agreed.isEmpty || !DestinationChanges.isTouched(by: changed, isNew: false)
         {

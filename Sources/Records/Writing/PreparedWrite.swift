@@ -44,8 +44,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Whether the write needs a transaction. True if its effect on where credentials go is checked at the end, or if it holds a
-    /// lock until the end.
+    /// Whether the write needs a transaction. True if the write's effect on where credentials go is checked at the end, or if the
+    /// write holds a lock until the end.
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
@@ -69,8 +69,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The events of the passwords that the write sets. Cleared passwords are left out: they have an event only if they were set,
-    /// which is not known here.
+    /// The events of the passwords that the write sets. Cleared passwords are left out: they have an event only if they had a
+    /// value, which is not known here.
     func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
         let secrets: [String: String?]
         switch action {
@@ -281,8 +281,8 @@ struct PreparedWrite: Sendable {
         return created
     }
 
-    /// The statement that gives the audit the caller's name, if it can't read the name in a row: in rows without `modifiedby`, and
-    /// in rows that are written twice.
+    /// The statement that gives the audit the caller's name, if the audit can't read the name in a row: in rows without
+    /// `modifiedby`, and in rows that are written twice.
     ///
     /// - Parameter others: The statements that follow those of the new record itself.
     func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {

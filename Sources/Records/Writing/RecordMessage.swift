@@ -3,7 +3,7 @@ package import Model
 import PostgresClient
 package import Tenancy
 
-/// A message about one record. It may be part of a change set.
+/// A message about one record. The message may be part of a change set.
 package enum RecordMessage: Sendable {
     /// Shares the record; `replacing` replaces rights that were shared before.
     case share(Principal, AccessRights, replacing: Bool)
@@ -38,7 +38,7 @@ extension Session {
     }
 }
 
-// The same messages outside of a change set.
+// Performs the messages of ``RecordMessage`` outside of a change set.
 extension Session {
     /// Shares a record. The caller can share only rights that it has on the record.
     ///

@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The changes of one transaction to settings that decide where credentials are sent. They are checked after all writes, so the
-/// order and grouping of the writes do not matter.
+/// The changes of one transaction to settings that decide where credentials are sent. The changes are checked after all writes, so
+/// the order and grouping of the writes do not matter.
 struct DestinationChanges {
     /// An encrypted attribute of a record.
     struct Credential: Hashable {
@@ -26,7 +26,7 @@ struct DestinationChanges {
         let session: Session
         /// The attributes that the caller named, except in writes that confirm nothing (``Start/isSentAsRead``).
         var named: Set<String> = []
-        /// The attributes to which the caller gave a value that differs from the one before the first write.
+        /// The attributes to which the caller gave a value that differs from the value before the first write.
         var changed: Set<String> = []
     }
 
@@ -36,7 +36,7 @@ struct DestinationChanges {
         let isAuthorized: Bool
         /// One part for each caller, in the order of their first writes.
         var parts: [Part] = []
-        /// Whether a client sent settings together with values that only a read returns. Such a write confirms nothing.
+        /// Whether a client sent settings together with values that only a read returns. A write with such values confirms nothing.
         var isSentAsRead = false
         /// The values after the writes, computed from what clients sent, in the order of ``MailDestination/values``.
         var expected: [String?]
@@ -53,7 +53,7 @@ struct DestinationChanges {
             return (authors.isEmpty ? parts : authors).map(\.session)
         }
 
-        /// Adds a write to the part of its caller.
+        /// Notes what a write does, in the ``Part`` of the write's caller.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
             if input.isWrittenBack {
@@ -83,7 +83,7 @@ struct DestinationChanges {
     private var order: [MailDestination.Place] = []
     /// Credentials that the writes set.
     private var renewed: Set<Credential> = []
-    /// The profiles that were deleted. If one is created again with the same id, none of its settings is authorized yet.
+    /// The profiles that were deleted. If a profile is created again with the same id, none of its settings is authorized at first.
     private var deletedProfiles: Set<UUID> = []
 
     /// Whether a write can change where credentials are sent.
@@ -223,8 +223,8 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// Requires that the stored settings equal those that were sent, before they are authorized. A trigger of the database's
-    /// owner could have changed them.
+    /// Requires that the stored settings equal the settings that were sent, before the stored ones are authorized. A trigger of the
+    /// database's owner could have changed the stored ones.
     private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)
@@ -282,8 +282,8 @@ struct DestinationChanges {
     }
 
     /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. The rows of
-    /// these credentials stay locked. So a transaction that sets a password at the same moment either is seen here, or waits for
-    /// this transaction.
+    /// these credentials stay locked. So another transaction that sets a password at the same moment waits for this one, or has
+    /// ended and its password is seen here.
     private func credentials(
         behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [Credential] {

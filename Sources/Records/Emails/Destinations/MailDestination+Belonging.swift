@@ -7,8 +7,8 @@ package import Tenancy
 
 // The queue or the user that a mailbox belongs to, and whose stored credential it may use.
 extension MailDestination {
-    /// The settings of the mailbox that a new queue or user gets. They bind the mailbox to the queue or user before the mailbox has
-    /// a server.
+    /// The settings of the mailbox that a new queue or user gets. These settings bind the mailbox to the queue or user before the
+    /// mailbox has a server.
     static func belonging(_ mailbox: UUID, to holder: UUID, of entity: EntityDefinition) -> MailDestination {
         let known = ["regardingobjectid": holder.text, "regardingobjecttypecode": entity.logicalName]
         let place = Place(entity: EntityDefinition.mailbox.logicalName, id: mailbox)
@@ -54,7 +54,7 @@ extension MailDestination {
         return "the \(type) \(holder), whose stored credential \(use)"
     }
 
-    /// Binds mailboxes without a server and without a user name to their queues and users. It is for an organization whose tags
+    /// Binds mailboxes without a server and without a user name to their queues and users. Call it for an organization whose tags
     /// do not cover queues and users yet.
     package static func authorizeBelonging(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection

@@ -1,6 +1,7 @@
 package import Foundation
 
-/// The date conditions of Dataverse's query functions and of FetchXML. Both have the same names.
+/// The date conditions of Dataverse's query functions and of FetchXML. Query functions and FetchXML have the same names for these
+/// conditions.
 package struct DateOperator: Sendable {
     private let kind: Kind
     /// Whether the operator takes a number.

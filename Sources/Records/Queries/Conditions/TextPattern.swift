@@ -26,8 +26,8 @@ package struct TextPattern: Sendable, Equatable {
             isRegularExpression: hasSets)
     }
 
-    /// The pattern as a regular expression. PostgreSQL can cancel the match, whose time grows only with the length of the text.
-    /// The time of `LIKE` grows with the text's length times the pattern's, and `LIKE` can't be cancelled within one text.
+    /// The pattern as a regular expression. PostgreSQL can cancel the match, whose time grows only with the length of the text. The
+    /// time of `LIKE` grows with the text's length times the pattern's length, and `LIKE` can't be cancelled within one text.
     var regularExpression: String {
         guard !isRegularExpression else { return pattern }
         var parts: [Part] = []

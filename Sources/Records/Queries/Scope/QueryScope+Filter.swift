@@ -106,7 +106,8 @@ extension QueryScope {
         _ statement: inout StatementBuilder
     ) -> String {
         let seconds = date.timeIntervalSince1970
-        // The first second at or after the date, and the first second after it. They differ only if the date is a whole second.
+        // The first second at or after the date, and the first second after it. These two differ only if the date is a whole
+        // second.
         let from = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.up))))
         let to = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.down) + 1)))
         let isEqual = "(\(column.sql) >= \(from) AND \(column.sql) < \(to))"

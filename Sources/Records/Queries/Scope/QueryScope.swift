@@ -107,7 +107,8 @@ struct QueryScope {
         return resolved
     }
 
-    /// Resolves an attribute to be returned. It may be encrypted, because it is always returned as null.
+    /// Resolves an attribute to be returned. The attribute may be encrypted, because an encrypted attribute is always returned as
+    /// null.
     mutating func resolveReadable(
         _ column: RecordQuery.Column,
         _ statement: inout StatementBuilder
@@ -118,7 +119,7 @@ struct QueryScope {
             let relationships = table.entity.singleValued(all: step)
             guard let relationship = relationships.first else { throw Self.noStep(step, from: table.entity) }
             if relationships.count > 1 {
-                // Users and teams have only the owner's id in common, and the record itself has it.
+                // Users and teams have only the owner's id in common, and the record itself has this id.
                 guard place == column.path.count - 1, column.name.lowercased() == relationship.attribute.logicalName else {
                     throw Self.ambiguous(step, of: table.entity)
                 }
@@ -177,7 +178,7 @@ struct QueryScope {
         return table
     }
 
-    /// Joins another entity's table. The join condition limits its rows to those that the caller may read.
+    /// Joins another entity's table. The join condition limits the table's rows to those that the caller may read.
     @discardableResult
     mutating func join(
         _ entity: EntityDefinition,

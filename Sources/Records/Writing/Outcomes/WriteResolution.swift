@@ -5,8 +5,8 @@ import Tenancy
 
 /// Finds out whether a transaction was committed, after its connection broke during the COMMIT.
 ///
-/// It uses a different connection, to the primary. First it waits until the server process of the broken connection has ended,
-/// because until then the commit may still happen. Then it waits until a commit would survive a failover.
+/// The resolution uses a different connection, to the primary. First it waits until the server process of the broken connection has
+/// ended, because until then the commit may still happen. Then it waits until a commit would survive a failover.
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
@@ -19,7 +19,7 @@ struct WriteResolution: Sendable {
     private enum Verdict {
         case happened(WriteOutcome)
         case didNotHappen
-        /// The record exists, and neither outcome is certain. It may have another writer's values.
+        /// The record exists, but its values may be another writer's. So it is not certain whether this write happened.
         case unclear(WriteOutcome?)
     }
 

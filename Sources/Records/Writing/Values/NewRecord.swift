@@ -66,8 +66,7 @@ package struct NewRecord: Sendable {
         fillOwner(origin)
     }
 
-    /// A record that is brought from elsewhere keeps its original creation date. `overriddencreatedon` then has the date of its
-    /// creation here.
+    /// A migrated record keeps its original creation date. Its `overriddencreatedon` gets the date on which it is created here.
     private mutating func takeOriginalDate() {
         guard case .date(let original)? = values["overriddencreatedon"] else { return }
         values["createdon"] = .date(original)
@@ -89,7 +88,7 @@ package struct NewRecord: Sendable {
         sources[name] = .shared
     }
 
-    /// The INSERT. It returns the version number and the id.
+    /// The INSERT of the record. The statement returns the version number and the id.
     func insert(in organization: Organization) -> RowInsert {
         var insert = RecordInsert(
             schema: organization.schema, entity: entity.logicalName, isTeams: values["owneridtype"] == .text("team"),
@@ -132,8 +131,8 @@ package struct NewRecord: Sendable {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The statements for the initial mailbox of a user or a queue with an e-mail address. They write the mailbox's row, the tag
-    /// that binds it to the user or queue, and a queue's reference to it.
+    /// The statements for the initial mailbox of a user or a queue with an e-mail address. These statements write the mailbox's
+    /// row, the tag that binds it to the user or queue, and a queue's reference to it.
     func mailbox(
         in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> [(sql: String, parameters: [PostgresParameter])]? {

@@ -88,8 +88,8 @@ extension EntityDefinition {
         return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
     }
 
-    /// The lookup of a navigation property. A lookup whose entities do not exist here has no such property in the metadata. Such a
-    /// lookup is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and each of the two followed by this
+    /// The lookup of a navigation property. A lookup whose entities do not exist here has no navigation property in the metadata.
+    /// It is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and each of the two followed by this
     /// entity's name.
     func lookup(boundBy property: String) -> AttributeDefinition? {
         if let relationship = singleValued(property) { return relationship.attribute }

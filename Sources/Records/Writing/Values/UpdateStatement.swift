@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// One statement that updates a record and writes or clears its cells. Both happen, or neither does.
+/// One statement that updates a record and writes or clears its cells. Either both changes happen, or none.
 struct UpdateStatement {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -58,7 +58,7 @@ struct UpdateStatement {
         return parameters.count
     }
 
-    /// The statement. It returns the record's new version number, or no row.
+    /// The finished statement. It returns a row with the record's new version number, or no row if no record meets the conditions.
     ///
     /// - Parameters:
     ///   - conditions: The conditions that select the record.
