@@ -3,13 +3,13 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// In an organization that requires approvals, two kinds of changes need one: giving a System Administrator a way to sign in, and
-// giving a person or a client the role System Administrator.
+// An organization may require approvals. Two kinds of changes then need an approval: giving a System Administrator a way to sign
+// in, and giving a person or a client this role.
 extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
     /// - Parameters:
-    ///   - row: The client's row. The caller verified that it is as this service wrote it last.
+    ///   - row: The client's row. The caller verified that the row is as this service wrote it last.
     ///   - what: The operation, for the approver. The client's name is appended.
     mutating func requireAccessControl(
         to row: OrganizationState.ClientRow, _ what: String, by caller: Caller, on connection: isolated PostgresConnection

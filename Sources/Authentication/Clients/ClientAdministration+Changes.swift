@@ -6,7 +6,7 @@ package import Tenancy
 
 // Changes of existing clients.
 extension ClientAdministration {
-    /// Disables a client by its name or id. Its tokens are refused at once.
+    /// Disables a client by its name or id. The client's tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
     /// - Throws: ``FieldsealError`` when there is no client with that name or id.
@@ -29,8 +29,8 @@ extension ClientAdministration {
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(
                     row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
-                // A row that SQL changed keeps its invalid tag, so that it still does not verify. The same holds for an older
-                // version that SQL restored.
+                // A row that SQL changed, or an older version that SQL restored, keeps its stored tag, so that it still does not
+                // verify.
                 let isOwn = try change.grants.authenticates(row.grant(in: organization), tag: row.tag, under: deployment.kek)
                 let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in

@@ -94,7 +94,7 @@ extension ClientAdministration {
     }
 
     /// Removes a public key of a client. Assertions that are signed with this key are refused from now on. Tokens that were issued
-    /// before stay valid.
+    /// before the removal stay valid until they expire.
     ///
     /// - Throws: ``FieldsealError`` when the client has no key with that id.
     package func removeKey(_ id: UUID, of nameOrID: String) async throws {

@@ -4,8 +4,8 @@ import PostgresClient
 import Tenancy
 
 extension ClientAdministration {
-    /// Removes a client by its name or id, with its secrets, keys and links. Its tokens are refused at once. Its systemuser stays,
-    /// disabled, because records refer to it.
+    /// Removes a client by its name or id, with its secrets, keys and links. The client's tokens are refused at once. The client's
+    /// systemuser is disabled but not removed, because records refer to it.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no client with that name or id.

@@ -6,7 +6,7 @@ package import Tenancy
 
 // Public keys of clients, which authenticate with assertions (RFC 7523) instead of a secret.
 extension ClientRegistry {
-    /// How many keys one client may have. An assertion is checked with each of them.
+    /// How many keys one client may have. An assertion is checked with each key.
     static let keyLimit = 10
 
     /// A row of `config.api_client_key`.
@@ -107,8 +107,8 @@ extension ClientRegistry {
     package func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // If there is no row, the certificate was removed or has expired. Its tokens must then not become bearer tokens, so
-            // they count as bound.
+            // If there is no row, the certificate was removed or has expired. The tokens for this certificate must not become
+            // bearer tokens, so they count as bound.
             return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
         }
     }

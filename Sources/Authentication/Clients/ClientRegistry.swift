@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// API clients: programs that get tokens with a secret or a key. Each acts as one systemuser with one role.
+/// API clients: programs that get tokens with a secret or a key. Each client acts as one systemuser with one role.
 ///
 /// Rows are attested (see ``Grant``). A row that SQL inserted, changed or restored has no effect.
 package struct ClientRegistry: Sendable {
@@ -17,7 +17,7 @@ package struct ClientRegistry: Sendable {
 
     /// Every row of an organization by name, unverified.
     ///
-    /// - Parameter user: Only clients that act as this systemuser.
+    /// - Parameter user: Limits the rows to clients that act as this systemuser; nil for all clients.
     package static func rows(of organization: Organization, actingAs user: UUID? = nil, on connection: isolated PostgresConnection)
         throws
         -> [(row: OrganizationState.ClientRow, createdOn: Date)]
@@ -40,7 +40,7 @@ package struct ClientRegistry: Sendable {
 
     /// The row of a client by its name or id.
     ///
-    /// - Throws: ``FieldsealError`` when there is none.
+    /// - Throws: ``FieldsealError`` when there is no such client.
     static func row(_ nameOrID: String, of organization: Organization, on connection: isolated PostgresConnection) throws
         -> OrganizationState.ClientRow
     {
@@ -53,9 +53,10 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client by its name or id, if the row is as this service wrote it last. So the name is really that client's.
+    /// The row of a client by its name or id, if the row is as this service wrote it last. So the name really belongs to that
+    /// client.
     ///
-    /// - Throws: ``FieldsealError`` when there is none, or SQL changed it.
+    /// - Throws: ``FieldsealError`` when there is no such client, or SQL changed its row.
     static func row(
         _ nameOrID: String, of organization: Organization, in grants: GrantList, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
@@ -139,7 +140,8 @@ package struct ClientRegistry: Sendable {
         _ problem: inout AssertionProblem?,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
-        // The attested list is read before the secrets. So a secret that was added in between is not accepted yet, which is safe.
+        // The attested list is read before the secrets. So a secret that is added between the two reads is not accepted yet, which
+        // is safe.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
         guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
         do {

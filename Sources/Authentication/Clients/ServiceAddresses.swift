@@ -63,7 +63,7 @@ package struct ServiceAddresses: Sendable {
         return path.isEmpty || path == organization ? organization : nil
     }
 
-    /// The addresses of an organization. The first is the one below ``baseURL``.
+    /// The addresses of an organization. The first address is below ``baseURL``.
     package func all(of organization: String) -> [String] {
         ["\(baseURL)/\(organization)"] + (hostsOfOrganizations[organization] ?? []).map { "\(Self.scheme)\($0)" }
     }

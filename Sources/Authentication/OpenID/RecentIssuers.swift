@@ -2,7 +2,7 @@ import Foundation
 import Synchronization
 import Tenancy
 
-/// A cache of the issuers that organizations trust. It is only used to reject tokens. Any client can write an issuer into a
+/// A cache of the issuers that organizations trust. The cache is only used to reject tokens. Any client can write an issuer into a
 /// token, and an untrusted issuer must not cost a query for each request.
 final class RecentIssuers: Sendable {
     private struct Entry {

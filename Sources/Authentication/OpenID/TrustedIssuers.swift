@@ -12,7 +12,7 @@ package struct TrustedIssuers: Sendable {
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// Claims that identify a subject. A provider never gives the same value to another subject. E-mail addresses are not among
-    /// them.
+    /// these claims.
     package static let claims = ["sub", "oid", "appid", "azp", "client_id"]
 
     /// A provider in a list and on the sign-in page.
@@ -45,7 +45,7 @@ package struct TrustedIssuers: Sendable {
         }
     }
 
-    /// The rows of an organization's providers, by name. The caller must verify their tags.
+    /// The rows of an organization's providers, by name. The caller must verify the tags of the rows.
     package static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
         entry: Entry, tag: [UInt8]
     )] {
@@ -81,7 +81,7 @@ package struct TrustedIssuers: Sendable {
         case client(UUID)
     }
 
-    /// The person or client of a subject; nil if it is not linked, or this service did not write the link.
+    /// The person or client of a subject; nil if the subject is not linked, or this service did not write the link.
     func link(of subject: String, at issuer: Entry, in organization: String) async throws -> Link? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization, in: deployment, on: connection)

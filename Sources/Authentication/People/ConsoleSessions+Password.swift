@@ -45,8 +45,8 @@ extension ConsoleSessions {
         }
     }
 
-    /// The time at which the person signed in to the session. The new session keeps it, so that confirming the password does not
-    /// extend the limit of twelve hours.
+    /// The time at which the person signed in to the session. The new session keeps this time, so that confirming the password does
+    /// not extend the limit of twelve hours.
     private static func begun(
         _ token: String, by user: ConsoleUsers.Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> PostgresMoment {
@@ -125,7 +125,7 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for an unknown name. It is the salt of an existing person, whom a hash of the name chooses, so that the same
+    /// A salt for an unknown name. The salt is that of an existing person, whom a hash of the name chooses, so that the same
     /// derivation runs. So response times do not reveal which names exist, even while some passwords are stored with scrypt and
     /// others with PBKDF2.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
@@ -157,7 +157,7 @@ extension ConsoleSessions {
             return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         }
         var isRight = check == .current || check == .outdated
-        // An attempt without a code confirms a running session. That session began with a code if one was required.
+        // An attempt without a code confirms a running session. The running session began with a code, if a code was required.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
         }

@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// Sessions of the console. Each is bound to one organization. The database has only the hash of a session's token.
+/// Sessions of the console. Each session is bound to one organization. The database has only the hash of a session's token.
 package struct ConsoleSessions: Sendable {
     let deployment: Deployment
     let users: ConsoleUsers
@@ -30,7 +30,7 @@ package struct ConsoleSessions: Sendable {
         package let name: String
         package let isFresh: Bool
         package let userID: UUID
-        /// Whether an administrator set the password. Then the person must choose another one before anything else.
+        /// Whether an administrator set the password. If true, the person must choose another password before anything else.
         package let mustChangePassword: Bool
         /// Whether the person's role needs one-time passwords and they have none yet.
         package let mustAddSecondFactor: Bool
@@ -86,7 +86,8 @@ package struct ConsoleSessions: Sendable {
 
     /// Ends a session, or all sessions of the person who has it.
     ///
-    /// - Parameter organization: The organization in the request. Its attested list is used to end a session whose row SQL deleted.
+    /// - Parameter organization: The organization in the request. The attested list of this organization is used to end a session
+    ///   whose row SQL deleted.
     /// - Throws: ``FieldsealError`` if all sessions were to end, but only this one did, because SQL changed the row that names
     ///   its person.
     package func signOut(
@@ -260,8 +261,8 @@ package struct ConsoleSessions: Sendable {
 
     // MARK: Attested contents
 
-    /// A row of `config.console_session`. The time of its last use is not attested, because it changes with each page. If SQL
-    /// changes it, the session still ends after twelve hours at the latest.
+    /// A row of `config.console_session`. The time of the session's last use is not attested, because it changes with each page. If
+    /// SQL changes this time, the session still ends after twelve hours at the latest.
     package struct Row: Sendable {
         package let tokenHash: [UInt8]
         package let userID: UUID

@@ -67,7 +67,7 @@ package struct ConsoleUsers: Sendable {
 
     /// The user that matches a condition, if this service wrote the row, and the user and its systemuser are enabled.
     ///
-    /// - Parameter condition: A condition over `config.console_user AS u`. Its parameters begin at `$2`.
+    /// - Parameter condition: A condition over `config.console_user AS u`. The parameters of the condition begin at `$2`.
     func find(
         _ condition: String,
         _ parameters: [PostgresParameter],

@@ -1,8 +1,8 @@
 import Foundation
 import Model
 
-/// The passwords that people may choose, by NIST SP 800-63B: long passwords that attackers don't try first. No rule requires kinds
-/// of characters, and no password expires.
+/// The passwords that people may choose, by NIST SP 800-63B: long passwords that attackers don't try first. No rule requires
+/// certain kinds of characters, and no password expires.
 package enum PasswordRules {
     /// The minimum length of a password in characters (section 5.1.1.2 requires at least 8).
     package static let minimumLength = 10

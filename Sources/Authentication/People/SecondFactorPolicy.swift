@@ -2,7 +2,7 @@ package import CellCrypto
 package import PostgresClient
 package import Tenancy
 
-/// The roles in which people need one-time passwords. They are stored only in the attested list, so SQL can't remove the
+/// The roles in which people need one-time passwords. The roles are stored only in the attested list, so SQL can't remove the
 /// requirement unnoticed.
 package enum SecondFactorPolicy {
     /// The roles that people can have.

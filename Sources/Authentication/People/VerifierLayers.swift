@@ -22,7 +22,7 @@ package struct VerifierLayers {
         }
     }
 
-    /// Whether a person has a row that does not open.
+    /// Whether a person has a stored subkey that does not open.
     package static func isUnreadable(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> Bool {

@@ -3,8 +3,8 @@ package import Foundation
 import JSON
 import Model
 
-/// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims.
-/// ``ClientRegistry`` checks its signature against the client's keys.
+/// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses the JWT and checks its
+/// claims. ``ClientRegistry`` checks its signature against the client's keys.
 package struct ClientAssertion: Sendable {
     /// The `client_assertion_type` with which a client sends a JWT.
     package static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -13,7 +13,7 @@ package struct ClientAssertion: Sendable {
 
     /// The id of the client that the assertion names, in lower case.
     package let client: String
-    /// When the assertion expires, with a tolerance for clocks.
+    /// The time at which the assertion expires, plus the tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]

@@ -59,7 +59,7 @@ package final class TokenIssuer: Sendable {
     /// Issues a token to an authenticated client.
     ///
     /// - Parameters:
-    ///   - address: The address of the request. It becomes the token's issuer and audience.
+    ///   - address: The address of the request. The token's issuer and audience are made from this address.
     ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
     package func issue(
         to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
@@ -68,7 +68,7 @@ package final class TokenIssuer: Sendable {
         try await refresh(unlessYoungerThan: .seconds(60))
         let (collection, current) = keys.withLock { ($0.collection, $0.current) }
         guard let current else { throw FieldsealError(.unexpected, "There is no token-signing key.") }
-        // Whole seconds, because many libraries do not accept fractions.
+        // The times in the token are whole seconds, because many libraries do not accept fractions.
         let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
         let claims = Claims(
             iss: address.issuer, aud: address.url, sub: client.text, appid: client.text,
@@ -134,7 +134,8 @@ package final class TokenIssuer: Sendable {
         OpenIDProviders.claimedIssuer(of: token).flatMap(organization(ofIssuer:))
     }
 
-    /// The organization that issues tokens as `issuer`; each of its addresses (host or path) is an issuer. Nil for a provider.
+    /// The organization that issues tokens as `issuer`; each of its addresses (host or path) is an issuer. Nil for the issuer of a
+    /// provider's tokens.
     private func organization(ofIssuer issuer: String) -> String? {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }
@@ -176,7 +177,8 @@ package final class TokenIssuer: Sendable {
         ]
     }
 
-    /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or the newest is too old.
+    /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or if the newest signing key is too
+    /// old.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` if the signing keys were sealed under another key-encryption key.
     package func prepare() async throws {
@@ -210,7 +212,7 @@ package final class TokenIssuer: Sendable {
         try await read(self.rows(), at: now)
     }
 
-    /// Reads the rows. Makes a new signing key if there is none, or the newest is too old.
+    /// Reads the rows of the signing keys. Makes a new signing key if there is none, or if the newest signing key is too old.
     private func rows() async throws -> [SigningKeyRow] {
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
@@ -267,7 +269,7 @@ package final class TokenIssuer: Sendable {
         keys.withLock { $0 = read }
     }
 
-    /// Makes a new signing key, and retires the one in force.
+    /// Makes a new signing key, and retires the signing key in force.
     package static func addKey(under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
         let id = UUID()
         let key = P256.Signing.PrivateKey()

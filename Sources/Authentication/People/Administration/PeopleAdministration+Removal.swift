@@ -5,14 +5,13 @@ import PostgresClient
 import Tenancy
 
 extension PeopleAdministration {
-    /// Removes a person with their password, second factor, sessions and links to providers. Their systemuser stays, disabled,
-    /// because records refer to it.
+    /// Removes a person with their password, second factor, sessions and links to providers. The person's systemuser is disabled
+    /// but not removed, because records refer to it.
     ///
     /// - Parameters:
     ///   - name: The name, or the id. A person whose row SQL changed is removed by the id.
     ///   - evenIfLast: Whether the last System Administrator may be removed.
-    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator unless `evenIfLast` is
-    ///   true.
+    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator if `evenIfLast` is false.
     package func remove(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

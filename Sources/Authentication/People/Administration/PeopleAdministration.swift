@@ -55,8 +55,8 @@ package struct PeopleAdministration: Sendable {
     /// Adds a person and their systemuser.
     ///
     /// - Parameters:
-    ///   - password: Nil for a person who chooses one with an invitation, and can't sign in before that.
-    ///   - existing: A systemuser without a sign-in, which the person gets in place of a new one.
+    ///   - password: Nil for a person who chooses a password with an invitation, and can't sign in before that.
+    ///   - existing: A systemuser without a sign-in, which the person gets in place of a new systemuser.
     /// - Throws: ``FieldsealError`` when another person has the name, the password breaks a rule, or the systemuser can't be given
     ///   to a person.
     package func add(name: String, password: String?, role: Role, existing: UUID? = nil) async throws -> UUID {
