@@ -299,7 +299,7 @@ package struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// Removes the rows that the file contains. Throws if their number is not `count`.
+    /// Removes the rows that the file contains. Throws if the number of removed rows is not `count`.
     private func remove(
         from table: String, where condition: String, _ parameters: [PostgresParameter], _ count: Int, as move: String,
         on connection: isolated PostgresConnection

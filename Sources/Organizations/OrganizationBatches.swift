@@ -3,7 +3,7 @@ import Tenancy
 
 /// Runs a function that reads, for many organizations, in batches that run at the same time.
 ///
-/// A PostgreSQL process keeps memory for each table that it has read. So each batch has a connection of its own.
+/// A PostgreSQL process keeps memory for each table that it has read. So each batch has a separate connection.
 enum OrganizationBatches {
     /// How many organizations one connection reads.
     private static let size = 200

@@ -16,12 +16,12 @@ package struct AttestationReport: Sendable {
     /// Rows that grant access after `org attach`.
     package let authentic: [String]
     package let keyVersion: Int
-    /// The attested key version, if the schema names a later one that this service never stored; nil otherwise.
+    /// The attested key version, if the schema names a later version that this service never stored; nil otherwise.
     package let replacedVersion: Int?
     package let events: Int
     /// Whether the list of attested rows verifies. Without a valid list, revoked rows can't be told from rows in force.
     package let isListed: Bool
-    /// How the audit differs from its sealed state; nil if it does not. If it differs, its present entries are sealed anew.
+    /// How the audit differs from its sealed state; nil if it does not. If the audit differs, its present entries are sealed anew.
     let auditDifference: String?
 
     /// Whether another report grants the same access.

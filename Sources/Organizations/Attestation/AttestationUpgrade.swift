@@ -8,9 +8,9 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Attests the organizations of a deployment that is older than the attested state. It runs in the transaction of the migration
-/// that introduces that state. Rows are accepted if their earlier tags are valid. The chain of events is accepted if it ends at its
-/// stored end.
+/// Attests the organizations of a deployment that is older than the attested state. The upgrade runs in the transaction of the
+/// migration that introduces the attested state. Rows are accepted if their earlier tags are valid. The chain of events is accepted
+/// if its last event is the one that was stored as its end.
 package struct AttestationUpgrade: Sendable {
     private let registry: OrganizationRegistry
 

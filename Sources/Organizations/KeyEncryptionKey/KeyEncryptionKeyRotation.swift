@@ -7,7 +7,8 @@ package import Tenancy
 
 /// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.
 ///
-/// During the rotation every server has both key-encryption keys. After an interruption the next run continues with the rest.
+/// During the rotation every server has both key-encryption keys. After an interruption the next run continues with the
+/// organizations that are left.
 package struct KeyEncryptionKeyRotation: Sendable {
     private let registry: OrganizationRegistry
     private let deployment: Deployment
@@ -40,7 +41,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
     package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
-        // Each round finds organizations that were created during the one before it, and rows that servers wrote during that time.
+        // Each round finds organizations that were created during the round before it, and rows that servers wrote during that
+        // time.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
             try await moveAll(by: caller) { outcome in
@@ -59,11 +61,11 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// How many organizations are moved at a time.
     private static let parallelism = 4
 
-    /// Retires the old key-encryption keys. From now on no program accepts them.
+    /// Retires the old key-encryption keys. From now on no program accepts these keys.
     ///
     /// - Returns: The ids of the retired keys.
-    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of them. ``run(by:report:)`` moves it to the
-    ///   new key.
+    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of these keys. ``run(by:report:)`` moves it
+    ///   to the new key.
     package func retire(by caller: Caller) async throws -> [String] {
         var failed: Outcome?
         try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
@@ -132,7 +134,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // Events that are not linked to the chain yet have tags of their own. Linking them first leaves no such tag to move.
+            // Events that are not linked to the chain yet have tags of their own. These events are linked first, so that their tags
+            // need not be moved.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in
@@ -173,7 +176,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
 
     /// Seals the token-signing keys whose rows name another key-encryption key. SQL may have written that name.
     ///
-    /// - Returns: How many there were.
+    /// - Returns: How many of these keys there were.
     private func moveSigningKeys(on connection: isolated PostgresConnection) throws -> Int {
         let alone = new.each[0]
         // Under the same lock, a server seals a new signing key under the key-encryption key of the newest one.
@@ -184,7 +187,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
             let id: UUID = try row.decode(0)
             guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: .signingKey(id)) else {
                 if try row.decode(2, as: Bool.self) { try TokenIssuer.addKey(under: alone, on: connection) }
-                // SQL wrote this key. No server can open it, so no token that servers accept was signed with it.
+                // SQL wrote this key. No server can open this key, so no token that servers accept was signed with it.
                 _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
                 continue
             }

@@ -11,11 +11,12 @@ package struct OrganizationOverview: Sendable {
         case beingRemoved = "being removed"
         case schemaMissing = "schema missing"
         case tableMissing = "table missing"
-        /// All of its requests are refused, because it is under a key-encryption key that the database does not accept any more.
+        /// All requests are refused, because the organization is under a key-encryption key that the database does not accept any
+        /// more.
         case underRetiredKEK = "under a retired KEK"
-        /// All of its requests are refused, because the rows that grant access are not what this service wrote last.
+        /// All requests are refused, because the rows that grant access are not what this service wrote last.
         case notAttested = "refused: not attested"
-        /// All of its requests are refused, because its schema is older or newer than this program's.
+        /// All requests are refused, because the organization's schema is older or newer than this program's schema.
         case anotherVersion = "refused: schema of another version"
     }
 
@@ -119,8 +120,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// The SQL condition that the organization `o` is under a retired key-encryption key. It is false for all organizations while a
-    /// table that it reads is missing.
+    /// The SQL condition that the organization `o` is under a retired key-encryption key. The condition is false for all
+    /// organizations while a table that it reads is missing.
     private static func underRetiredKEK(on connection: isolated PostgresConnection) throws -> String {
         let isThere: Bool = try connection.query(
             "SELECT to_regclass('config.attested_state') IS NOT NULL AND to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(

@@ -7,8 +7,9 @@ package import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///
-/// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal.
-/// The doctor reports the mark until the second transaction has removed everything. Both can be repeated.
+/// A removal takes two transactions, with an optional export between them. The first transaction suspends the organization and
+/// marks its removal. The doctor reports the mark until the second transaction has removed everything. Each of the two transactions
+/// can be repeated.
 package struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
@@ -40,7 +41,7 @@ package struct OrganizationRemoval: Sendable {
         package let head: String?
     }
 
-    /// Reads an organization for its removal. It changes nothing.
+    /// Reads what a removal of the organization needs to know. Changes nothing.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization.
     package func plan(name: String) async throws -> Plan {
@@ -161,7 +162,7 @@ package struct OrganizationRemoval: Sendable {
     }
 
     func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
-        // Failed sign-ins are stored by id: the organization's for people, the client's for clients.
+        // Failed sign-ins are stored by an id: for people by the organization's id, and for clients by the client's id.
         _ = try connection.query(
             """
             DELETE FROM config.failed_sign_in AS f

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are copied
+/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. The rows are copied
 /// unchanged, because an organization is moved only between databases with the same key-encryption key.
 enum ConfigRows {
     struct Table: Sendable {
@@ -21,7 +21,7 @@ enum ConfigRows {
 
     /// Rows that the new schema refers to.
     static let first = [Table("organization")]
-    /// The other rows. Rows come after the rows that they refer to.
+    /// The rows of the other tables. A row comes after the rows that it refers to.
     static let rest = [
         Table("organization_key"), Table("api_client"), Table("api_client_secret", clients), Table("api_client_key", clients),
         Table("console_user"), Table("console_recovery_code", people), Table("console_session", people),
@@ -64,7 +64,7 @@ enum ConfigRows {
         for (table, json) in zip(tables, rows) {
             var source = "json_populate_recordset(NULL::config.\(table.name), $1::text::json)"
             if table.name == "signing_key" {
-                // The source's signing key signs nothing in the target, so it is stored as already replaced.
+                // The source's signing key signs nothing in the target, so this key is stored as already replaced.
                 source =
                     "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
             }

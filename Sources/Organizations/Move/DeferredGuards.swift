@@ -1,8 +1,8 @@
 import PostgresClient
 
-/// Suspends guards of a schema while changed rows are copied into its filled tables, inside one transaction. Triggers are
-/// disabled. Foreign keys are checked when the caller asks for it. Unique constraints are dropped, because a row may take a
-/// name that another row is about to give up. Primary keys stay.
+/// Suspends guards of a schema while changed rows are copied into its filled tables, inside one transaction. Triggers are disabled.
+/// Foreign keys are checked when the caller asks for it. Unique constraints are dropped, because a row may take a name that another
+/// row is about to give up. Primary keys are kept.
 ///
 /// Unlike ``SuspendedGuards``, restoring these guards reads no table with many rows.
 struct DeferredGuards {

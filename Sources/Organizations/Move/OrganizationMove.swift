@@ -47,12 +47,12 @@ package struct OrganizationMove: Sendable {
     let onProgress: @Sendable (String) -> Void
 
     static let application = "fieldseal org move"
-    /// How long writers may wait unless the operator says otherwise.
+    /// How long writers may wait, if the operator gives no other time.
     package static let defaultPause = Duration.seconds(1)
 
     /// Finds the database of an organization.
     ///
-    /// - Parameter places: All databases of the deployment. Each must be reachable.
+    /// - Parameter places: All databases of the deployment. Each database must be reachable.
     /// - Throws: ``FieldsealError`` when there is nothing to move.
     package init(
         _ name: String, among places: [Place], to target: String, isRehearsal: Bool, longestPause: Duration = defaultPause,
@@ -92,11 +92,11 @@ package struct OrganizationMove: Sendable {
 
     /// The connections of a move.
     struct Connections: Sendable {
-        /// To the source. Its transaction prevents other moves and key changes, and its commit is the decision.
+        /// To the source. The transaction on this connection prevents other moves and key changes, and its commit is the decision.
         let from: PostgresConnection
-        /// To the source. Reads the rows to copy, and those of each round.
+        /// To the source. This connection reads the rows to copy, and the rows of each round.
         let reader: PostgresConnection
-        /// To the target. Its transaction holds the copy.
+        /// To the target. The transaction on this connection holds the copy.
         let to: PostgresConnection
 
         fileprivate func rollBack() async {
@@ -157,7 +157,7 @@ package struct OrganizationMove: Sendable {
         return summary
     }
 
-    /// Opens the source's transaction. Until it ends, the key can't be set, and no other move can begin.
+    /// Opens the source's transaction. Until this transaction ends, the key can't be set, and no other move can begin.
     private func begin(on connection: isolated PostgresConnection) throws -> MoveMark {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -136,7 +136,7 @@ struct PlaintextLosses: Sendable {
 
     /// Drops the listed objects, the copied tables and the schema, and nothing else.
     ///
-    /// - Throws: ``FieldsealError`` when an object that was not listed depends on one of them.
+    /// - Throws: ``FieldsealError`` when an object that was not listed depends on one of the dropped objects.
     func drop(_ losses: [Loss], on connection: isolated PostgresConnection) throws {
         let tables = copied.keys.sorted().map { "\(quoteIdentifier(schema)).\(quoteIdentifier($0))" }
         var pending = losses.compactMap(\.drop) + ["DROP TABLE \(tables.joined(separator: ", "))"]

@@ -2,8 +2,8 @@ import Migrations
 
 /// What a dump lacks of a schema that a restore needs: tables, their rows, keys, guards, rights.
 ///
-/// The migrations that the dump itself records as applied say what it should contain. So a dump of an older version is compared
-/// with that version.
+/// The migrations that the dump itself records as applied say what the dump should contain. So a dump of an older version is
+/// compared with that version.
 struct BackupGaps {
     let catalog: DumpCatalog
     let schema: String

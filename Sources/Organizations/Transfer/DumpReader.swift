@@ -1,14 +1,14 @@
 import Foundation
 import Model
 
-/// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of it is executed.
+/// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of this output is executed.
 ///
-/// It accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. Its memory is bounded by its
-/// buffer, even if the text, a line or a row is long.
+/// The reader accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. Its memory is bounded by
+/// its buffer, even if the text, a line or a row is long.
 final class DumpReader {
     /// The next item of the text.
     enum Item: Equatable {
-        /// Rows of a table. Read them with ``rows(keeping:_:)`` before the next item.
+        /// Rows of a table. Read these rows with ``rows(keeping:_:)`` before the next item.
         case rows(table: String, columns: [String])
         case sequence(name: String, value: Int64, isCalled: Bool)
     }
@@ -102,7 +102,7 @@ final class DumpReader {
         return count > 0
     }
 
-    /// Consumes the line `\.`, which ends the rows, if it is next. Returns whether it was.
+    /// Consumes the line `\.`, which ends the rows, if it is next. Returns whether the line was next.
     private func isAtEndOfRows() throws -> Bool {
         while end - start < 3 {
             guard try fill() else { throw Self.cutOff }
@@ -230,7 +230,7 @@ private struct SQLNames {
 private struct ColumnFilter {
     private let keeps: [Bool]
     private var column = 0
-    /// Whether a column of this row was kept. The next column that is kept then has a tab before it.
+    /// Whether a column of this row was kept. If true, a tab is written before the next column that is kept.
     private var hasKept: Bool
 
     /// - Parameter keeps: Whether to keep each column; not empty.

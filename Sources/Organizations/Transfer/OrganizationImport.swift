@@ -35,7 +35,7 @@ extension OrganizationRegistry {
     ///
     /// - Parameters:
     ///   - rows: The output of `pg_restore --data-only`: fills a buffer, and returns the number of bytes; 0 at the end.
-    ///   - confirm: Called before the commit. It throws if `rows` was not the whole file, or the file changed meanwhile.
+    ///   - confirm: Called before the commit. This function throws if `rows` was not the whole file, or the file changed meanwhile.
     /// - Throws: ``FieldsealError`` when an organization has the name or the id already, or the file is refused. The database is
     ///   then unchanged.
     package func importOrganization(

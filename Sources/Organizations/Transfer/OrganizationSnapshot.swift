@@ -76,7 +76,7 @@ package struct OrganizationSnapshot: Sendable {
                 try connection.execute("LOCK TABLE \(tables) IN ACCESS SHARE MODE")
                 return state
             } catch let error as PostgresError where error.state == .undefinedTable && attempt < lockAttempts {
-                // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
+                // A table was dropped after the snapshot was taken. A newer snapshot does not include this table.
                 attempt += 1
                 try connection.execute("ROLLBACK")
             }
@@ -86,7 +86,7 @@ package struct OrganizationSnapshot: Sendable {
     /// An attempt fails only when one more table was dropped meanwhile.
     private static let lockAttempts = 100
 
-    /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of them.
+    /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of these tables.
     private static func requireTables(_ names: [String], of organization: Organization) throws(FieldsealError) {
         let ours = MigrationTables(.organization, applied: Set(MigrationCatalog.migrations(.organization).map(\.name)))
         let missing = ours.tables.union(ours.partitioned).union(ours.unlogged).subtracting(names).sorted()

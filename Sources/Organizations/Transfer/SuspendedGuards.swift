@@ -1,11 +1,11 @@
 import PostgresClient
 
 /// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. So rows can be loaded
-/// in any order. No trigger changes them, such as events with their hashes, and the load is not audited. Foreign keys are checked
-/// over all rows when they are restored.
+/// in any order. No trigger changes the rows, such as events with their hashes, and the load is not audited. Foreign keys are
+/// checked over all rows when they are restored.
 ///
-/// Indexes are dropped too, because building them afterwards is faster. That includes the indexes of primary keys and unique
-/// constraints if the rows are known to be unique.
+/// Indexes are dropped too, because building them afterwards is faster. If the rows are known to be unique, the indexes of primary
+/// keys and unique constraints are dropped too.
 struct SuspendedGuards {
     private struct Trigger {
         let table: String
