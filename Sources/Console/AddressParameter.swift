@@ -6,7 +6,7 @@ import Tenancy
 
 /// A parameter in the address of a page, with the values that it accepts.
 ///
-/// A page refuses every other parameter and value. If it ignored an unknown filter, it would show more than was requested.
+/// A page refuses every other parameter and value. A page that ignored an unknown filter would show more than was requested.
 struct AddressParameter: Sendable {
     let name: String
     /// Whether `name` is only a prefix of the parameter's name.

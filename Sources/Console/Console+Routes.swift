@@ -206,7 +206,8 @@ extension Console {
             body: .init(byteBuffer: bytes))
     }
 
-    /// The page on which a person enters an organization's name. It says if there is no such organization, and lists none.
+    /// The page on which a person enters an organization's name. The page says if there is no organization with this name. The page
+    /// does not list organizations.
     @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

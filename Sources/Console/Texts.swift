@@ -4,7 +4,7 @@ import Model
 
 /// The texts of one language, and its formats of numbers and dates.
 ///
-/// Each language has one file of messages. Keys with a colon are for values from elsewhere, such as `event:key changed`.
+/// Each language has one file of messages. Keys with a colon are for values that the service defines, such as `event:key changed`.
 struct Texts: Sendable {
     let language: String
     let messages: [String: String]

@@ -20,7 +20,7 @@ extension Texts {
         return report(text) ?? told(text)
     }
 
-    /// The translation of a report. Its values may be reports and errors too.
+    /// The translation of a report. The values in a report may themselves be reports and errors.
     private func report(_ text: String) -> String? {
         if let text = messages["report:\(text)"] { return text }
         guard let (translation, values) = reports.match(text) else { return nil }

@@ -177,12 +177,13 @@ extension Console {
         return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
     }
 
-    /// How many events the page of a person shows, and how many events that mention the name are read to find them.
+    /// How many events the page of a person shows.
     private static let eventsOfPerson = 10
+    /// How many events that mention a person's name are read to find those that the page shows.
     private static let searchedForPerson = 100
 
-    /// The values about the sessions of a person, and about the link that the person has not used yet. The page can end each of
-    /// them.
+    /// The values about the sessions of a person, and about the link that the person has not used yet. The page can end each
+    /// session, and the link.
     private func personSessions(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
         return [

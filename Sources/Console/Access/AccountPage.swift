@@ -90,7 +90,7 @@ extension Console {
                 let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
                 return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true, "firstStep": false])
             } catch let error as FieldsealError where error.code == .invalidArgument {
-                // After a mistyped code the secret stays, because the authenticator has it already.
+                // After a mistyped code the page shows the same secret, because the authenticator has it already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
                 if let secret = try await factor.secret(of: sealed, for: signed) {
                     values.merge(offered(secret, sealed, visit, signed)) { _, new in new }

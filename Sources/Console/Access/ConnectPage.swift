@@ -17,8 +17,7 @@ extension Console {
         to provider: String, _ password: String?, _ secrets: KeptSecrets, _ visit: Visit
     ) async throws -> PageResponse {
         let typed = visit.form.filter { ["name", "emailaddress", "username", "profile", "second"].contains($0.key) }
-        // A typed password is not kept for a provider that needs a refresh token, nor a refresh token for one that needs a
-        // password.
+        // What was typed is kept only if both providers need the same kind of secret: a password, or a refresh token.
         let isSameKind = (visit.form["oauth"] == "true") == (self.provider(provider)?["oauth"] == .bool(true))
         let kept = try isSameKind ? password.map { try secrets.sealed($0, for: "password") } : nil
         var values = try await connectValues(visit, typed.merging(["provider": provider]) { _, new in new }, kept: kept)
@@ -202,8 +201,8 @@ extension Console {
         }
     }
 
-    /// The values of the template about the oldest mailbox with an address, or else about the oldest queue with it; nil if
-    /// there is neither.
+    /// The values of the template about the oldest mailbox with an address, or else about the oldest queue with it; nil if no
+    /// mailbox and no queue has it.
     private func taken(_ address: String, _ visit: Visit) async throws -> [String: String]? {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("name")))]

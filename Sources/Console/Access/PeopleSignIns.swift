@@ -25,7 +25,7 @@ struct PeopleSignIns {
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.details = "invitation"
         var ends: [String: Date?] = [:]
-        // The newest event of a person decides.
+        // Only the newest event of a person counts.
         for event in try await reading.events(filter, limit: Self.searched) {
             let details = event.details ?? ""
             guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
@@ -36,7 +36,8 @@ struct PeopleSignIns {
         withdrawn = ends.compactMapValues(\.self)
     }
 
-    /// When a person last signed in. A person who was removed may have had the same name before.
+    /// When a person last signed in. Sign-ins before this person was added are left out: they are those of a removed person with
+    /// the same name.
     func last(_ entry: PeopleAdministration.Entry) -> Date? {
         last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
     }

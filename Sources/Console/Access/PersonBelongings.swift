@@ -49,7 +49,7 @@ extension Console {
         try await belongings(Holder(entry), handOver: page, visit)
     }
 
-    /// The lines about a person's records and the key. Each may have a link.
+    /// The lines about a person's records and the key. Each line may have a link.
     ///
     /// - Parameter page: The page on which the records are handed over; nil on that page itself.
     func belongings(_ holder: Holder, handOver page: String? = nil, _ visit: Visit) async throws -> [String: Any] {

@@ -60,8 +60,8 @@ extension Console {
         return .redirect(url, cookie: Visit.attemptCookie(cookie))
     }
 
-    /// Handles the browser's return from a provider. It responds with a page, because a browser that comes from another site does
-    /// not send the new session's cookie yet.
+    /// Handles the browser's return from a provider. The response is a page and not a redirect, because a browser that comes from
+    /// another site does not send the new session's cookie yet.
     @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         do {
@@ -118,7 +118,7 @@ extension Console {
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
                 requestID: visit.requestID)
         }
-        // Another person's form may wait in this page. The sign-in page keeps it until that person signs in.
+        // Another person's form may wait in this page. The sign-in page keeps this form until that person signs in.
         if let kept = visit.form["waits"], !kept.isEmpty {
             var reply = PageResponse.page("sign-in", try await signInValues(visit, then: "", kept: kept))
             reply.cookies = [Visit.cookie(nil)]

@@ -71,7 +71,7 @@ extension Console {
         let wanted = required.union(ticked.subtracting(loaded)).subtracting(loaded.subtracting(ticked))
         if loaded != required { return try await rulesConflict(from: loaded, to: required, ticked: wanted, visit) }
         if wanted == required { return .redirect("\(visit.root)/access/rules?done=nothingChanged") }
-        // Stricter rules need no confirmation. The affected people follow the steps at their next page.
+        // Stricter rules need no confirmation. The affected people have to turn on one-time passwords at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
         try await administration.change(adding: wanted.subtracting(required), removing: required.subtracting(wanted))

@@ -44,7 +44,7 @@ struct TypedProfile {
         }
     }
 
-    /// The members of a new profile. Its name has a number if other profiles have the same name.
+    /// The members of a new profile. The name gets a number if other profiles have the same name.
     func named(_ session: Session) async throws -> [JSONValue.Member] {
         let name = member("name")?.string ?? ""
         var query = RecordQuery()

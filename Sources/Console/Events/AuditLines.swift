@@ -99,7 +99,7 @@ struct AuditLines {
         return try await RecordNames(references, session)
     }
 
-    /// The names in the entries themselves, for records that no longer exist. The newest name counts.
+    /// The names in the entries themselves, for records that no longer exist. The newest name of a record is used.
     private func formerNames(_ records: [Record]) throws -> [UUID: String] {
         var names: [UUID: String] = [:]
         for record in records {

@@ -25,7 +25,7 @@ extension Console {
         let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
         // A filter may match few changes, so only this number of the newest changes is searched. The next page continues after
-        // them.
+        // these changes.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
         let moment =
             isSearched ? try await AuditReading(session).momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
@@ -54,8 +54,8 @@ extension Console {
         if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
-            // After ``offsetPages`` pages, the next page begins at the time of this page's last entry. An offset would read all
-            // entries before it.
+            // After ``offsetPages`` pages, the next page begins at the time of this page's last entry. With an offset, all entries
+            // before that page would be read.
             let last = try found.records.last?.value(of: "createdon")
             if page >= Self.offsetPages, case .date(let moment)? = last, let end = Self.laterEnd(moment, visit) {
                 values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(end)])

@@ -7,8 +7,8 @@ import Tenancy
 
 /// Comma-separated values (RFC 4180).
 enum CSV {
-    /// The first line: the names of the columns, which are the same in each language. It begins with a byte order mark, because
-    /// Excel would otherwise not read the file as UTF-8.
+    /// The first line: the names of the columns, which are the same in each language. The line begins with a byte order mark,
+    /// because without it Excel does not read the file as UTF-8.
     static func head(_ columns: [String]) -> String { "\u{FEFF}" + line(columns) }
 
     static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }

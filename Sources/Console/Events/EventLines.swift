@@ -51,7 +51,7 @@ struct EventLines {
         SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind)
     }
 
-    /// Whether two events have the same kind, outcome, actor and details. Such events share one line.
+    /// Whether two events have the same kind, outcome, actor and details. Events that look alike share one line.
     private static func looks(_ event: RecordedEvent, like other: RecordedEvent) -> Bool {
         (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
     }
@@ -155,8 +155,8 @@ struct EventLines {
 }
 
 extension EventFilter {
-    /// The events of the default view. It leaves out released credentials, and the regular events about archives and about the
-    /// sealing of the audit.
+    /// The events of the default view. The view leaves out released credentials, and the regular events about archives and about
+    /// the sealing of the audit.
     static var notable: EventFilter {
         var filter = EventFilter()
         filter.kinds = SecurityEvent.Kind.allCases.filter { ![.credentialReleased, .eventsArchived, .auditSealed].contains($0) }

@@ -27,7 +27,7 @@ extension Console {
     private func kept(_ visit: Visit, for owner: UUID, of organization: Organization) throws -> String {
         if let kept = visit.form[KeptForm.field], !kept.isEmpty { return kept }
         var form = visit.form
-        // Files are too large to wait in a page. The form names them instead.
+        // Files are too large to wait in a page. The form names the files instead.
         if !visit.files.isEmpty { form[Visit.lostFilesField] = visit.files.map(\.name).joined(separator: "\n") }
         return try KeptForm(deployment.kek, endedFor: owner, of: organization).sealed(form, path: Self.formPath(visit))
     }
@@ -70,7 +70,7 @@ extension Console {
         guard let waiting = waitingForm(kept, of: signed) else {
             return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
         }
-        // The page that asks for the password was sent before, so its action may have been done already.
+        // The page that asks for the password was sent before, so the action of the form that waited may have been done already.
         let isRepeated = Self.formPath(visit) == "fresh"
         return try await keptFormPage(
             visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : "keptOtherWhy",
@@ -133,7 +133,7 @@ extension Console {
         return reply
     }
 
-    /// The page that offers a form that waits, or says that the form is too old.
+    /// The page that offers to send the form that waits, or says that this form is too old.
     private func keptFormPage(
         _ visit: Visit, _ waiting: WaitingForm, _ kept: String, then: String, why: String? = nil,
         status: HTTPResponse.Status = .ok
@@ -193,7 +193,7 @@ extension Console {
         return nil
     }
 
-    /// The form that waited for the password. If it is too old, a page that says so instead.
+    /// The form that waited for the password; or, if this form is too old, a page that says so.
     func waitedFor(_ kept: String, by signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> (
         KeptForm.Content?, PageResponse?
     ) {
@@ -202,7 +202,7 @@ extension Console {
         return (nil, try await keptFormPage(visit, waiting, kept, then: ""))
     }
 
-    /// Processes a form with the fields that the person typed before they signed in again, if these were kept.
+    /// Processes a form with the fields that the person typed before they signed in again, if these fields were kept.
     func resumed(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws -> PageResponse {
         let path = Self.formPath(visit)
         // The page that asks for the password handles its waiting form itself.
@@ -217,8 +217,8 @@ extension Console {
 
     // MARK: First steps
 
-    /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form
-    /// waits meanwhile.
+    /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form that
+    /// they sent waits until they have done that.
     ///
     /// - Returns: Nil if the person has no first step to take, or the page is one that is allowed before it.
     func firstStep(_ visit: Visit) async throws -> PageResponse? {
@@ -240,7 +240,7 @@ extension Console {
         return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
     }
 
-    /// The pages for turning on one-time passwords, and the page that asks for the password in between.
+    /// The pages for turning on one-time passwords, and the page that asks for the password on the way.
     private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     /// The account of a person whose form waits until the first steps are done.

@@ -36,7 +36,8 @@ struct KeptForm {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
     }
 
-    /// A page with a question, which is the response to a form. The page's address holds it for half an hour.
+    /// A page with a question, which is the response to a form. The page's address contains the sealed page, which opens for half
+    /// an hour.
     init(_ kek: KeyEncryptionKey, askedOf signed: ConsoleSessions.AuthenticatedUser) {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.asked", lifetime: 1_800)
     }

@@ -26,8 +26,8 @@ struct MultipartForm {
 
     /// Reads a body, or the beginning of a body whose rest was not kept.
     ///
-    /// - Parameter isWhole: Whether the body is complete. If it is not, files may be missing, but no fields: a page sends its
-    ///   fields first.
+    /// - Parameter isWhole: Whether the body is complete. If the body is not complete, files may be missing, but no fields are
+    ///   missing: a page sends its fields first.
     /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
     init(_ body: Data, boundary: String, fieldLimit: Int, isWhole: Bool) throws(FieldsealError) {
         let delimiter = Data("--\(boundary)".utf8)

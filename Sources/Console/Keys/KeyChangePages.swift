@@ -15,8 +15,8 @@ extension Console {
     }
 
     /// - Parameters:
-    ///   - isTyped: Whether a key was typed before. The page does not show it, and an empty field then does not mean a generated
-    ///     key.
+    ///   - isTyped: Whether a key was typed before. The page does not show the typed key, and an empty field then does not mean a
+    ///     generated key.
     ///   - kept: The typed key, sealed for the next step; empty for a generated one; nil before the confirmation.
     private func changePage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false, kept: String? = nil,

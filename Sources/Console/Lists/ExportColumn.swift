@@ -16,7 +16,7 @@ struct ExportColumn {
         case words
     }
 
-    /// The name in the first line. It is the same in each language.
+    /// The column's name in the first line, the same in each language.
     let name: String
     private let attribute: AttributeDefinition?
     private let form: Form

@@ -82,7 +82,7 @@ extension Console {
         return Set(try await session.list(.systemUser, query).records.map(\.id))
     }
 
-    /// The last page that has records. It is before the requested page, which has none.
+    /// The last page that has records. This page is before the requested page, which has no records.
     private static func lastPage(_ total: Int, _ request: ListRequest) -> Int {
         max(0, min(request.page - 1, (total + request.size - 1) / request.size - 1))
     }

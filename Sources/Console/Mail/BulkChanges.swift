@@ -82,7 +82,7 @@ extension Console {
             let names = named(choice.chosen).map(\.name)
             return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, subject, visit)
         case .profile:
-            // Mailboxes that have the profile already stay as they are.
+            // Mailboxes that have the profile already are not changed.
             let others = choice.chosen.filter { facts[$0.id].map { !$0.isDone(.profile, choice.profile) } ?? true }
             let subject = try MailboxQuestion.subject(.profile, named(others), choice.profile)
             guard !others.isEmpty, visit.form["confirmed"] != subject else { return nil }

@@ -2,8 +2,8 @@ import CellCrypto
 import Foundation
 import JSON
 
-/// The result of a change of many mailboxes. The address of the list that follows contains it, sealed for the person. So the
-/// list still shows the result when it is loaded again.
+/// The result of a change of many mailboxes. The address of the list that is shown next contains the result, sealed for the person.
+/// So the list still shows the result when it is loaded again.
 struct BulkResult {
     /// A mailbox that was not changed.
     struct Failure {
@@ -42,7 +42,7 @@ struct BulkResult {
 
     // MARK: In the address
 
-    /// The failures, with the first failure of each reason before the others, so that each reason has a named mailbox.
+    /// The failures, beginning with the first failure of each reason, so that each reason has a named mailbox.
     private var ordered: [Failure] {
         var known: Set<String> = []
         let firsts = Set(failures.indices.filter { known.insert(failures[$0].reason).inserted })
@@ -50,7 +50,7 @@ struct BulkResult {
             + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
     }
 
-    /// The fields of a sealed form. The form has each reason once. It does not name all mailboxes: the page reads the other
+    /// The fields of a sealed form. The form has each reason once. The form does not name all mailboxes: the page reads the other
     /// names from the database.
     var fields: [String: String] {
         let ordered = ordered

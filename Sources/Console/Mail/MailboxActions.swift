@@ -5,7 +5,8 @@ import Model
 import Records
 import Tenancy
 
-// Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into its form are saved first.
+// Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into the mailbox's form are saved before
+// the action.
 extension Console {
     @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),

@@ -100,8 +100,8 @@ extension Console {
 
     // MARK: A new mailbox
 
-    /// Whether a new mailbox is made by creating a queue. The new queue gets a mailbox with its address, so an address must have
-    /// been typed.
+    /// Whether a new mailbox is made by creating a queue. The new queue gets a mailbox with the queue's address, so an address must
+    /// have been typed.
     static func makesQueue(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
         let address = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
         return entity.logicalName == EntityDefinition.mailbox.logicalName && visit.form["belongs"] == "queue" && !address.isEmpty

@@ -16,7 +16,7 @@ struct MailboxFacts {
     private let isEnabled: Bool
     /// Whether a router stopped a direction that failed. The direction stays off until a test succeeds.
     let isStopped: Bool
-    /// The server profile; nil if there is none, or the person can see that it does not exist.
+    /// The server profile; nil if there is none, or the person may not read it.
     private let profile: UUID?
 
     private static let columns =

@@ -76,8 +76,8 @@ extension Console {
     /// Seconds for which a page waits for the first turn with a new password.
     private static let patience = 60.0
 
-    /// Whether a password was just saved, and the router has yet to use it. Until then the mailbox's state is about the former
-    /// password. Routers don't try a mailbox without a server profile or an approved address.
+    /// Whether a password was just saved, and the router has yet to use it. Until the router uses the password, the mailbox's state
+    /// is about the former password. Routers don't try a mailbox without a server profile or an approved address.
     func isTryingPassword(of record: Record, _ visit: Visit) async throws -> Bool {
         func date(_ name: String) throws -> Date? {
             if case .date(let date) = try record.value(of: name) { date } else { nil }
@@ -108,7 +108,7 @@ extension Console {
         }
     }
 
-    /// Whether a mailbox has a server profile. If the person may read profiles, it must also exist.
+    /// Whether a mailbox has a server profile. If the person may read profiles, the profile must also exist.
     private static func hasProfile(_ record: Record, named name: String?, _ visit: Visit) throws -> Bool {
         guard try record.value(of: "emailserverprofile") != .null else { return false }
         return name != nil || !Navigation.mayList(.emailServerProfile, visit.roles)
@@ -176,8 +176,8 @@ extension Console {
         try MailboxState(record) != .disabled && record.value(of: "enabledforoutgoingemail") == .bool(true)
     }
 
-    /// Whether the next attempt waits for its time. If a mailbox only sends, it waits only after a failure. A test does not
-    /// wait.
+    /// Whether the router waits until a certain time before its next attempt. If a mailbox only sends, it waits only after a
+    /// failure. A test is not postponed.
     private func isPostponed(_ record: Record) throws -> Bool {
         guard try record.value(of: "testemailconfigurationscheduled") != .bool(true) else { return false }
         if try isFetched(record) { return true }

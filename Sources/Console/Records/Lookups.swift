@@ -26,7 +26,7 @@ extension Console {
     /// The records that a lookup offers: all, or those whose names contain a text.
     func offers(_ entity: EntityDefinition, matching text: String?, _ visit: Visit) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName else { return [] }
-        // Disabled users are not offered. A person can type the name of one, which is then refused with the reason.
+        // Disabled users are not offered. A person can type the name of a disabled user, which is refused with the reason.
         let isNamed: Filter? = text.map { .like(.init(primary), .holding($0)) }
         let conditions = [isNamed, Self.isEnabled(entity)].compactMap(\.self)
         return try await RecordOffer.read(

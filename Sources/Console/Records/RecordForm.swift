@@ -8,7 +8,7 @@ import Tenancy
 struct RecordForm {
     let visit: Visit
     let entity: EntityDefinition
-    /// Nil for a new record.
+    /// The record that the form is for; nil for a new record.
     let record: Record?
     /// The marks of the encrypted attributes that have a value.
     let secrets: [String: String]
@@ -16,8 +16,8 @@ struct RecordForm {
     /// Names that lookups offer, by attribute.
     let offers: [String: [String]]
 
-    /// The version and the values that the page had loaded before the form was sent. A form that is shown again keeps them, so
-    /// that the next attempt finds what another person saved meanwhile.
+    /// The version and the values that the page had loaded before the form was sent. A form that is shown again keeps this version
+    /// and these values, so that the next attempt finds what another person saved meanwhile.
     var sent: (version: String, loaded: String)?
     /// The typed values; nil before the form is sent.
     var typed: [String: String]?
@@ -26,7 +26,7 @@ struct RecordForm {
     var kept: [String: String] = [:]
     /// Whether another person deleted the record meanwhile. The form then makes a new record, if the person may create one.
     var isDeleted = false
-    /// Fields that another person changed too, to other values.
+    /// Fields that another person changed too, but to different values.
     var contested: Set<String> = []
 
     private var texts: Texts { visit.texts }

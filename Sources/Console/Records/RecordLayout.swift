@@ -11,7 +11,7 @@ struct RecordLayout {
     }
 
     let sections: [Section]
-    /// Columns of the entity's list. The first one links to the record.
+    /// Columns of the entity's list. The first column links to the record.
     let columns: [String]
     /// The attribute with options by which the list is filtered.
     let filter: String?
@@ -96,7 +96,8 @@ struct RecordLayout {
     private static let queue = RecordLayout(
         sections: [
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
-            // The queue's own methods of delivery are left out. They have no effect: only those of its mailbox have one.
+            // The queue's own methods of delivery are left out. These methods have no effect: only the methods of its mailbox have
+            // one.
             .init(title: "section:delivery", fields: ["incomingemailfilteringmethod"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// What a person's role allows. Pages check it before they show a form.
+// What a person's role allows. Pages check these rights before they show a form.
 extension Console {
     /// Whether a person may send a message to at least some records of an entity.
     static func may(_ message: EntityDefinition.Message, _ entity: EntityDefinition, _ visit: Visit) -> Bool {

@@ -61,7 +61,7 @@ struct TypedRecord {
 
     private mutating func readPlain(_ attribute: AttributeDefinition) {
         let name = attribute.logicalName
-        // A browser sends line breaks as CR LF. They are converted to LF, as in the record.
+        // A browser sends line breaks as CR LF. The line breaks are converted to LF, as in the record.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
         // The router writes to a mailbox without changing its version. Writing a value that was loaded and not edited would undo
         // the router's change.
@@ -172,7 +172,7 @@ struct TypedRecord {
 
     /// Reads references, which people enter by the names of records.
     ///
-    /// - Parameter dangling: The fields that refer to deleted records. If they were not edited, they stay as they are.
+    /// - Parameter dangling: The fields that refer to deleted records. A reference that was not edited is not changed.
     mutating func readReferences(
         dangling: Set<String>, _ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)
     ) async {

@@ -49,7 +49,7 @@ extension Console {
     /// The fields with the names of files that were sent but not kept, and with the person's choice to send without them.
     static let missingFilesField = "files.missing"
     static let withoutFilesField = "files.without"
-    /// Up to this number, mailboxes are a list to choose from. If there are more, the person types a part of the name.
+    /// Up to this number, mailboxes are a list to choose from. If there are more mailboxes, the person types a part of the name.
     private static let chosenFromList = 20
 
     /// The e-mail that is answered, forwarded or sent again; nil for a new one.
@@ -121,7 +121,7 @@ extension Console {
         return .page("compose", values, status: status)
     }
 
-    /// The recipients that an e-mail copies from an earlier one, in addition to those whom it answers.
+    /// The recipients that an e-mail copies from an earlier one, in addition to the addresses that it answers.
     private func recipientsBefore(
         _ record: Record?, _ composing: Composing, _ visit: Visit
     ) async throws -> [Participation: [String]] {
@@ -133,8 +133,8 @@ extension Console {
         }
     }
 
-    /// The other recipients of a received e-mail. The mailbox that received it is left out, and so is the mailbox's queue or
-    /// user.
+    /// The other recipients of a received e-mail. The mailbox that received the e-mail is left out, and so is the mailbox's queue
+    /// or user.
     func otherRecipients(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var known = Set(try Self.answered(record).map { $0.lowercased() })
         var holder: UUID?
@@ -154,7 +154,7 @@ extension Console {
         let all = try await addresses(record, without: holder, visit)
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
-            // Addresses that look like another address are left out, like such addresses in Reply-To.
+            // Addresses that look like another address are left out, as they are if Reply-To names them.
             let left = (all[kind] ?? []).filter { EmailAddressRule.isUsable($0) && known.insert($0.lowercased()).inserted }
             if !left.isEmpty { others[kind] = left }
         }

@@ -160,7 +160,7 @@ extension Console {
         ]
     }
 
-    /// The e-mail that the request names. Throws if its status is not *Failed*.
+    /// The e-mail that the request names. Throws if the e-mail's status is not *Failed*.
     func failedEmail(_ visit: Visit) async throws -> Record {
         let record = try await email(visit)
         guard try Self.status(of: record) == .failed else { throw FieldsealError(.invalidArgument, visit.text("notFailed")) }
@@ -190,7 +190,7 @@ extension Console {
         let isReceived = try record.value(of: "directioncode") == .bool(false)
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            // If an address in a received e-mail is that of a record, the party's name is the record's and not the one in the
+            // If an address in a received e-mail belongs to a record, `party.name` is the record's name and not the name in the
             // e-mail. So only the address is shown.
             let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
             let shown: String? =

@@ -40,8 +40,8 @@ extension Console {
         .redirect("\(visit.root)/records/emails/\(id.text)?done=sent")
     }
 
-    /// The id for the e-mail of a form. It is derived from what was typed and, if an e-mail with other files has that id already,
-    /// also from the files.
+    /// The id for the e-mail of a form. The id is derived from what was typed and, if an e-mail with other files has that id
+    /// already, also from the files.
     func emailID(_ visit: Visit, attached: [JSONValue]) async throws -> UUID? {
         let name = EntityDefinition.email.logicalName
         guard let (id, _) = try await earlier(visit) else {
