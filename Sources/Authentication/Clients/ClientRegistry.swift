@@ -53,8 +53,8 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client by its name or id, if the row is as this service wrote it last. So the name really belongs to that
-    /// client.
+    /// The row of a client by its name or id, if the row is as this service wrote it last. So a row to which SQL gave
+    /// another client's name is refused.
     ///
     /// - Throws: ``FieldsealError`` when there is no such client, or SQL changed its row.
     static func row(

@@ -10,8 +10,8 @@ package import PostgresClient
 package struct VerifierLayers {
     private static let subkeyLength = 64
 
-    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key. Also none if
-    /// the row does not open, because SQL wrote it.
+    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key. Returns
+    /// no subkeys for a row that can't be opened, because SQL wrote it.
     package static func read(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> [SecretBytes] {

@@ -17,7 +17,7 @@ extension Console {
         to provider: String, _ password: String?, _ secrets: KeptSecrets, _ visit: Visit
     ) async throws -> PageResponse {
         let typed = visit.form.filter { ["name", "emailaddress", "username", "profile", "second"].contains($0.key) }
-        // What was typed is kept only if both providers need the same kind of secret: a password, or a refresh token.
+        // The typed secret is kept only if both providers need the same kind of secret: a password, or a refresh token.
         let isSameKind = (visit.form["oauth"] == "true") == (self.provider(provider)?["oauth"] == .bool(true))
         let kept = try isSameKind ? password.map { try secrets.sealed($0, for: "password") } : nil
         var values = try await connectValues(visit, typed.merging(["provider": provider]) { _, new in new }, kept: kept)

@@ -9,7 +9,7 @@ extension Console {
     private static let exportedAtOnce = 1_000
 
     /// Exports events as JSON lines. Without a filter, the export has the whole chain from its beginning, with its attested end.
-    /// With a filter, it has the events that were found, the newest first.
+    /// With a filter, the export has only the events that match, the newest first.
     @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session

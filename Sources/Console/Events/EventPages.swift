@@ -106,7 +106,7 @@ extension Visit {
         return address(with: Dictionary(notices + [("page", page == 0 ? nil : "\(page)")]) { _, new in new })
     }
 
-    /// The parameters that say what was just done. ``address(with:)`` omits each of them for which it gets no value.
+    /// The parameters that say what was just done. ``address(with:)`` omits each parameter for which it gets no value.
     private static let notices: Set<String> = ["done", "result"]
 
     /// This page's address with other values in its query. The value nil removes a parameter.

@@ -37,7 +37,8 @@ struct PlaintextLosses: Sendable {
         }
     }
 
-    /// The query that finds these objects. In it, `home` is the schema of an object, and a view is represented by its rule.
+    /// The query that finds these objects. Its column `home` is the schema of an object.
+    /// A view is represented by its rule.
     private static let objects = """
         WITH RECURSIVE old AS (SELECT $1::text::regnamespace::oid AS oid),
         inside AS (

@@ -3,8 +3,8 @@ import Model
 
 /// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of this output is executed.
 ///
-/// The reader accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. Its memory is bounded by
-/// its buffer, even if the text, a line or a row is long.
+/// The reader accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. The reader's memory is
+/// bounded by its buffer, even if the text, a line or a row is long.
 final class DumpReader {
     /// The next item of the text.
     enum Item: Equatable {

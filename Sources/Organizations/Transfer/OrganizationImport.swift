@@ -103,8 +103,9 @@ private struct ImportSteps: Sendable {
     let organization: Organization
     let registry: OrganizationRegistry
     let caller: Caller
-    /// The key of the cells, and whether the file is known to be authentic.
+    /// The key of the cells; nil for an import without the key.
     private let data: DataKey?
+    /// Whether the key showed that the file is authentic; false without the key.
     private let isAuthentic: Bool
 
     private var manifest: ExportManifest { request.manifest }

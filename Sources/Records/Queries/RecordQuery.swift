@@ -4,7 +4,7 @@ package import Model
 /// A client's query for records, with names as text. No name is resolved yet.
 ///
 /// OData options, FetchXML and SQL are all parsed to this type. ``QueryPlan`` then checks names, privileges and encrypted
-/// attributes, in the same way for all three.
+/// attributes, in the same way for all three languages.
 package struct RecordQuery: Sendable {
     /// The columns to return; empty for every attribute that may be read.
     package var outputs: [Output] = []

@@ -117,7 +117,7 @@ package struct StatementBuilder {
         entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
     }
 
-    /// The condition that limits the table's rows to those that the caller may read; nil for all.
+    /// The condition that limits the table's rows to those that the caller may read; nil if the caller may read all rows.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied`.
     mutating func restriction(of table: QueryScope.Table) throws(FieldsealError) -> String? {
@@ -125,8 +125,8 @@ package struct StatementBuilder {
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
 
-    /// The name of the record that a lookup refers to. If the entity has an attribute for this name, it is read there, else from
-    /// the record itself.
+    /// The name of the record that a lookup refers to. If the entity has an attribute for this name, the name is read there;
+    /// otherwise it is read from the record that the lookup refers to.
     ///
     /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that do not exist here or have no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {

@@ -20,7 +20,7 @@ package struct ClientKey: Sendable {
 
     /// How a client proves possession of the private key.
     package enum Use: Sendable {
-        /// By assertions that it signs (RFC 7523).
+        /// By assertions that the client signs (RFC 7523).
         case assertions
         /// By its certificate in the TLS handshake (RFC 8705). Tokens may be bound to the certificate.
         case tls(bindsTokens: Bool)

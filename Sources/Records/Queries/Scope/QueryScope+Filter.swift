@@ -319,7 +319,7 @@ extension QueryScope {
 }
 
 extension Filter {
-    /// The same condition, with an alias for the columns that have none.
+    /// The same condition, with an alias for the columns that have no alias yet.
     fileprivate func named(_ alias: String?) -> Filter {
         func column(_ column: RecordQuery.Column) -> RecordQuery.Column {
             var column = column

@@ -5,8 +5,8 @@ import Tenancy
 
 /// The tables of one SELECT, and the names of their columns.
 ///
-/// Every name of every query is resolved here. This type adds the conditions that limit rows to those that the caller may read. It
-/// also refuses encrypted attributes, as three other places do (docs/architecture.md).
+/// Every name of every query is resolved here. This type adds the conditions that limit rows to those that the caller may read.
+/// This type also refuses encrypted attributes, as three other places do (docs/architecture.md).
 struct QueryScope {
     /// A table in a FROM clause.
     struct Table {

@@ -66,7 +66,8 @@ package struct NewRecord: Sendable {
         fillOwner(origin)
     }
 
-    /// A migrated record keeps its original creation date. Its `overriddencreatedon` gets the date on which it is created here.
+    /// A migrated record keeps its original creation date. The record's `overriddencreatedon` gets the date on which this service
+    /// creates it.
     private mutating func takeOriginalDate() {
         guard case .date(let original)? = values["overriddencreatedon"] else { return }
         values["createdon"] = .date(original)

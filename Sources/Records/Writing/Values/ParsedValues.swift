@@ -55,7 +55,7 @@ package struct ParsedValues: Sendable {
     /// What the values are for.
     enum Purpose {
         case create, update
-        /// An update, or a create if there is no such record. It accepts the attributes that either of the two accepts.
+        /// An update, or a create if there is no such record. An upsert accepts each attribute that a create or an update accepts.
         case upsert
         /// A new record that is nested in another new record.
         case part
