@@ -3,13 +3,13 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// If the organization requires approvals, giving a System Administrator a way to sign in needs an approval. So does giving a person
-// or a client the role System Administrator.
+// An organization may require approvals. Two kinds of changes then need an approval: giving a System Administrator a way to sign
+// in, and giving a person or a client this role.
 extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
     /// - Parameters:
-    ///   - row: The client's row, verified as the last one that this service wrote.
+    ///   - row: The client's row. The caller verified that the row is as this service wrote it last.
     ///   - what: The operation, for the approver. The client's name is appended.
     mutating func requireAccessControl(
         to row: OrganizationState.ClientRow, _ what: String, by caller: Caller, on connection: isolated PostgresConnection
@@ -28,8 +28,8 @@ extension AttestedChange {
         }
     }
 
-    /// Requires an approval to add a person who will be a System Administrator, also because an existing systemuser already has
-    /// that role.
+    /// Requires an approval to add a person who will be a System Administrator: by `role`, or because the systemuser `existing` has
+    /// that role already.
     mutating func requireAccessControl(
         toAdd name: String, _ role: Role, _ existing: UUID?, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {

@@ -18,7 +18,7 @@ package struct Privilege: Sendable {
                 return depth == .none ? nil : Privilege(name: name, depth: depth)
             }
         }
-        // The encryption messages are not in the table.
+        // ``PrivilegeTable`` does not have the privileges for the encryption messages.
         if role == .systemAdministrator { privileges += encryption.map { Privilege(name: $0, depth: .organization) } }
         return privileges.sorted { $0.name < $1.name }
     }

@@ -5,10 +5,10 @@ import PostgresClient
 package import Tenancy
 
 extension Session {
-    /// This session in the name of another user. It has only the rights that both users have.
+    /// This session in the name of another user. The new session has only the rights that both users have.
     ///
-    /// The user owns records that it creates, and `createdonbehalfby` is this session's user. Security events name both users. Call
-    /// it on the session of the client itself, not on one that impersonates already.
+    /// Records that the new session creates are owned by `user`, and their `createdonbehalfby` is this session's user. Security
+    /// events name both users. Call it on the session of the client itself, not on a session that impersonates already.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller that is not a System Administrator, and for a user without a
     ///   role; `.notAUser` for a user that is unknown or disabled.

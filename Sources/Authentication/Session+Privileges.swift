@@ -5,7 +5,7 @@ import PostgresClient
 package import Tenancy
 
 extension EntityDefinition {
-    /// The privileges for the entity's messages. The privilege to write includes appending here.
+    /// The privileges for the entity's messages. In this service the privilege to write includes appending.
     package var privileges: [(message: Message, name: String)] {
         let verbs: KeyValuePairs<Message, String> = [
             .create: "Create", .retrieve: "Read", .update: "Write", .delete: "Delete", .assign: "Assign", .share: "Share",

@@ -6,7 +6,7 @@ import Tenancy
 
 /// A parameter in the address of a page, with the values that it accepts.
 ///
-/// A page refuses every other parameter and value. If it ignored an unknown filter, it would show more than was requested.
+/// A page refuses every other parameter and value. A page that ignored an unknown filter would show more than was requested.
 struct AddressParameter: Sendable {
     let name: String
     /// Whether `name` is only a prefix of the parameter's name.
@@ -57,10 +57,10 @@ extension Console {
     ]
     static let eventPageParameters = eventParameters + [.number("before", in: Int.min...Int.max)]
 
-    /// The change of a stored view, for the notice on its list.
+    /// Names the change of a stored view that the list's notice reports.
     static let viewDone = AddressParameter.choice("done", ["viewKept", "viewRemoved"])
 
-    /// The change of a person or a client, for the notice on their page.
+    /// Names the change of a person or a client that the notice on their page reports.
     static let accessDone = AddressParameter.choice("done", accessActions + ["nothingChanged"])
 
     static let recordParameters: [AddressParameter] = [
@@ -74,10 +74,10 @@ extension Console {
         shape, ownSignIn,
     ]
 
-    /// Whether a save made a mailbox sign in with its own user name and password.
+    /// Given if a save made a mailbox sign in with its own user name and password.
     static let ownSignIn = AddressParameter.choice("own", ["1"])
 
-    /// Whether the text of an e-mail is shown without its layout.
+    /// Given if the text of an e-mail is shown without its layout.
     static let shape = AddressParameter.choice("as", ["text"])
 
     /// The parameters of a list of records: search, state, columns, order and page.
@@ -86,7 +86,7 @@ extension Console {
         let sortable = layout.columns.filter { isSortable($0, entity) }
         var parameters: [AddressParameter] = [
             .text("q"), .choice("sort", sortable + sortable.map { "-\($0)" }), .choice("size", pageSizes.map { "\($0)" }),
-            // The column conditions report unknown names themselves.
+            // The code for column conditions reports unknown names itself.
             AddressParameter(name: ColumnFilter.prefix, isPrefix: true) { value, _ in value.count <= AddressParameter.textLimit },
         ]
         if entity.logicalName == "mailbox" {

@@ -160,7 +160,7 @@ extension Console {
         }
     }
 
-    /// Adds a form for signed-in people. The form needs the token that is only in their pages.
+    /// Adds a form for signed-in people. The form needs the token that only pages of signed-in people contain.
     ///
     /// - Parameter page: The page to show if the form's address is typed or reloaded; nil if there is a page at that address.
     private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
@@ -177,7 +177,7 @@ extension Console {
         guard let referer = HTTPField.Name("Referer").flatMap({ visit.request.headers[$0] }), let url = URL(string: referer),
             url.path.hasPrefix("\(visit.root)/")
         else { return "" }
-        // A page with a question is not a page to return to, but the page of its form is.
+        // If the form is on a page with a question, the page of the form that led to the question is used.
         let query = url.query.flatMap { $0.hasPrefix("\(AskedPage.parameter)=") ? nil : "?\($0)" } ?? ""
         let path = url.path.dropFirst(visit.root.count + 1) + query
         return String(path).addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
@@ -206,7 +206,8 @@ extension Console {
             body: .init(byteBuffer: bytes))
     }
 
-    /// The page on which a person enters an organization's name. It says if there is no such organization, and lists none.
+    /// The page on which a person enters an organization's name. The page says if there is no organization with this name. The page
+    /// does not list organizations.
     @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

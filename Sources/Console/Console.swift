@@ -14,8 +14,8 @@ import PostgresClient
 package import Tenancy
 import WebAPI
 
-/// The pages for administrators, under `/{organization}/`. They work without JavaScript. The server renders every page, and the
-/// template engine escapes every value in it.
+/// The pages for administrators, under `/{organization}/`. The pages work without JavaScript. The server renders every page, and
+/// the template engine escapes every value in it.
 package struct Console: Sendable {
     let deployment: Deployment
     let mail: MailOAuthTokens
@@ -32,7 +32,7 @@ package struct Console: Sendable {
 
     /// - Parameters:
     ///   - mail: The applications that are registered for mail servers.
-    ///   - baseURL: The service's address, without a trailing slash. Forms must come from there.
+    ///   - baseURL: The service's address, without a trailing slash. Forms must come from this address.
     ///   - providers: The OpenID providers.
     ///   - doctor: Reports what needs attention.
     ///   - retention: How long evidence and e-mails are kept.
@@ -65,10 +65,10 @@ package struct Console: Sendable {
         } catch let error as FieldsealError
             where error.code == .noResource && request.headers[.accept]?.contains("text/html") != true
         {
-            // A program used a wrong address. It gets the API's response.
+            // A program used a wrong address. The program gets the API's response.
             throw error
         } catch let error where RequestFraming.isBroken(error) {
-            // No browser sends such a request. Its end is unknown, so the connection is closed.
+            // No browser sends a request with broken framing. The end of the request is unknown, so the connection is closed.
             throw error
         } catch {
             reply = failure(error, visit, context)
@@ -126,7 +126,7 @@ package struct Console: Sendable {
         visit.csrf = try visit.signed.map { try formToken($0.session.organization).text(token, $0.userID) }
     }
 
-    /// The message of an error for a person. It reveals no more than the person may know.
+    /// The message of an error for a person. The message reveals no more than the person may know.
     private func failure(_ error: any Error, _ visit: Visit, _ context: APIContext) -> PageResponse {
         switch error {
         case let error as FieldsealError where error.code == .noResource || error.code == .objectDoesNotExist:
@@ -137,7 +137,7 @@ package struct Console: Sendable {
             return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
         case is CancellationError:
-            // The client left, and does not read this.
+            // The client has disconnected, so no person reads this message.
             return visit.message("tryLater", "The request was called off.", status: .serviceUnavailable)
         default:
             if error is PostgresError {
@@ -166,8 +166,8 @@ package struct Console: Sendable {
     private static let pagePolicy =
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
         + "frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    /// The policy for content from others: no script, no form, nothing from other servers. Only a page of this console may
-    /// frame it.
+    /// The policy for content that others wrote, such as e-mails: no script, no form, nothing from other servers. Only pages of
+    /// this console may show this content in a frame.
     private static let foreignPolicy =
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
         + "sandbox allow-popups"

@@ -13,7 +13,7 @@ struct ConsoleFiles: Sendable {
     /// The mail providers in `providers.json`.
     let providers: [JSONValue]
 
-    /// - Throws: When a template or a message file is malformed. A test checks them.
+    /// - Throws: When a template or a message file is malformed. A test checks all of these files.
     init() throws {
         var templates: [String: MustacheTemplate] = [:]
         var others: [String: [UInt8]] = [:]

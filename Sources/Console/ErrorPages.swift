@@ -28,7 +28,7 @@ extension Console {
                 guard Self.isForPage(request, context), request.uri.path.split(separator: "/").count > 1 else {
                     throw HTTPError(.notFound)
                 }
-                // A form is not read: nothing here accepts it.
+                // The body of a form is not read, because no page at this address accepts a form.
                 return try await respond(request, context, .get) { visit in
                     visit.message("notFound", visit.text("notFoundWhy"), status: .notFound)
                 }
@@ -56,7 +56,7 @@ extension Console {
 
     /// The page for an error outside of the pages, such as that of a busy server.
     ///
-    /// - Returns: Nil if the request is not a browser's for a page.
+    /// - Returns: Nil if the request is not a browser's request for a page.
     @Sendable package func errorPage(_ request: Request, _ context: APIContext, message: String, answer: Response) -> Response? {
         guard Self.isForPage(request, context), [.get, .head, .post].contains(request.method) else { return nil }
         let visit = Visit(

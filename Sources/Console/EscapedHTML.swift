@@ -2,8 +2,8 @@ import Mustache
 
 /// Escapes texts in HTML by code points.
 ///
-/// A combining mark after `<` makes another Swift character of it, but a browser still sees `<`. The templates' own escaping
-/// compares characters, so it would miss that.
+/// In Swift, `<` with a combining mark after it is a different character than `<`, but a browser still sees `<`. The templates' own
+/// escaping compares characters, so it would not escape this `<`.
 struct EscapedHTML: MustacheContentType {
     /// The type as the templates name it.
     static let name = "ESCAPED_HTML"

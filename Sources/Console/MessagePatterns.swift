@@ -8,7 +8,7 @@ struct MessagePatterns: Sendable {
         let translation: String
     }
 
-    /// The patterns, those with the most literal text first. The first that matches a message is used.
+    /// The patterns, those with the most literal text first. The first pattern that matches a message is used.
     private let patterns: [Pattern]
 
     /// - Parameter prefix: The prefix of the keys of this kind.
@@ -40,7 +40,7 @@ struct MessagePatterns: Sendable {
         return parts + [String(rest)]
     }
 
-    /// The values of a message with this text between them; nil if it does not match.
+    /// The values of a message with this text between them; nil if the message does not have this text.
     private static func values(in message: String, between literals: [String]) -> [String: String]? {
         guard let first = literals.first, let last = literals.last, message.hasPrefix(first) else { return nil }
         var rest = message.dropFirst(first.count)

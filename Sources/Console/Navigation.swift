@@ -52,7 +52,7 @@ enum Navigation {
 
     static func groups(_ visit: Visit) -> [[String: Any]] {
         var path = visit.request.uri.path.dropFirst(visit.root.count + 1)
-        // Pages that are reached from a list belong to it.
+        // Pages that are reached from a list belong to the list in the menu.
         if let list = ["compose": "records/emails", "connect": "records/mailboxes"][String(path)] { path = Substring(list) }
         // If two paths match, the longer one is the current page.
         let current = items(visit).map(\.path).filter { path == $0 || path.hasPrefix("\($0)/") }.max { $0.count < $1.count }

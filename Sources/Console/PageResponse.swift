@@ -10,7 +10,8 @@ struct PageResponse {
         case download(name: String, type: String, [UInt8])
         /// A download in parts. Each part is sent before the next is read.
         case stream(name: String, type: String, @Sendable (_ write: ([UInt8]) async throws -> Void) async throws -> Void)
-        /// A document from outside, such as the text of an e-mail. It is shown in a frame without scripts, forms or remote content.
+        /// A document from outside, such as the text of an e-mail. The document is shown in a frame without scripts, forms or
+        /// remote content.
         case foreign(html: [UInt8])
     }
 

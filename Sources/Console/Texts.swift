@@ -4,7 +4,7 @@ import Model
 
 /// The texts of one language, and its formats of numbers and dates.
 ///
-/// Each language has one file of messages. Keys with a colon are for values from elsewhere, such as `event:key changed`.
+/// Each language has one file of messages. Keys with a colon are for values that the service defines, such as `event:key changed`.
 struct Texts: Sendable {
     let language: String
     let messages: [String: String]
@@ -163,5 +163,6 @@ struct Texts: Sendable {
     }
 }
 
-/// A value for a template, or false. Without a value, the template would use one of the same name from the enclosing values.
+/// A value for a template, or false. If a value were missing, the template would use a value with the same name from the enclosing
+/// values.
 func orFalse(_ value: Any?) -> Any { value ?? false }

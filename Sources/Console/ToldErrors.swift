@@ -8,8 +8,8 @@ extension Texts {
     /// An error's message in this language if it is translated; otherwise the original.
     func told(_ message: String) -> String { translated(message, "error:", errors) ?? message }
 
-    /// An error's message for a list of records that share it. If such a translation exists, it leaves out what differs between
-    /// them.
+    /// An error's message for a list of records that share it. The translation for such a list, if there is one, leaves out what
+    /// differs between the records.
     func toldOfMany(_ message: String) -> String { translated(message, "manyError:", manyErrors) ?? told(message) }
 
     /// A router's report about a mailbox, in this language if it is translated; otherwise the original.
@@ -20,14 +20,14 @@ extension Texts {
         return report(text) ?? told(text)
     }
 
-    /// The translation of a report. Its values may be reports and errors too.
+    /// The translation of a report. The values in a report may themselves be reports and errors.
     private func report(_ text: String) -> String? {
         if let text = messages["report:\(text)"] { return text }
         guard let (translation, values) = reports.match(text) else { return nil }
         return filled(translation, values.mapValues { report($0) ?? translated($0, "error:", errors) ?? named($0) })
     }
 
-    /// A report without the note that the mailbox is disabled; nil if it has none.
+    /// A report without the note that the mailbox is disabled; nil if it has no such note.
     static func cause(_ report: String) -> String? {
         let note = " \(MailboxLeases.disabledNote)"
         return report.hasSuffix(note) ? String(report.dropLast(note.count)) : nil

@@ -105,7 +105,7 @@ struct Visit: Sendable {
         "\(cookieName)=\(token ?? ""); Path=/; Secure; HttpOnly; SameSite=Strict" + (token == nil ? "; Max-Age=0" : "")
     }
 
-    /// The cookie is Lax, because a browser that comes from another site would not send a stricter one.
+    /// The cookie is Lax, because a browser that comes from another site would not send a stricter cookie.
     static func attemptCookie(_ value: String?) -> String {
         "\(attemptCookieName)=\(value ?? ""); Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=\(value == nil ? 0 : OpenIDSignIn.patience)"
     }
@@ -146,7 +146,7 @@ struct Visit: Sendable {
     /// How many fields a form has at most.
     static let fieldLimit = 500
 
-    /// The field that names files which were sent but not kept. The person must choose them again.
+    /// The field that names files which were sent but not kept. The person must choose these files again.
     static let lostFilesField = "files.lost"
 
     /// The values of every template.

@@ -6,7 +6,7 @@ final class DerivedInBackground: Sendable {
     private let key = Mutex<Result<NewKey, any Error>?>(nil)
     private let isThere = DispatchSemaphore(value: 0)
 
-    /// - Parameter derive: Derives the key. It keeps one processor busy for some hundred milliseconds.
+    /// - Parameter derive: Derives the key. The derivation keeps one processor busy for some hundred milliseconds.
     init(_ derive: @escaping @Sendable () throws -> NewKey) {
         DispatchQueue.global(qos: .userInitiated).async { [self] in
             let result = Result { try derive() }
@@ -15,7 +15,8 @@ final class DerivedInBackground: Sendable {
         }
     }
 
-    /// Returns the key once it is derived. Until then it blocks the calling thread, which belongs to a database connection.
+    /// Returns the key once it is derived. Until then this function blocks the calling thread, which belongs to a database
+    /// connection.
     func wait() throws -> NewKey {
         isThere.wait()
         defer { isThere.signal() }

@@ -8,8 +8,8 @@ package import Tenancy
 
 /// Moves old security events, or old entries of the audit, from the database to a sealed file.
 ///
-/// The file is complete and on disk before the transaction that removes its contents from the tables. A crash between the two
-/// leaves the file and the rows. Then the same command writes the file again.
+/// The file is complete and on disk before the transaction that removes its contents from the tables. After a crash between these
+/// two steps, both the file and the rows are there, and the same command writes the file again.
 package struct EvidenceArchiver: Sendable {
     private let registry: OrganizationRegistry
     private let organization: Organization
@@ -37,7 +37,8 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the security events before a time, except the newest event.
     ///
-    /// - Throws: ``FieldsealError`` when there are no such events, the chain is broken, or the file must not be written.
+    /// - Throws: ``FieldsealError`` when there are no such events, the chain is broken, or a file at `path` must not be
+    ///   overwritten.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
         let (summary, last, digest) = try await asOwner(isolation: .repeatableRead) {
@@ -262,7 +263,7 @@ package struct EvidenceArchiver: Sendable {
         try AttestedAnchor(of: organization, under: kek, on: connection)
     }
 
-    /// Refuses to overwrite a file, unless it is an archive whose contents are still in the database.
+    /// Refuses to overwrite a file. Only an archive whose contents are still in the database may be overwritten.
     private func refuseOverwriting(_ path: String, unless isLeftOver: (EventArchiveFile.Summary) -> Bool) throws {
         guard FileManager.default.fileExists(atPath: path) else { return }
         guard let there = try? EventArchiveFile(path).claimed(), there.organizationID == organization.id.text, isLeftOver(there)
@@ -298,7 +299,7 @@ package struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// Removes exactly those rows that the file contains.
+    /// Removes the rows that the file contains. Throws if the number of removed rows is not `count`.
     private func remove(
         from table: String, where condition: String, _ parameters: [PostgresParameter], _ count: Int, as move: String,
         on connection: isolated PostgresConnection

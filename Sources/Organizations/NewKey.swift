@@ -29,7 +29,7 @@ struct NewKey: Sendable {
 
     /// Switches to the key's finished generation, and stores the key in `config`.
     ///
-    /// - Returns: The facts of the key to attest.
+    /// - Returns: The grant that attests the key.
     func establish(
         under kek: KeyEncryptionKey,
         by caller: Caller,
@@ -39,9 +39,9 @@ struct NewKey: Sendable {
         return try store(under: kek, by: caller, on: connection)
     }
 
-    /// Makes the key the first one of a new organization, whose generation is in force already, and stores it in `config`.
+    /// Makes this key the first key of a new organization, whose generation is in force already, and stores the key in `config`.
     ///
-    /// - Returns: The facts of the key to attest.
+    /// - Returns: The grant that attests the key.
     func establishFirst(
         under kek: KeyEncryptionKey,
         by caller: Caller,

@@ -1,9 +1,9 @@
 import PostgresClient
 import Tenancy
 
-/// Reads something of many organizations, in batches that run at the same time.
+/// Runs a function that reads, for many organizations, in batches that run at the same time.
 ///
-/// A PostgreSQL process keeps memory for each table that it has read. So each batch has a connection of its own.
+/// A PostgreSQL process keeps memory for each table that it has read. So each batch has a separate connection.
 enum OrganizationBatches {
     /// How many organizations one connection reads.
     private static let size = 200

@@ -8,8 +8,8 @@ package struct OrganizationEntry: Sendable {
     package let createdOn: Date
     package let attachedOn: Date?
 
-    /// The condition that an organization `o` is not being moved to or from the database. It does not read the table of moves, so
-    /// it also works before that table exists.
+    /// The condition that an organization `o` is not being moved to or from the database. The condition does not read the table of
+    /// moves, so it also works before that table exists.
     package static let inForce = """
         NOT EXISTS (SELECT FROM pg_namespace WHERE nspname IN ('arriving_' || substr(o.schema_name, 5), 'moved_' || substr(o.schema_name, 5)))
         """

@@ -8,7 +8,7 @@ package import PostgresClient
 import Records
 package import Tenancy
 
-/// The organizations of a deployment. Changing them needs a role that may act as `fieldseal_owner`.
+/// The organizations of a deployment. Changing organizations needs a role that may act as `fieldseal_owner`.
 package struct OrganizationRegistry: Sendable {
     let conninfo: String
     let kek: KeyEncryptionKey
@@ -24,7 +24,7 @@ package struct OrganizationRegistry: Sendable {
     /// Creates an organization in one transaction: its schema, its first records, and a generated key. Encryption is active from
     /// the start.
     ///
-    /// - Throws: ``FieldsealError`` when the name is malformed or taken.
+    /// - Throws: ``FieldsealError`` when the name is malformed, or another organization has it.
     package func create(name: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(
@@ -77,10 +77,11 @@ package struct OrganizationRegistry: Sendable {
 
     /// Registers an existing schema: one that a DBA restored, or that is left after `config` was lost.
     ///
-    /// The organization keeps its id, because its cells are bound to it. It needs its key, unless `config` still has it.
+    /// The organization keeps its id, because its cells are bound to it. The organization needs its key again, if `config` does not
+    /// have the key any more.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered
-    ///   organization, use ``attestAgain(name:as:trustingTags:by:)``.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or a registered organization has the name or the id. For a
+    ///   registered organization, use ``attestAgain(name:as:trustingTags:by:)``.
     package func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
@@ -116,7 +117,7 @@ package struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Makes a schema from elsewhere part of this deployment.
+    /// Registers a schema that was attached or imported, and adapts it to this deployment.
     func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try register(organization, by: caller, attached: true, on: connection)
         // The schema may contain work that was unfinished where it comes from, such as a sweep.
@@ -151,8 +152,8 @@ package struct OrganizationRegistry: Sendable {
 
     /// Changes the `search_path` of a renamed schema's functions to its new name.
     ///
-    /// `ALTER FUNCTION` would read the functions of each name in all schemas, which takes long with many organizations. `CREATE
-    /// OR REPLACE` does not, and keeps owners, rights and comments.
+    /// `ALTER FUNCTION` would read the functions of each name in all schemas, which takes long with many organizations. `CREATE OR
+    /// REPLACE` does not read them, and keeps owners, rights and comments.
     func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
         let functions = try connection.query(
             #"""
@@ -224,7 +225,7 @@ package struct OrganizationRegistry: Sendable {
         try UnsealedAudit.note(organization, on: connection)
     }
 
-    /// Creates the records that everything else refers to, if they are missing.
+    /// Creates the records that all other records refer to, such as the business unit, if they are missing.
     func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let units = organization.qualified("businessunit")
         _ = try connection.query(

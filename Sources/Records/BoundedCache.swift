@@ -4,12 +4,12 @@ import Synchronization
 package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let values = Mutex<[Key: Value]>([:])
 
-    /// Beyond this number all values are removed.
+    /// The largest number of values. When a value is added to a full cache, all earlier values are removed.
     private static var limit: Int { 1_000 }
 
     package init() {}
 
-    /// The value of a key. An error is thrown and not stored.
+    /// Returns the value of a key. If the cache lacks it, `workOut` computes it; an error of `workOut` is thrown and not stored.
     package func value<Failure: Error>(of key: Key, _ workOut: () throws(Failure) -> Value) throws(Failure) -> Value {
         if let value = values.withLock({ $0[key] }) { return value }
         let value = try workOut()

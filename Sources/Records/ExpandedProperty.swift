@@ -14,7 +14,8 @@ package struct ExpandedProperty: Sendable {
     private let reference: String
     private let asked: [String]?
     let page: RecordPage
-    /// For an owner, who is a user or a team: the same property with the records of the entity that ``referenced`` is not.
+    /// For a property whose records may be users or teams: the same property with the records of the other one of these two
+    /// entities.
     var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 

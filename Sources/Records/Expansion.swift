@@ -11,7 +11,8 @@ package struct Expansion: Sendable {
     package var expansions: [Expansion]
     /// Whether only the addresses of the records are requested.
     package var isReference = false
-    /// The properties that were selected of an owner. Users and teams each have only some of them.
+    /// The properties that the client selected of an owner, which is a user or a team. Some of these properties may exist only for
+    /// users, or only for teams.
     var asked: [String]?
 
     package init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {

@@ -47,7 +47,7 @@ extension [UInt8] {
 
 /// Characters that need an escape or a replacement in the text of an XML element.
 private enum XMLMarkup {
-    /// For each byte, whether it may begin such a character.
+    /// For each byte, whether it may begin a character that needs an escape or a replacement.
     static let isMarkup: [Bool] = (0..<256).map { byte in
         byte < 0x20 && byte != 0x09 && byte != 0x0A || [0x26, 0x3C, 0x3E, 0xEF].contains(byte)
     }
@@ -58,11 +58,11 @@ private enum XMLMarkup {
     ]
     private static let unknown = Array("\u{FFFD}".utf8)
 
-    /// The bytes to replace, and their replacement; nil for a character that stays.
+    /// The bytes to replace, and their replacement; nil for a character that is not replaced.
     static func replacement(in text: UnsafeRawBufferPointer, at index: Int) -> (length: Int, [UInt8])? {
         if let reference = references[text[index]] { return (1, reference) }
         guard text[index] == 0xEF else { return (1, unknown) }
-        // U+FFFE and U+FFFF.
+        // Of the characters that begin with the byte 0xEF, only U+FFFE and U+FFFF are replaced.
         guard index + 2 < text.count, text[index + 1] == 0xBF, text[index + 2] >= 0xBE else { return nil }
         return (3, unknown)
     }

@@ -9,7 +9,7 @@ package struct Record: Sendable {
     package let shape: RowShape
     let row: PostgresRow
     package let id: UUID
-    /// Changes with every write of the record, including its encrypted attributes, but not with a key change.
+    /// A number that changes with every write of the record, including its encrypted attributes, but not with a key change.
     package let versionNumber: Int64
 
     init(_ shape: RowShape, _ row: PostgresRow) throws {
@@ -29,7 +29,7 @@ package struct Record: Sendable {
         return try column.type.value(in: row, column: index)
     }
 
-    /// The value of an attribute that was asked for.
+    /// The value of an attribute that the query returns, by its logical name or its name in the response; null for any other name.
     package func value(of attribute: String) throws -> AttributeValue {
         guard
             let column = shape.columns.first(where: {

@@ -3,7 +3,7 @@ import JSON
 package import Model
 
 extension RecordKey {
-    /// Refuses two keys of one record among several writes, because it is unclear which values should stay.
+    /// Refuses two keys of one record among several writes, because it is unclear which values should be stored in the end.
     ///
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` naming the record.
     package static func requireDistinct(_ keys: [RecordKey]) throws(FieldsealError) {

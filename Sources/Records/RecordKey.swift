@@ -13,7 +13,7 @@ package enum RecordKey: Sendable {
 extension RecordKey {
     /// Parses a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.
     ///
-    /// - Throws: ``FieldsealError`` `.badRequest` for anything else.
+    /// - Throws: ``FieldsealError`` `.badRequest` for any other text.
     package init(_ text: String, of entity: EntityDefinition) throws(FieldsealError) {
         if let id = UUID(text: text) {
             self = .id(id)
@@ -86,7 +86,7 @@ extension RecordKey {
         }
     }
 
-    /// The members of a new record: the given ones, and the missing values of the key.
+    /// The members of a new record: those that the client gave, and the values of the alternate key that are not among them.
     func completed(_ given: [JSONValue.Member]) -> [JSONValue.Member] {
         guard case .alternate(let values) = self else { return given }
         let names = Set(given.map { $0.name.lowercased() })

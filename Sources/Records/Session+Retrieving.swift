@@ -6,10 +6,10 @@ import PostgresClient
 package import Tenancy
 
 extension Session {
-    /// The records or groups of a query.
+    /// Runs a query and returns a page of its records or groups.
     ///
-    /// - Parameter mayUseStandby: Whether a standby may run it. Data that decides about access or a change must come from the
-    ///   primary.
+    /// - Parameter mayUseStandby: Whether a standby may run the query. False for data that decides about access or about a change,
+    ///   which must come from the primary.
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
     package func list(
         _ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = [], mayUseStandby: Bool = false
@@ -17,7 +17,7 @@ extension Session {
         let reading = try RetrieveOperation(entity, query, expanding, for: self)
         let run: @Sendable (isolated PostgresConnection) throws -> RecordPage = { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
-            // One snapshot for all statements of the query.
+            // All statements of the query read the same snapshot.
             return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
         }
         if mayUseStandby, let standby = deployment.standby, let position = try await position(for: standby),
@@ -28,10 +28,10 @@ extension Session {
         return try await deployment.pool.withConnection { try run($0) }
     }
 
-    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to this position grants
-    /// no revoked right, and has every acknowledged write.
+    /// The WAL position of the primary, read after the primary checked the session. A standby that has replayed the WAL up to this
+    /// position grants no revoked right, and has every acknowledged write.
     ///
-    /// - Returns: Nil if the server does not report it.
+    /// - Returns: Nil if the server does not report a position.
     private func position(for standby: Standby) async throws -> Standby.Position? {
         try await deployment.pool.withConnection { connection in
             do {
@@ -109,7 +109,7 @@ extension Session {
     }
 
     /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed
-    /// hash of the cell. It differs after each write of the value, also of an equal one, and after a key change.
+    /// hash of the cell. The mark changes with each write of the attribute, even of an equal value, and with each key change.
     package func secretMarks(_ entity: EntityDefinition, _ id: UUID) async throws -> [String: String] {
         let names = entity.encryptedAttributes.map(\.logicalName)
         guard !names.isEmpty else { return [:] }
@@ -185,7 +185,8 @@ extension RecordKey {
     }
 }
 
-/// The key under which the statement for one record is cached, if the caller may read every record. It is the same for every id.
+/// The key under which the statement for one record is cached, if the caller may read every record. This key is the same for every
+/// id.
 private struct RetrieveStatement: Hashable {
     private let schema: String
     private let entity: String
@@ -219,7 +220,7 @@ private final class RetrieveOperation: Sendable {
     private let entity: EntityDefinition
     private let expansions: [(request: Expansion, way: ExpansionWay)]
     private let session: Session
-    /// The statement for an array of ids, if the query is for ids.
+    /// The statement that ``lookUp(_:for:)`` runs. Its first parameter is an array of ids.
     private let lookup: SharedStatement
 
     /// How many records the expansion of one page returns at most.
@@ -268,7 +269,7 @@ private final class RetrieveOperation: Sendable {
         for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 
-    /// Reads one record without expansions, for a session with the same access as the one that the plan was made for.
+    /// Reads one record without expansions, for a session with the same access as the session that the plan was made for.
     func lookUp(_ id: UUID, for session: Session) async throws -> RecordPage {
         let rows: PostgresResult
         if let found = await session.lookUp(id, with: lookup) {
@@ -276,7 +277,7 @@ private final class RetrieveOperation: Sendable {
         } else {
             rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
         }
-        // The rows may include other callers' records.
+        // The rows may include records that other callers requested in the same statement.
         for row in rows where try row.decode(0, as: UUID.self) == id {
             return RecordPage(shape: plan.shape, records: [try Record(plan.shape, row)], next: nil)
         }

@@ -6,14 +6,14 @@ package import Tenancy
 
 // Changes of existing clients.
 extension ClientAdministration {
-    /// Disables a client by its name or id. Its tokens are refused at once.
+    /// Disables a client by its name or id. The client's tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
     /// - Throws: ``FieldsealError`` when there is no client with that name or id.
     package func disable(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                // An id has priority over a name, because SQL could give another row that name.
+                // The text is first looked for among the ids, because SQL could give another row this text as its name.
                 let rows = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
                 if !rows.contains(where: { $0.id.text == nameOrID.lowercased() }),
                     try disableHidden(nameOrID, &change, on: connection)
@@ -29,8 +29,8 @@ extension ClientAdministration {
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(
                     row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
-                // A row that SQL changed keeps its invalid tag, so that it still does not verify. The same holds for an older
-                // version that SQL restored.
+                // A row that SQL changed, or an older version that SQL restored, keeps its stored tag, so that it still does not
+                // verify.
                 let isOwn = try change.grants.authenticates(row.grant(in: organization), tag: row.tag, under: deployment.kek)
                 let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
@@ -46,7 +46,7 @@ extension ClientAdministration {
 
     /// Revokes a client whose row SQL deleted. If the row is restored, it grants nothing.
     ///
-    /// - Returns: False unless the attested list has a client with that id.
+    /// - Returns: Whether the attested list had a client with that id.
     private func disableHidden(
         _ id: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> Bool {

@@ -93,8 +93,8 @@ extension ClientAdministration {
         return row.id
     }
 
-    /// Removes a public key of a client. Assertions that it signs are refused from now on. Tokens that were issued before stay
-    /// valid.
+    /// Removes a public key of a client. Assertions that are signed with this key are refused from now on. Tokens that were issued
+    /// before the removal stay valid until they expire.
     ///
     /// - Throws: ``FieldsealError`` when the client has no key with that id.
     package func removeKey(_ id: UUID, of nameOrID: String) async throws {

@@ -4,8 +4,8 @@ import PostgresClient
 import Tenancy
 
 extension ClientAdministration {
-    /// Removes a client by its name or id, with its secrets, keys and links. Its tokens are refused at once. Its systemuser stays,
-    /// disabled, because records refer to it.
+    /// Removes a client by its name or id, with its secrets, keys and links. The client's tokens are refused at once. The client's
+    /// systemuser is disabled but not removed, because records refer to it.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no client with that name or id.
@@ -16,7 +16,7 @@ extension ClientAdministration {
                 guard let client = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
                     throw ClientRegistry.unknown(nameOrID, organization)
                 }
-                // If SQL changed the row, it does not say reliably as which systemuser the client acted.
+                // A row that SQL changed does not say reliably which systemuser the client acted as.
                 let isOwn = try client.isNewest(in: change.grants, of: organization, under: change.kek)
                 try TrustedIssuers.removeLinks("client_id = $1", [.uuid(client.id)], &change, on: connection)
                 for row in try connection.query(

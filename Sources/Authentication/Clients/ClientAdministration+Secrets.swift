@@ -7,7 +7,7 @@ import Tenancy
 
 // Secrets of clients.
 extension ClientAdministration {
-    /// Seconds for which the previous secret is accepted, by default.
+    /// The default number of seconds for which the previous secret is still accepted.
     package static let overlap = 86_400
 
     /// A secret in the output of `client list`. The secret itself is not stored.
@@ -60,13 +60,13 @@ extension ClientAdministration {
             ])
     }
 
-    /// Gives a client a new secret. Its previous secret ends after `overlap` seconds, so that the client can be reconfigured
-    /// meanwhile. Older secrets end at once, so at most two are valid.
+    /// Gives a client a new secret. The previous secret ends after `overlap` seconds, so that there is time to reconfigure the
+    /// client. Older secrets end at once, so at most two are valid.
     ///
     /// - Parameters:
     ///   - overlap: Seconds for which the previous secret is accepted; 0 ends it at once.
     ///   - seconds: The lifetime of the new secret; nil for no expiry.
-    ///   - deliver: Receives the new secret. If it throws, nothing is changed.
+    ///   - deliver: Receives the new secret. If this function throws, nothing is changed.
     /// - Returns: The secret, which is shown once and not stored.
     package func rotateSecret(
         of id: UUID, overlap: Int = Self.overlap, seconds: Int? = nil, deliver: @Sendable (String) throws -> Void = { _ in }
@@ -86,7 +86,7 @@ extension ClientAdministration {
         return secret
     }
 
-    /// Ends all secrets of a client at once, except the newest one that this service wrote. That secret ends after `overlap`
+    /// Ends all secrets of a client at once, except the newest one that this service wrote. This newest secret ends after `overlap`
     /// seconds.
     private func endSecrets(
         of id: UUID, keepingNewestFor overlap: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
@@ -96,7 +96,7 @@ extension ClientAdministration {
             "DELETE FROM config.api_client_secret WHERE client_id = $1 AND secret_id IS DISTINCT FROM $2 RETURNING secret_id",
             [.uuid(id), .uuid(ending?.id)])
         for row in ended { try change.remove(ClientRegistry.SecretRow.name(try row.decode(0))) }
-        // This also ends secrets whose rows were hidden by SQL.
+        // Ending the group also ends secrets whose rows were hidden by SQL.
         try change.end(ClientRegistry.SecretRow.all(of: id))
         guard let ending else { return }
         _ = try connection.query(
@@ -123,7 +123,8 @@ extension ClientAdministration {
         return nil
     }
 
-    /// Ends one secret of a client at once. Tokens that were issued for it stay valid for an hour, unless the client is disabled.
+    /// Ends one secret of a client at once. Tokens that were issued for the secret stay valid until they expire, after an hour at
+    /// most, or until the client is disabled.
     ///
     /// - Throws: ``FieldsealError`` for a secret of another client, and for the client's only credential.
     package func endSecret(_ secret: UUID, of id: UUID) async throws {

@@ -44,9 +44,9 @@ package struct ClientAdministration: Sendable {
     ///
     /// - Parameters:
     ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
-    ///   - deliver: Receives the client's id and secret. If it throws, no client is added.
+    ///   - deliver: Receives the client's id and secret. If this function throws, no client is added.
     /// - Returns: The client's id and its secret: 32 random bytes in base64url, shown once and not stored.
-    /// - Throws: ``FieldsealError`` when the name is taken.
+    /// - Throws: ``FieldsealError`` when another client has the name.
     package func add(
         name: String, role: Role, secretSeconds: Int? = nil, deliver: @Sendable (UUID, String) throws -> Void = { _, _ in }
     ) async throws -> (id: UUID, secret: String) {
@@ -56,7 +56,7 @@ package struct ClientAdministration: Sendable {
 
     /// Adds a client that authenticates with a key, and has no secret.
     ///
-    /// - Returns: Its id.
+    /// - Returns: The client's id.
     package func add(name: String, role: Role, key: ClientKey) async throws -> UUID {
         try await make(name, role, key: key, secretSeconds: nil, deliver: { _, _ in }).id
     }
@@ -149,8 +149,8 @@ package struct ClientAdministration: Sendable {
 
     /// The id of a client by its name or id.
     ///
-    /// - Throws: ``FieldsealError`` when there is none, or SQL changed its row. SQL could have given the row another client's
-    ///   name.
+    /// - Throws: ``FieldsealError`` when there is no such client, or SQL changed its row. SQL could have given the row another
+    ///   client's name.
     package func id(of nameOrID: String) async throws -> UUID {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

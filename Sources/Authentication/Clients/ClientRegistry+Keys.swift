@@ -6,7 +6,7 @@ package import Tenancy
 
 // Public keys of clients, which authenticate with assertions (RFC 7523) instead of a secret.
 extension ClientRegistry {
-    /// How many keys one client may have. An assertion is checked with each of them.
+    /// How many keys one client may have. An assertion is checked with each key.
     static let keyLimit = 10
 
     /// A row of `config.api_client_key`.
@@ -19,7 +19,7 @@ extension ClientRegistry {
         let certificate: [UInt8]?
         let bindsTokens: Bool
 
-        /// An older schema may lack the newest columns. Migrations that make tags read such rows.
+        /// Migrations that write tags also read these columns in an older schema, which may lack the newest of them.
         static let columns = """
             k.key_id, k.client_id, k.public_key, k.expires_on, k.tag, (to_jsonb(k) ->> 'certificate_hash')::bytea, \
             coalesce((to_jsonb(k) ->> 'binds_tokens')::boolean, false)
@@ -59,7 +59,7 @@ extension ClientRegistry {
         }
     }
 
-    /// Whether one of the client's keys signed an assertion that was not used before.
+    /// Whether one of the client's keys signed an assertion. Records the use of the assertion.
     func accepts(
         _ assertion: ClientAssertion, of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -107,8 +107,8 @@ extension ClientRegistry {
     package func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // If there is no row, the certificate was removed or has expired. Its tokens must then not become bearer tokens, so
-            // they count as bound.
+            // If there is no row, the certificate was removed or has expired. The tokens for this certificate must not become
+            // bearer tokens, so they count as bound.
             return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
         }
     }

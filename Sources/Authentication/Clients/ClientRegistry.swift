@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// API clients: programs that get tokens with a secret or a key. Each acts as one systemuser with one role.
+/// API clients: programs that get tokens with a secret or a key. Each client acts as one systemuser with one role.
 ///
 /// Rows are attested (see ``Grant``). A row that SQL inserted, changed or restored has no effect.
 package struct ClientRegistry: Sendable {
@@ -17,7 +17,7 @@ package struct ClientRegistry: Sendable {
 
     /// Every row of an organization by name, unverified.
     ///
-    /// - Parameter user: Only clients that act as this systemuser.
+    /// - Parameter user: Limits the rows to clients that act as this systemuser; nil for all clients.
     package static func rows(of organization: Organization, actingAs user: UUID? = nil, on connection: isolated PostgresConnection)
         throws
         -> [(row: OrganizationState.ClientRow, createdOn: Date)]
@@ -40,12 +40,12 @@ package struct ClientRegistry: Sendable {
 
     /// The row of a client by its name or id.
     ///
-    /// - Throws: ``FieldsealError`` when there is none.
+    /// - Throws: ``FieldsealError`` when there is no such client.
     static func row(_ nameOrID: String, of organization: Organization, on connection: isolated PostgresConnection) throws
         -> OrganizationState.ClientRow
     {
         let rows = try rows(of: organization, on: connection).map(\.row)
-        // An id has priority over a name, because SQL could give another row that name.
+        // The text is first looked for among the ids, because SQL could give another row this text as its name.
         guard let row = rows.first(where: { $0.id.text == nameOrID.lowercased() }) ?? rows.first(where: { $0.name == nameOrID })
         else {
             throw unknown(nameOrID, organization)
@@ -53,9 +53,10 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client by its name or id, if the row is as this service wrote it last. So the name is really that client's.
+    /// The row of a client by its name or id, if the row is as this service wrote it last. So a row to which SQL gave
+    /// another client's name is refused.
     ///
-    /// - Throws: ``FieldsealError`` when there is none, or SQL changed it.
+    /// - Throws: ``FieldsealError`` when there is no such client, or SQL changed its row.
     static func row(
         _ nameOrID: String, of organization: Organization, in grants: GrantList, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
@@ -96,8 +97,8 @@ package struct ClientRegistry: Sendable {
 
     /// Whether a client authenticated with one of its valid secrets or keys, is enabled, and has an attested row.
     ///
-    /// - Throws: 429 after too many failures: of this client from this network, or of the network. ``AssertionProblem`` for an
-    ///   assertion that was used before.
+    /// - Throws: 429 after too many failures of this client from this network, or of all clients from this network.
+    ///   ``AssertionProblem`` for an assertion that was used before.
     package func verify(
         _ proof: ClientProof,
         clientID: UUID,
@@ -139,7 +140,8 @@ package struct ClientRegistry: Sendable {
         _ problem: inout AssertionProblem?,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
-        // The list is read before the secrets. So a secret that was added in between is not accepted yet, which is safe.
+        // The attested list is read before the secrets. So a secret that is added between the two reads is not accepted yet, which
+        // is safe.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
         guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
         do {
@@ -173,7 +175,7 @@ package struct ClientRegistry: Sendable {
         return isRight
     }
 
-    /// Salted SHA-256. A secret of 32 random bytes needs no slow hash, which attackers could use to load the endpoint.
+    /// Salted SHA-256. A secret of 32 random bytes needs no slow hash. Attackers could use a slow hash to overload the endpoint.
     static func verifier(of secret: String, salt: [UInt8]) throws -> [UInt8] {
         try sha256(salt + Array(secret.utf8))
     }
@@ -195,7 +197,7 @@ package struct ClientRegistry: Sendable {
 
         static func name(_ id: UUID) -> Grant.Name { Grant.Name(.clientSecret, [id.bytes]) }
 
-        /// All secrets of a client.
+        /// The group of all secrets of a client in the attested list.
         static func all(of client: UUID) -> Grant.Name { Grant.Name(.secrets, [client.bytes]) }
     }
 

@@ -4,7 +4,7 @@ import Tenancy
 package struct OrganizationAddress: Sendable, Equatable {
     /// The organization's name. The organization may not exist.
     package let organization: String
-    /// Without a trailing slash.
+    /// The address, without a trailing slash.
     package let url: String
 
     /// The token issuer's identifier: the address below which clients find its description.
@@ -12,10 +12,10 @@ package struct OrganizationAddress: Sendable, Equatable {
 
     static let issuerPath = "/v2.0"
 
-    /// The authority for Microsoft's libraries, which need one with a path.
+    /// The authority for Microsoft's libraries, which need an authority with a path.
     package var authority: String { url.hasSuffix("/\(organization)") ? url : "\(url)/\(organization)" }
 
     /// The `WWW-Authenticate` header of a response that requests a token. Clients of Dataverse read from it where to get a token,
-    /// and for what.
+    /// and for which resource.
     package var challenge: String { "Bearer authorization_uri=\(authority)/oauth2/authorize, resource_id=\(url)/" }
 }

@@ -6,7 +6,7 @@ package struct ServiceAddresses: Sendable {
     package let baseURL: String
     /// Organizations by host. The host is in lower case, with a port if the settings give one.
     private let hosts: [String: String]
-    /// The hosts of one organization in order.
+    /// The hosts of each organization, in order.
     private let hostsOfOrganizations: [String: [String]]
 
     package init(baseURL: String, hosts: [String: String] = [:]) {
@@ -24,7 +24,8 @@ package struct ServiceAddresses: Sendable {
     /// Whether the first segment of a path belongs to the service and names no organization.
     package static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
 
-    /// Whether an organization can be at the root of a host. False if its name is one of the paths there.
+    /// Whether an organization can be at the root of a host. False if its name is the first segment of one of the service's paths
+    /// below an organization.
     package static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
 
     /// Finds the organization of a request.
@@ -62,7 +63,7 @@ package struct ServiceAddresses: Sendable {
         return path.isEmpty || path == organization ? organization : nil
     }
 
-    /// The addresses of an organization. The first is the one below ``baseURL``.
+    /// The addresses of an organization. The first address is below ``baseURL``.
     package func all(of organization: String) -> [String] {
         ["\(baseURL)/\(organization)"] + (hostsOfOrganizations[organization] ?? []).map { "\(Self.scheme)\($0)" }
     }
@@ -75,7 +76,7 @@ package struct ServiceAddresses: Sendable {
     private func organization(at authority: String) -> (organization: String, root: String)? {
         let asked = authority.hasSuffix(Self.standardPort) ? String(authority.dropLast(Self.standardPort.count)) : authority
         if let organization = hosts[asked] { return (organization, "\(Self.scheme)\(asked)") }
-        // A host without a port in the settings matches any port, because a proxy may forward another port.
+        // A host that the settings give without a port matches every port, because a proxy may be reached at a different port.
         let parts = asked.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, let port = UInt16(parts[1]), port > 0, "\(port)" == parts[1],
             let organization = hosts[String(parts[0])]

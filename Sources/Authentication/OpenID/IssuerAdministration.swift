@@ -63,7 +63,7 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// Removes a provider, by its name or id, and all of its links. If SQL changed its row, it can only be removed by its id.
+    /// Removes a provider, by its name or id, and all of its links. A provider whose row SQL changed can only be removed by its id.
     package func remove(_ name: String) async throws {
         try await change(.issuerRemoved, name) { change, connection in
             let id = try Self.id(toEnd: name, change, on: connection)
@@ -114,7 +114,8 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// The id of a person or a client. Only rows that this service wrote are found, because SQL could give another row that name.
+    /// The id of a person or a client. Only rows that this service wrote are found, because SQL could give another row the same
+    /// name.
     private static func account(
         user: String?, client: String?, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> UUID {

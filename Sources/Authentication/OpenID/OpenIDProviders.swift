@@ -18,9 +18,9 @@ package final class OpenIDProviders: Sendable {
     ///   the system's CAs.
     package init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
 
-    /// Seconds for which a provider's description and keys are reused, and the minimum number of seconds between two fetches for
-    /// an unknown key.
+    /// Seconds for which a provider's description and keys are reused.
     private static let lifetime = 3_600.0
+    /// The minimum number of seconds between two fetches for an unknown key.
     private static let keyInterval = 30.0
     /// How many requests may wait for one provider's response.
     private static let waiterLimit = 50
@@ -170,7 +170,8 @@ package final class OpenIDProviders: Sendable {
             try nbf?.verifyNotBefore(currentDate: Date().addingTimeInterval(clockSkew))
         }
 
-        /// One audience or several (RFC 7519 section 4.1.3). The library's type ends the program if the claim is missing.
+        /// One audience or several (RFC 7519 section 4.1.3). This type is used because the JWT library's own type ends the program
+        /// if the claim is missing.
         struct Audience: Codable {
             let values: [String]
 
@@ -211,7 +212,7 @@ package final class OpenIDProviders: Sendable {
 
     /// Verifies a token's signature, issuer, audience and times.
     ///
-    /// - Parameter audiences: The token must be for one of these.
+    /// - Parameter audiences: The audiences of which the token must have at least one.
     /// - Throws: ``FieldsealError`` `.accessDenied`.
     func verify(_ token: String, issuer: String, audiences: [String]) async throws -> Claims {
         guard token.utf8.count <= 16_384, let part = token.split(separator: ".", omittingEmptySubsequences: false).first,
@@ -242,7 +243,7 @@ package final class OpenIDProviders: Sendable {
         }
     }
 
-    /// The key with a name, because the library needs one for each key.
+    /// The key with a name, because the library needs a name for each key.
     private static func named(_ key: JWK) -> JWK {
         var key = key
         key.keyIdentifier = key.keyIdentifier ?? JWKIdentifier(string: "only")

@@ -22,7 +22,7 @@ package struct OpenIDSignIn: Sendable {
 
     /// Seconds within which a person must return from the provider.
     package static let patience = 600
-    /// Keys are shown for this many seconds after the person authenticated at the provider.
+    /// How many seconds after their authentication at the provider a person may be shown keys.
     private static let freshness = 120.0
 
     /// The issuers on the organization's sign-in page.
@@ -30,8 +30,8 @@ package struct OpenIDSignIn: Sendable {
         try await issuers.list(organization).filter(\.isAuthentic)
     }
 
-    /// One sign-in attempt, stored in a cookie. `state`, `nonce` and the code verifier are derived from it, so they are valid
-    /// only with the cookie, and only for this issuer and page.
+    /// One sign-in attempt, stored in a cookie. `state`, `nonce` and the code verifier are derived from the attempt, so they are
+    /// valid only with the cookie, and only for this issuer and page.
     private struct Attempt {
         let token: String
         let issuer: UUID
@@ -100,7 +100,8 @@ package struct OpenIDSignIn: Sendable {
             constantTimeEqual(Array((answer["state"] ?? "").utf8), Array(try derived("state", attempt, organization).utf8))
         else { throw FieldsealError(.accessDenied, "This sign-in has expired, or it began in another browser. Sign in again.") }
         let entry = try await entry(attempt.issuer, of: organization)
-        // RFC 9207 section 2.4.
+        // RFC 9207 section 2.4: `iss` must be the provider's issuer identifier. `iss` may be missing only if the provider's
+        // description does not say that the provider sends it.
         let sendsIssuer = try await providers.metadata(of: entry.issuer).sendsIssuer ?? false
         guard answer["iss"] == entry.issuer || answer["iss"] == nil && !sendsIssuer, let code = answer["code"], !code.isEmpty else {
             throw FieldsealError(

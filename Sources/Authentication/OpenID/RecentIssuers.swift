@@ -2,7 +2,7 @@ import Foundation
 import Synchronization
 import Tenancy
 
-/// A cache of the issuers that organizations trust. It is only used to reject tokens. Any client can write an issuer into a
+/// A cache of the issuers that organizations trust. The cache is only used to reject tokens. Any client can write an issuer into a
 /// token, and an untrusted issuer must not cost a query for each request.
 final class RecentIssuers: Sendable {
     private struct Entry {
@@ -19,7 +19,7 @@ final class RecentIssuers: Sendable {
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Whether an organization may trust an issuer. If so, the caller must still read and verify the issuer's row.
+    /// Whether an organization may trust an issuer. If true, the caller must still read and verify the issuer's row.
     func mayTrust(_ issuer: String, in organization: String) async throws -> Bool {
         if let entry = entries.withLock({ $0[organization] }), .now - entry.readOn < Self.lifetime {
             return entry.issuers.contains(issuer)

@@ -11,7 +11,8 @@ package struct TrustedIssuers: Sendable {
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Claims that identify a subject and that a provider never assigns to another one. E-mail addresses are not among them.
+    /// Claims that identify a subject. A provider never gives the same value to another subject. E-mail addresses are not among
+    /// these claims.
     package static let claims = ["sub", "oid", "appid", "azp", "client_id"]
 
     /// A provider in a list and on the sign-in page.
@@ -44,7 +45,7 @@ package struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Every row of an organization by name, unverified.
+    /// The rows of an organization's providers, by name. The caller must verify the tags of the rows.
     package static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
         entry: Entry, tag: [UInt8]
     )] {
@@ -80,7 +81,7 @@ package struct TrustedIssuers: Sendable {
         case client(UUID)
     }
 
-    /// The person or client of a subject; nil if it is not linked, or this service did not write the link.
+    /// The person or client of a subject; nil if the subject is not linked, or this service did not write the link.
     func link(of subject: String, at issuer: Entry, in organization: String) async throws -> Link? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization, in: deployment, on: connection)
@@ -120,7 +121,7 @@ extension TrustedIssuers.Entry {
 }
 
 extension TrustedIssuers.Link {
-    /// Reads `user_id, client_id`. One of them is null.
+    /// Reads `user_id, client_id`. One of the two columns is null.
     package init(_ row: PostgresRow, at first: Int = 0) throws {
         self = try row.isNull(first) ? .client(row.decode(first + 1)) : .user(row.decode(first))
     }

@@ -1,14 +1,14 @@
 import Foundation
 
-/// Common passwords that attackers try first, in lower case. They have at least the minimum length.
+/// Common passwords that attackers try first, in lower case. The list has only passwords of at least the minimum length.
 ///
-/// The source is the list of zxcvbn (MIT license), which counted them in passwords that were stolen from other services.
+/// The source is the list of zxcvbn (MIT license), which counts passwords that were stolen from other services.
 enum CommonPasswords {
     static func contains(_ password: String) -> Bool { all.contains(password[...]) }
 
     /// Whether a password is a common word with nothing but digits and signs around it: `Sommer2026`, `!Passwort123`.
     ///
-    /// - Parameter password: In lower case.
+    /// - Parameter password: The password in lower case.
     static func isWord(_ password: String) -> Bool {
         let isOther: (Character) -> Bool = { !$0.isLetter }
         let stem = String(
@@ -30,8 +30,8 @@ enum CommonPasswords {
 
     private static let words = Set(wordList.split(whereSeparator: \.isWhitespace))
 
-    /// Words to which people append digits, in English, German and French: words for a password, seasons, months, days,
-    /// greetings, places, clubs and popular things. Without accents.
+    /// Words to which people append digits, in English, German and French: words for a password, seasons, months, days, greetings,
+    /// places, clubs and popular things. The words are written without accents.
     private static let wordList = """
         password passwd passphrase passcode welcome letmein changeme secret login admin administrator user test testing default
         spring summer autumn winter january february march april june july august september october november december

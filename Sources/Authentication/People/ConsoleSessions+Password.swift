@@ -25,8 +25,8 @@ extension ConsoleSessions {
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
     ///
-    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if the operation that needs the
-    ///   confirmation checks one itself.
+    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if the operation for which the password is
+    ///   asked checks a one-time password itself.
     package func reauthenticate(
         _ token: String, password: String, code: String?, organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -45,8 +45,8 @@ extension ConsoleSessions {
         }
     }
 
-    /// The time at which the person signed in to the session. The new session keeps it, so that confirming the password does not
-    /// extend the twelve hours.
+    /// The time at which the person signed in to the session. The new session keeps this time, so that confirming the password does
+    /// not extend the limit of twelve hours.
     private static func begun(
         _ token: String, by user: ConsoleUsers.Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> PostgresMoment {
@@ -59,11 +59,11 @@ extension ConsoleSessions {
         return session.createdOn
     }
 
-    /// Changes the password of a session's person after checking the current one. All of their other sessions end.
+    /// Changes the password of a signed-in person after checking their current password. All other sessions of the person end.
     ///
     /// - Returns: A new token for the browser's cookie.
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or equals the old one; `.accessDenied`
-    ///   for a wrong one.
+    ///   if `old` is not the current password.
     package func changePassword(
         _ old: String, to new: String, of signed: AuthenticatedUser, address: String, requestID: String
     ) async throws -> String {
@@ -125,7 +125,7 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for an unknown name. It is the salt of an existing person, whom a hash of the name chooses, so that the same
+    /// A salt for an unknown name. The salt is that of an existing person, whom a hash of the name chooses, so that the same
     /// derivation runs. So response times do not reveal which names exist, even while some passwords are stored with scrypt and
     /// others with PBKDF2.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
@@ -157,7 +157,7 @@ extension ConsoleSessions {
             return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         }
         var isRight = check == .current || check == .outdated
-        // An attempt without a code confirms a running session. That session began with a code if one was required.
+        // An attempt without a code confirms a running session. The running session began with a code, if a code was required.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
         }
@@ -193,7 +193,7 @@ private struct SignInAttempt: Sendable {
     let password: String
     /// The one-time password; nil if none is required.
     let code: String?
-    /// The kind of its event: a sign-in, or the confirmation of a running session.
+    /// The kind of the attempt's security event: a sign-in, or the confirmation of a running session.
     let kind: SecurityEvent.Kind
     let organization: Organization
     let address: String

@@ -59,7 +59,7 @@ extension ConsoleSessions {
 
     /// Ends one session, even if SQL hid its row or assigned it to another person.
     ///
-    /// - Returns: False if it had ended already.
+    /// - Returns: False if the session had ended already.
     static func endOne(
         _ tokenHash: [UInt8], _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> Bool {

@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// Sessions of the console. Each is bound to one organization. The database has only the hash of a session's token.
+/// Sessions of the console. Each session is bound to one organization. The database has only the hash of a session's token.
 package struct ConsoleSessions: Sendable {
     let deployment: Deployment
     let users: ConsoleUsers
@@ -15,10 +15,10 @@ package struct ConsoleSessions: Sendable {
         users = ConsoleUsers(deployment)
     }
 
-    /// A session ends this many seconds after its last use (``idleLimit``), and this many after its begin (``absoluteLimit``).
+    /// A session ends ``idleLimit`` seconds after its last use, and at the latest ``absoluteLimit`` seconds after its begin.
     package static let idleLimit = 30 * 60
     package static let absoluteLimit = 12 * 3_600
-    /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
+    /// The SQL condition that is true if the session of a row `s` of `config.console_session` has not ended.
     static let isRunning =
         "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
     /// Keys can be shown and set for this many seconds after the password was entered.
@@ -30,7 +30,7 @@ package struct ConsoleSessions: Sendable {
         package let name: String
         package let isFresh: Bool
         package let userID: UUID
-        /// Whether an administrator set the password. Then the person must choose another one before anything else.
+        /// Whether an administrator set the password. If true, the person must choose another password before anything else.
         package let mustChangePassword: Bool
         /// Whether the person's role needs one-time passwords and they have none yet.
         package let mustAddSecondFactor: Bool
@@ -86,7 +86,8 @@ package struct ConsoleSessions: Sendable {
 
     /// Ends a session, or all sessions of the person who has it.
     ///
-    /// - Parameter organization: The organization in the request. Its attested list also ends a session whose row SQL deleted.
+    /// - Parameter organization: The organization in the request. The attested list of this organization is used to end a session
+    ///   whose row SQL deleted.
     /// - Throws: ``FieldsealError`` if all sessions were to end, but only this one did, because SQL changed the row that names
     ///   its person.
     package func signOut(
@@ -115,7 +116,8 @@ package struct ConsoleSessions: Sendable {
                     _ = try Self.endOne(hash, &change, on: connection)
                     if let person { try Self.endAll(of: person, &change, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
-                    // An older attested state that SQL restores ends before this event. So verification finds the difference.
+                    // If SQL later restores an older attested state, the event chain in that state ends before this event. So the
+                    // verification of the chain finds the difference.
                     try change.append(
                         SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
                         on: connection)
@@ -139,7 +141,7 @@ package struct ConsoleSessions: Sendable {
     ) async throws {
         try await deployment.pool.withConnection { connection in
             let hash = try Self.hash(token)
-            // Unknown tokens return here, before any lock. So a stranger's cookies can't hold locks.
+            // For an unknown token the function returns here, before any lock. So a stranger's cookies can't hold locks.
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             guard try state.grants.names(Self.name(hash)) else { return }
             let wasHidden = try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
@@ -259,15 +261,16 @@ package struct ConsoleSessions: Sendable {
 
     // MARK: Attested contents
 
-    /// A row of `config.console_session`. The time of its last use is not attested, because it changes with each page. If SQL
-    /// changes it, the session still ends after twelve hours at the latest.
+    /// A row of `config.console_session`. The time of the session's last use is not attested, because it changes with each page. If
+    /// SQL changes this time, the session still ends after twelve hours at the latest.
     package struct Row: Sendable {
         package let tokenHash: [UInt8]
         package let userID: UUID
         let createdOn: PostgresMoment
         let freshOn: PostgresMoment
 
-        /// The password's salt binds the session to the password. So another password ends all sessions, even hidden ones.
+        /// The password's salt binds the session to the password. So a change of the password ends all sessions, even sessions
+        /// whose rows SQL hid.
         package func grant(of user: ConsoleUsers.Row) -> Grant {
             Grant(
                 ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt],
@@ -277,7 +280,7 @@ package struct ConsoleSessions: Sendable {
 
     static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
 
-    /// All sessions of a person.
+    /// The group of all sessions of a person in the attested list.
     static func all(of person: UUID) -> Grant.Name { Grant.Name(.sessions, [person.bytes]) }
 
     private static let columnCount = 5

@@ -6,7 +6,7 @@ package import Tenancy
 
 // Links with which people choose a password.
 extension ConsoleUsers {
-    /// The name of the person whom an invitation is for; nil if it is not valid.
+    /// The name of the person whom an invitation is for; nil if the invitation is not valid.
     package func invited(_ token: String, to organization: Organization) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

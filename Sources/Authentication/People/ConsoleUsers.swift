@@ -33,7 +33,7 @@ package struct ConsoleUsers: Sendable {
                 verifier: verifier, totp: totp, disabledOn: disabledOn, mustChangePassword: mustChangePassword)
         }
 
-        /// Whether this is the last row of the person that this service wrote.
+        /// Whether the person's row is as this service wrote it last.
         func isNewest(_ tag: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
             try grants.isNewest(grant, tag: tag, isDisabled: disabledOn != nil, under: kek)
         }
@@ -41,7 +41,7 @@ package struct ConsoleUsers: Sendable {
 
     static func name(_ id: UUID) -> Grant.Name { Grant.personName(id) }
 
-    /// An older schema may lack the newest column. The migration that first attests rows reads such rows.
+    /// The migration that first attests rows also reads these columns in an older schema, which may lack the newest of them.
     package static let columns = """
         u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on, \
         coalesce((to_jsonb(u) ->> 'must_change_password')::boolean, false)
@@ -67,7 +67,7 @@ package struct ConsoleUsers: Sendable {
 
     /// The user that matches a condition, if this service wrote the row, and the user and its systemuser are enabled.
     ///
-    /// - Parameter condition: A condition over `config.console_user AS u`. Its parameters begin at `$2`.
+    /// - Parameter condition: A condition over `config.console_user AS u`. The parameters of the condition begin at `$2`.
     func find(
         _ condition: String,
         _ parameters: [PostgresParameter],
@@ -86,7 +86,7 @@ package struct ConsoleUsers: Sendable {
         return user
     }
 
-    /// Whether this service wrote the user's row, it is enabled, and the service did not disable the systemuser.
+    /// Whether this service wrote the user's row, the user is enabled, and the service did not disable the systemuser.
     func mayAct(_ user: Row, tag: [UInt8], in state: OrganizationState) throws -> Bool {
         try user.disabledOn == nil && state.grants.authenticates(user.grant, tag: tag, under: deployment.kek)
             && !state.isDisabled(systemUser: user.systemUserID)
@@ -127,7 +127,7 @@ package struct ConsoleUsers: Sendable {
         return user
     }
 
-    /// Locks the row with a name. Returns it with the attested list's verdict.
+    /// Locks the row with a name. Returns the row and what the attested list says about it.
     static func row(
         named name: String,
         _ change: inout AttestedChange,

@@ -6,17 +6,17 @@ package import Tenancy
 
 /// The link with which a person chooses a password once: who made it and when it ends.
 ///
-/// The database has the hash of the link's secret. A row has an effect only if the organization's attested list has it.
-/// So an invitation that was withdrawn or used is not valid again if SQL restores its former row.
+/// The database has the hash of the link's secret. The row of an invitation has an effect only if the organization's attested list
+/// has it. So an invitation that was withdrawn or used is not valid again if SQL restores its former row.
 package struct Invitation: Sendable {
     package let person: UUID
-    /// The actor that made it, such as `user:ada`.
+    /// The actor that made the invitation, such as `user:ada`.
     package let maker: String
     package let end: PostgresMoment
     private let hash: [UInt8]
     /// The salt of the person's password when the invitation was made. If the password changes, the invitation ends.
     private let salt: [UInt8]
-    /// Whether its time is over by the database's clock.
+    /// Whether the invitation has expired, by the database's clock.
     let hasEnded: Bool
 
     /// The entry of the invitation in the attested list.
@@ -41,9 +41,9 @@ package struct Invitation: Sendable {
         }
     }
 
-    /// Makes an invitation. It replaces an unused one.
+    /// Makes an invitation. The new invitation replaces an unused invitation of the person.
     ///
-    /// - Returns: The token of its link, which is not stored.
+    /// - Returns: The token of the invitation's link, which is not stored.
     static func make(
         for user: ConsoleUsers.Row, days: Int, by caller: Caller, _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
@@ -61,7 +61,7 @@ package struct Invitation: Sendable {
 
     /// Ends the unused invitation of a person.
     ///
-    /// - Returns: Whether there was one.
+    /// - Returns: Whether there was an unused invitation.
     @discardableResult
     static func end(of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         let waited = try change.names(name(person))
@@ -85,7 +85,7 @@ package struct Invitation: Sendable {
         return (id, try sha256(Array(bytes.dropFirst(16))))
     }
 
-    /// Whether `hash` is that of the invitation's secret, the invitation has not ended, and the attested list has it.
+    /// Whether `hash` is the hash of the invitation's secret, the invitation has not ended, and the attested list has it.
     func isValid(for hash: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         try !hasEnded && constantTimeEqual(self.hash, hash) && grants.holds(grant, under: kek)
     }

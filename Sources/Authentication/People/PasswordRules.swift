@@ -1,8 +1,8 @@
 import Foundation
 import Model
 
-/// The passwords that people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule requires kinds of
-/// characters, and no password expires.
+/// The passwords that people may choose, by NIST SP 800-63B: long passwords that attackers don't try first. No rule requires
+/// certain kinds of characters, and no password expires.
 package enum PasswordRules {
     /// The minimum length of a password in characters (section 5.1.1.2 requires at least 8).
     package static let minimumLength = 10
@@ -11,7 +11,7 @@ package enum PasswordRules {
     private static let minimumRest = 6
     /// Shorter names are ignored, because they occur in any text.
     private static let shortestName = 4
-    /// The shortest part of a person's name that counts.
+    /// Shorter parts of a person's name are ignored.
     private static let shortestPart = 3
 
     /// - Parameters:
@@ -47,28 +47,29 @@ package enum PasswordRules {
 
     // MARK: Names
 
-    /// Letters and digits without case and accents.
+    /// The letters and digits of a text, in lower case and without accents.
     private static func plain(_ text: some StringProtocol) -> [Unicode.Scalar] {
         text.lowercased().replacing("ß", with: "ss").decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
             $0.properties.isAlphabetic || $0.properties.numericType != nil
         }
     }
 
-    /// The names that are easy to guess: the person's, as a whole and each part of it, the organization's and the product's.
+    /// The names that are easy to guess: the person's name and each part of it, the organization's name, and the product's name.
     private static func names(_ name: String, _ organization: String) -> [[Unicode.Scalar]] {
         let spellings = [name, transcribed(name)]
         let parts = spellings.flatMap { $0.split { !$0.isLetter && !$0.isNumber } }.map(plain).filter { $0.count >= shortestPart }
         return parts + (spellings + [organization, "fieldseal"]).map(plain).filter { $0.count >= shortestName }
     }
 
-    /// A name as it is written without the letters of German, Danish, Norwegian and Swedish.
+    /// The spelling of a name where letters of German, Danish, Norwegian and Swedish, such as ä and ø, are not available.
     private static func transcribed(_ name: String) -> String {
         [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("æ", "ae"), ("ø", "oe")].reduce(
             name.lowercased().precomposedStringWithCanonicalMapping
         ) { $0.replacing($1.0, with: $1.1) }
     }
 
-    /// How many characters a password has besides names. Case, accents, blanks and punctuation hide no name.
+    /// How many characters of a password do not belong to names. A name is also found in a different case, or with accents, blanks
+    /// or punctuation in it.
     private static func rest(of password: String, without names: [[Unicode.Scalar]]) -> Int {
         let characters = Array(password)
         // The letters and digits, each with its place in the password.
@@ -80,7 +81,7 @@ package enum PasswordRules {
                 for index in start..<start + name.count { isOfName[index] = true }
             }
         }
-        // What is between two letters of names does not count either.
+        // Characters between two letters of names do not count either.
         var taken = Set(zip(letters, isOfName).filter(\.1).map(\.0.0))
         for index in letters.indices.dropLast() where isOfName[index] && isOfName[index + 1] {
             taken.formUnion(letters[index].0...letters[index + 1].0)
@@ -90,7 +91,8 @@ package enum PasswordRules {
 
     /// The maximum number of characters that are removed from the end of a password before it is compared.
     private static let suffixLimit = 12
-    /// A repeated text of at most this length counts only once, because repeating it does not make it harder to guess.
+    /// A password that is one text twice, of at most this length, is refused: writing the text twice does not make it harder to
+    /// guess.
     private static let longestTwice = 10
 
     /// The password, and its variants without some of the digits and signs at its end.

@@ -21,11 +21,11 @@ package struct SecondFactor: Sendable {
     package struct Offer: Sendable {
         /// The seed in base 32 (RFC 4648 section 6), as authenticators accept it.
         package let secret: String
-        /// The seed, sealed for this person. The form sends it back with the first code.
+        /// The seed, sealed for this person. The form sends this sealed seed back with the first code.
         package let sealed: String
     }
 
-    /// Makes a seed. It is stored only when the person confirms it with a code.
+    /// Makes a seed. The seed is stored only when the person confirms it with a code.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` while one-time passwords are on.
     package func offer(to signed: ConsoleSessions.AuthenticatedUser) async throws -> Offer {
@@ -41,7 +41,7 @@ package struct SecondFactor: Sendable {
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
     }
 
-    /// Turns one-time passwords on, after checking the first one. All offers of the person then end.
+    /// Turns one-time passwords on, after checking the first one-time password. All offers of the person then end.
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong, the offer has ended, or one-time passwords are on.
@@ -62,7 +62,7 @@ package struct SecondFactor: Sendable {
 
     /// The seed of an unconfirmed offer, in base 32.
     ///
-    /// - Returns: Nil if it was not offered to this person, or can't be confirmed any more.
+    /// - Returns: Nil if the seed was not offered to this person, or can't be confirmed any more.
     package func secret(of sealed: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> String? {
         guard let offered = opened(sealed, for: signed) else { return nil }
         let isOpen = try await deployment.pool.withConnection { connection in
@@ -73,7 +73,7 @@ package struct SecondFactor: Sendable {
         return isOpen.isEmpty ? nil : offered.seed.withBytes { Self.base32(Array($0)) }
     }
 
-    /// The seed of an offer, and `totp_step` of the time when it was made.
+    /// The seed of an offer, and the person's `totp_step` when the offer was made. Nil if the text is no offer to this person.
     private func opened(_ sealed: String, for signed: ConsoleSessions.AuthenticatedUser) -> (seed: SecretBytes, mark: Int64)? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let content = try? deployment.kek.open(bytes, at: Self.offerAddress(signed.userID, signed.session.organization.id)),
@@ -98,9 +98,9 @@ package struct SecondFactor: Sendable {
         .invalidArgument,
         "This secret has ended: one-time passwords were turned on or off since it was shown. Nothing was changed. Begin again.")
 
-    /// Turns one-time passwords off, after checking one.
+    /// Turns one-time passwords off, after checking a code.
     ///
-    /// - Parameter code: A current one-time password, or a recovery code. It is used up.
+    /// - Parameter code: A current one-time password, or a recovery code. The code can't be used again.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many attempts.
     package func end(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
@@ -110,7 +110,7 @@ package struct SecondFactor: Sendable {
             )
         }
         let checked = try await confirmed(code, of: signed)
-        // While one-time passwords are off, no time step is needed. The column gets a negative time instead, which ends all
+        // While one-time passwords are off, no time step is needed. So `totp_step` gets a negative time instead, which ends all
         // earlier offers.
         let mark = -Int64(Date().timeIntervalSince1970 * 1_000)
         try await store([], for: signed, .secondFactorOff) { user, newest, _ in
@@ -121,9 +121,9 @@ package struct SecondFactor: Sendable {
 
     /// Replaces the recovery codes, after checking a code as ``end(_:for:)`` does.
     ///
-    /// - Parameter marks: The ``marks(of:)`` of the person's recovery codes when the form was loaded, if it has them. If it is sent
-    ///   again, they show that it has replaced the codes already.
-    /// - Returns: The new recovery codes. The old ones are not accepted any more.
+    /// - Parameter marks: The ``marks(of:)`` of the recovery codes that the person had when the form was loaded; nil if the form
+    ///   has no marks. If the form is sent again, the marks show that the form replaced the codes already.
+    /// - Returns: The new recovery codes. The old codes are not accepted any more.
     package func replaceRecoveryCodes(
         _ code: String, marks: [String]?, for signed: ConsoleSessions.AuthenticatedUser
     ) async throws -> [String] {
@@ -144,9 +144,10 @@ package struct SecondFactor: Sendable {
         return codes
     }
 
-    /// The person whose code is right.
+    /// Checks a code of the signed-in person, and returns the person's row.
     ///
-    /// - Parameter toReplaceCodes: Whether the code is to replace the recovery codes, and not to turn one-time passwords off.
+    /// - Parameter toReplaceCodes: True if the code is sent to replace the recovery codes; false if it is sent to turn one-time
+    ///   passwords off.
     private func confirmed(
         _ code: String, of signed: ConsoleSessions.AuthenticatedUser, toReplaceCodes: Bool = false
     ) async throws -> ConsoleUsers.Row {
@@ -198,7 +199,7 @@ package struct SecondFactor: Sendable {
         "The recovery codes were replaced since this page was opened, and those that were shown then count. Now nothing was changed: "
             + "this code is wrong, or was used already. For other recovery codes, type another one.")
 
-    /// A short mark of each recovery code that a person has left. It tells nothing about the code.
+    /// A short mark of each recovery code that a person has left. The mark tells nothing about the code.
     package func marks(of signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
         let rows = try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -241,7 +242,8 @@ package struct SecondFactor: Sendable {
 
     /// Changes a person's one-time passwords, and replaces their recovery codes.
     ///
-    /// - Parameter edit: Runs while the person's row is locked. It may change the sealed seed and the newest time step, or throw.
+    /// - Parameter edit: Runs while the person's row is locked. `edit` may change the sealed seed and the newest time step, or
+    ///   throw.
     private func store(
         _ codes: [String],
         for signed: ConsoleSessions.AuthenticatedUser,
@@ -290,10 +292,10 @@ package struct SecondFactor: Sendable {
 
     static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
 
-    /// All recovery codes of a person.
+    /// The group of all recovery codes of a person in the attested list.
     private static func codes(of user: UUID) -> Grant.Name { Grant.Name(.codes, [user.bytes]) }
 
-    /// The attested contents of a recovery code. They include the sealed seed, so codes of an earlier seed have no effect.
+    /// The attested contents of a recovery code. The contents include the sealed seed, so codes of an earlier seed have no effect.
     package static func grant(_ hash: [UInt8], of user: ConsoleUsers.Row) -> Grant {
         Grant(name(user.id, hash), [Grant.field(user.totp)], in: codes(of: user.id))
     }
@@ -303,7 +305,7 @@ package struct SecondFactor: Sendable {
         case right, used, wrong
     }
 
-    /// Whether a code is a current one-time password of the person, or one of their recovery codes. Each is accepted once.
+    /// Whether a code is a current one-time password of the person, or one of their recovery codes. Each code is accepted once.
     func isRight(
         _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -327,7 +329,7 @@ package struct SecondFactor: Sendable {
             let rows = try connection.query(
                 "SELECT tag FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 AND tag IS NOT NULL FOR UPDATE",
                 [.uuid(user.id), .bytes(hash)])
-            // A row that does not verify stays, as evidence for the doctor.
+            // A row that does not verify is not deleted, because it is evidence for the doctor.
             guard let row = rows.first,
                 try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
             else { return .wrong }
@@ -338,7 +340,7 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// The time step of a code: the current one or a neighbor.
+    /// The time step of a code: the current step, or the one before or after it. Nil if the code is wrong.
     private static func step(of code: String, seed: SecretBytes) throws -> Int? {
         let typed = Array(code.filter { !$0.isWhitespace }.utf8)
         let now = OneTimePassword.step(at: Date())

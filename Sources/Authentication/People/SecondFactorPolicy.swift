@@ -2,7 +2,7 @@ package import CellCrypto
 package import PostgresClient
 package import Tenancy
 
-/// The roles in which people need one-time passwords. They are stored only in the attested list, so SQL can't remove the
+/// The roles in which people need one-time passwords. The roles are stored only in the attested list, so SQL can't remove the
 /// requirement unnoticed.
 package enum SecondFactorPolicy {
     /// The roles that people can have.
@@ -10,7 +10,7 @@ package enum SecondFactorPolicy {
 
     package static func grant(_ role: Role) -> Grant { Grant(Grant.Name(.secondFactorPolicy, [Grant.field(role.rawValue)])) }
 
-    /// Requires one-time passwords of the people in these roles, and of no others.
+    /// Requires one-time passwords of people in these roles, and of no other people.
     package static func require(
         of roles: Set<Role>, in organization: Organization, by caller: Caller, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
@@ -19,7 +19,8 @@ package enum SecondFactorPolicy {
             adding: roles, removing: Set(Self.roles).subtracting(roles), in: organization, by: caller, under: kek, on: connection)
     }
 
-    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. Other roles stay as they are.
+    /// Requires one-time passwords of people in the added roles, and no longer of people in the removed roles. Nothing changes for
+    /// other roles.
     static func change(
         adding added: Set<Role>, removing removed: Set<Role>, in organization: Organization, by caller: Caller,
         under kek: KeyEncryptionKey, on connection: isolated PostgresConnection

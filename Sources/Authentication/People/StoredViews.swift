@@ -37,7 +37,7 @@ package struct StoredViews: Sendable {
     /// Stores a view.
     ///
     /// - Parameter replaces: Whether to replace a view with the same name.
-    /// - Returns: The name of an existing view with that name, which was not replaced; nil if the view was stored.
+    /// - Returns: The name of the existing view, if it has the same name and was not replaced; nil if the new view was stored.
     /// - Throws: ``FieldsealError`` for an empty or too long name, a too long query, or more than ``limit`` views.
     package func keep(
         _ name: String, query: String, of list: String, replaces: Bool, for signed: ConsoleSessions.AuthenticatedUser

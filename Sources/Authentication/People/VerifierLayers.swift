@@ -4,14 +4,14 @@ package import PostgresClient
 
 /// The subkeys of earlier key-encryption keys in a person's stored password verifier.
 ///
-/// A verifier can't be computed again without the password. So a rotation of the key-encryption key tags the stored verifier
-/// under the new key. It stores the previous key's subkey, sealed under the new key. The person's next sign-in stores a verifier
-/// without layers, and a trigger deletes the layers.
+/// A verifier can't be computed again without the password. So a rotation of the key-encryption key tags the stored verifier under
+/// the new key. The rotation also stores the previous key's subkey, sealed under the new key. The person's next sign-in stores a
+/// verifier without layers, and a trigger deletes the layers.
 package struct VerifierLayers {
     private static let subkeyLength = 64
 
-    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key. Also none if
-    /// the row does not open, because SQL wrote it.
+    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key. Returns
+    /// no subkeys for a row that can't be opened, because SQL wrote it.
     package static func read(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> [SecretBytes] {
@@ -22,7 +22,7 @@ package struct VerifierLayers {
         }
     }
 
-    /// Whether a person has a row that does not open.
+    /// Whether a person has a stored subkey that does not open.
     package static func isUnreadable(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> Bool {

@@ -19,7 +19,7 @@ extension Console {
         }
     }
 
-    /// The question. It names the person or the client.
+    /// The question. The question names the person or the client.
     func confirmEnding(_ ending: AccessEnding, _ visit: Visit, isPerson: Bool) async throws -> PageResponse {
         let id = visit.parameter("id") ?? ""
         let session = try visit.session()

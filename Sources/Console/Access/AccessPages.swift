@@ -163,7 +163,7 @@ extension Console {
         named.details = entry.name
         linked.kinds = EventGroup.people.kinds.filter { !kinds.contains($0) }.map(\.rawValue)
         linked.details = entry.systemUserID.text
-        // A person who was removed may have had the same name before.
+        // Events before this person was added may be about a removed person with the same name.
         named.from = entry.createdOn.addingTimeInterval(-1)
         let reading = try EventReading(session)
         let about = try await reading.events(named, limit: Self.searchedForPerson).filter { event in
@@ -177,11 +177,13 @@ extension Console {
         return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
     }
 
-    /// How many events the page of a person shows, and how many events that mention the name are read to find them.
+    /// How many events the page of a person shows.
     private static let eventsOfPerson = 10
+    /// How many events that mention a person's name are read to find those that the page shows.
     private static let searchedForPerson = 100
 
-    /// The sessions of a person, and the unused link. Each can be ended.
+    /// The values about the sessions of a person, and about the link that the person has not used yet. The page can end each
+    /// session, and the link.
     private func personSessions(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
         return [
@@ -202,7 +204,7 @@ extension Console {
         ]
     }
 
-    /// The part of an address that names the role before the change.
+    /// The part of a page's address that names the role before the change, for the notice.
     private static func was(_ role: String) -> String {
         "&was=\(role.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")"
     }

@@ -14,8 +14,8 @@ extension Console {
         return try await accountPage(visit, ["notice": done as Any?].compactMapValues { $0 })
     }
 
-    /// The page of a person's account. It keeps a form that waits until the person has taken a first step, such as a new
-    /// password.
+    /// The page of a person's account. The page can hold another form, which waits until the person has taken a first step, such as
+    /// choosing a new password.
     func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
@@ -40,7 +40,7 @@ extension Console {
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
-        // This form has the password in it already.
+        // This form contains the current password, so the password is not asked for again.
         if action == "password" { return try await changePassword(visit, signed) }
         if let reply = try await requireReauthentication(visit, for: "account/\(action)") { return reply }
         switch action {
@@ -90,7 +90,7 @@ extension Console {
                 let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
                 return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true, "firstStep": false])
             } catch let error as FieldsealError where error.code == .invalidArgument {
-                // After a mistyped code the secret stays, because the authenticator has it already.
+                // After a mistyped code the page shows the same secret, because the authenticator has it already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
                 if let secret = try await factor.secret(of: sealed, for: signed) {
                     values.merge(offered(secret, sealed, visit, signed)) { _, new in new }

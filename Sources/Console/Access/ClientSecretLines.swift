@@ -70,7 +70,7 @@ extension Console {
         } else if visit.form["overlap"] == "0" {
             texts = ("rotateAtOnceTitle", "rotateAtOnceWhy", "rotateAtOnceNow")
         } else if valid.count > 1 {
-            // At most two secrets are valid at a time.
+            // At most two secrets are valid at a time, so the older of the two ends at once.
             texts = ("rotateThirdTitle", "rotateThirdWhy", "rotateThirdNow")
         } else {
             return nil
@@ -83,7 +83,7 @@ extension Console {
 
     /// The lifetime of a secret in seconds, from a form; nil for no expiry.
     ///
-    /// - Throws: ``FieldsealError`` for a value that no form offers.
+    /// - Throws: ``FieldsealError`` for a value that the form does not offer.
     func expirySeconds(_ visit: Visit) throws(FieldsealError) -> Int? {
         guard let text = visit.form["expires"], !text.isEmpty else { return nil }
         guard let days = Int(text), Self.expiries.contains(days) else { throw FieldsealError.noChoice }

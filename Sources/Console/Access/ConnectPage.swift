@@ -17,7 +17,7 @@ extension Console {
         to provider: String, _ password: String?, _ secrets: KeptSecrets, _ visit: Visit
     ) async throws -> PageResponse {
         let typed = visit.form.filter { ["name", "emailaddress", "username", "profile", "second"].contains($0.key) }
-        // A password is no refresh token.
+        // The typed secret is kept only if both providers need the same kind of secret: a password, or a refresh token.
         let isSameKind = (visit.form["oauth"] == "true") == (self.provider(provider)?["oauth"] == .bool(true))
         let kept = try isSameKind ? password.map { try secrets.sealed($0, for: "password") } : nil
         var values = try await connectValues(visit, typed.merging(["provider": provider]) { _, new in new }, kept: kept)
@@ -63,7 +63,7 @@ extension Console {
             "emailaddress": value("emailaddress"),
             "username": value("username"), "isPOP": isPOP, "isOAuth": isOAuth,
             "kept": orFalse(kept), "isExisting": chosen == "existing",
-            // A confirmation of a second mailbox with the address stays, as long as the address is the same.
+            // The confirmation that the address may get a second mailbox stays as long as the typed address is the same.
             "second": orFalse(taken == nil && !typed.isEmpty && typed["second"] == typed["emailaddress"] ? typed["second"] : nil),
         ]
         values.merge(Self.errorValues(errors, isOAuth: isOAuth, visit)) { _, new in new }
@@ -90,7 +90,8 @@ extension Console {
             "errors": wrong.map { name, key, _ -> [String: Any] in
                 let label = visit.text(name == "password" && isOAuth ? "refreshToken" : key)
                 let text = errors[name] ?? ""
-                // An error that begins with the field's name is already a sentence with it.
+                // If an error begins with the field's label, `text` has only the rest, because the template shows the label before
+                // it.
                 let isNamed = text.hasPrefix("\(label) ")
                 return [
                     "name": name, "label": label, "isNamed": isNamed,
@@ -131,7 +132,7 @@ extension Console {
         let recordIDs = try FormRecordIDs(visit, deployment.kek)
         if let mailbox = try await mailbox(of: recordIDs?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
         if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
-            // The same form may have made the mailbox already.
+            // The same form may have been sent before, and have created the mailbox.
             if let mailbox = try await mailbox(of: recordIDs?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
             let kept = try secrets.sealed(password, for: "password")
             return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
@@ -174,7 +175,7 @@ extension Console {
         return errors
     }
 
-    /// Why no server profile has a typed name; nil if one has.
+    /// Why no server profile has a typed name; nil if a profile has it.
     private func profileError(_ name: String, _ visit: Visit) async throws -> String? {
         guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
         do {
@@ -200,15 +201,15 @@ extension Console {
         }
     }
 
-    /// The values of the template about the oldest mailbox with an address, or else about the oldest queue with it; nil if
-    /// there is neither.
+    /// The values of the template about the oldest mailbox with an address, or else about the oldest queue with it; nil if no
+    /// mailbox and no queue has it.
     private func taken(_ address: String, _ visit: Visit) async throws -> [String: String]? {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("name")))]
         query.filter = .compare(.init("emailaddress"), .equal, .text(address))
         query.order = [.init(.column(.init("createdon")))]
         query.pageSize = 1
-        // A queue whose mailbox was deleted has the address still.
+        // A queue whose mailbox was deleted still has the address.
         for entity in [EntityDefinition.mailbox, .queue] {
             guard let found = try await visit.session().list(entity, query).records.first else { continue }
             let name = try Self.text("name", of: found)
@@ -225,7 +226,7 @@ extension Console {
     }
 
     /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the earlier
-    /// ones are undone.
+    /// steps are undone.
     private func connected(
         _ visit: Visit, _ session: Session, _ password: String, _ recordIDs: FormRecordIDs?, _ text: (String) -> String
     ) async throws -> UUID {

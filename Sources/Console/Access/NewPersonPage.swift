@@ -7,16 +7,16 @@ import Tenancy
 
 // Adding a person: with a new user, or as a user who exists and has no sign-in.
 extension Console {
-    /// How many users without a sign-in the form offers. Others have a link on their own page.
+    /// How many users without a sign-in the form offers. For any other user, the user's own page has a link to the form.
     private static let offeredUsers = 200
-    /// The prefix of the name in the form if the person chose a new user, although a user has that name.
+    /// The prefix of the form's value for the choice of a new user, although a user with the typed name exists.
     private static let another = "another:"
 
     @Sendable func newPerson(_ visit: Visit) async throws -> PageResponse {
         .page("person-new", try await newPersonValues(visit))
     }
 
-    /// - Parameter same: Users with the typed name. The form asks whether one of them is meant.
+    /// - Parameter same: Users with the typed name. The form asks whether one of these users is meant.
     func newPersonValues(
         _ visit: Visit, problem: String? = nil, same: [PeopleAdministration.FreeUser] = []
     ) async throws -> [String: Any] {
@@ -87,7 +87,7 @@ extension Console {
     /// Redirects to a page that shows a secret which is not stored, so that loading the page again does not send the form
     /// again.
     ///
-    /// The page's address contains the secret, sealed. It opens only in this session, for half an hour.
+    /// The page's address contains the secret, sealed. The secret opens only in this session, and only for half an hour.
     func showing(_ secret: String, of id: UUID, on page: String, _ visit: Visit) throws -> PageResponse {
         let sealed = try shownSecrets(of: id, visit).sealed(secret, for: Self.shown)
         return .redirect("\(visit.root)/\(page)&\(Self.shown)=\(sealed)")

@@ -8,7 +8,7 @@ import Tenancy
 struct PeopleSignIns {
     /// The last sign-ins by actor.
     let last: [String: Date]
-    /// The time since which every sign-in is known.
+    /// Every sign-in since this time is known. Of earlier sign-ins, only some are known.
     private let since: Date
     /// When links were withdrawn, by the names of people who have used no link since then.
     private let withdrawn: [String: Date]
@@ -25,7 +25,7 @@ struct PeopleSignIns {
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.details = "invitation"
         var ends: [String: Date?] = [:]
-        // The newest event of a person decides.
+        // Only the newest event of a person counts.
         for event in try await reading.events(filter, limit: Self.searched) {
             let details = event.details ?? ""
             guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
@@ -36,12 +36,13 @@ struct PeopleSignIns {
         withdrawn = ends.compactMapValues(\.self)
     }
 
-    /// When a person last signed in. A person who was removed may have had the same name before.
+    /// When a person last signed in. Sign-ins before this person was added are left out: they are those of a removed person with
+    /// the same name.
     func last(_ entry: PeopleAdministration.Entry) -> Date? {
         last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
     }
 
-    /// The key of the text about a person or a client without a known sign-in: none at all, or none among the newest.
+    /// The key of the text about a person or a client without a known sign-in: either that they never signed in, or not lately.
     func none(addedOn created: Date, sessions: Int = 0) -> String {
         created >= since && sessions == 0 ? "neverSignedIn" : "notLately"
     }
@@ -57,7 +58,7 @@ struct PeopleSignIns {
         return entry.invitation?.end.date ?? entry.invitationEnded
     }
 
-    /// The key of the notice about a person who has not signed in; nil for others.
+    /// The key of the notice about a person who has not signed in; nil if there is nothing to say.
     func unused(_ entry: PeopleAdministration.Entry) -> (style: String, key: String)? {
         guard mayBeNew(entry) else { return nil }
         if entry.invitation != nil { return ("", "invited") }

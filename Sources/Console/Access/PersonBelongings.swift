@@ -15,7 +15,7 @@ extension Console {
         ownedWithPasswords.contains { $0.logicalName == entity.logicalName }
     }
 
-    /// Whether a router fetches or sends a mailbox's mail.
+    /// The condition that a router fetches or sends a mailbox's mail.
     private static let isUsed = Filter.all([
         .compare(.init("statecode"), .equal, .number("0")),
         .compare(.init("emailrouteraccessapproval"), .equal, .number("\(RouterApproval.approved.rawValue)")),
@@ -49,7 +49,7 @@ extension Console {
         try await belongings(Holder(entry), handOver: page, visit)
     }
 
-    /// The lines about a person's records and the key. Each may have a link.
+    /// The lines about a person's records and the key. Each line may have a link.
     ///
     /// - Parameter page: The page on which the records are handed over; nil on that page itself.
     func belongings(_ holder: Holder, handOver page: String? = nil, _ visit: Visit) async throws -> [String: Any] {
@@ -101,7 +101,7 @@ extension Console {
         return (found.count ?? found.records.count, found.records.map(\.id))
     }
 
-    /// How many of some records have a stored password.
+    /// How many of the given records have a stored password.
     private func sealed(_ entity: EntityDefinition, _ ids: [UUID], _ visit: Visit) async throws -> Int {
         var count = 0
         for id in ids where try await !visit.session().secretsSet(entity, id).isEmpty { count += 1 }
@@ -130,7 +130,7 @@ extension Console {
 
     /// How many users without a sign-in, and how many teams, are offered.
     private static let offeredHeirs = 200
-    /// The prefixes of the ids of users and teams in the form. The id of a person has none.
+    /// The prefixes of the ids of users and teams in the form. The id of a person has no prefix.
     private static let heirUser = "user:"
     private static let heirTeam = "team:"
 

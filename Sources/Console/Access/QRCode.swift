@@ -155,7 +155,7 @@ struct QRCode {
         }
     }
 
-    /// Draws the level M and the mask, which the code contains twice.
+    /// Draws the bits that tell a reader the level M and the mask. The code contains these bits twice.
     private mutating func drawFormat(_ mask: Int) {
         var rest = mask
         for _ in 0..<10 { rest = rest << 1 ^ (rest >> 9) * 0x537 }
@@ -207,8 +207,8 @@ struct QRCode {
         }
     }
 
-    /// A penalty for patterns that are hard to scan: long runs and blocks of one color, and too much of one color. Any mask is
-    /// valid.
+    /// A penalty for patterns that are hard to scan: long runs and blocks of one color, and too much of one color. The mask with
+    /// the lowest penalty is used; every mask makes a valid code.
     private var penalty: Int {
         var result = 0
         let columns = (0..<size).map { x in (0..<size).map { modules[$0][x] } }

@@ -58,7 +58,7 @@ extension Console {
         ["name": name, "old": visit.text("role:\(old)"), "new": visit.text("role:\(role.rawValue)")]
     }
 
-    /// The notice after a change of role. It names both roles if the page's address has the former one.
+    /// The notice after a change of role. The notice names both roles if the page's address has the former role.
     func roleNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
         guard let old = visit.query("was").flatMap(Role.init(rawValue:)), let role = Role(rawValue: role), old != role else {
             return nil

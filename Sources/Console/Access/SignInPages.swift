@@ -8,8 +8,8 @@ import Tenancy
 // Signing in and out, and entering the password again.
 extension Console {
     @Sendable func signInPage(_ visit: Visit) async throws -> PageResponse {
-        // A person who is signed in came here by the browser's Back button. But the name and password of an invitation may be
-        // another person's.
+        // A person who is signed in came here by the browser's Back button. But after an invitation, the person who was invited
+        // signs in, who may be another person.
         if visit.signed != nil, visit.query("invited") == nil {
             return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
         }
@@ -60,8 +60,8 @@ extension Console {
         return .redirect(url, cookie: Visit.attemptCookie(cookie))
     }
 
-    /// Handles the browser's return from a provider. It responds with a page, because a browser that comes from another site does
-    /// not send the new session's cookie yet.
+    /// Handles the browser's return from a provider. The response is a page and not a redirect, because a browser that comes from
+    /// another site does not send the new session's cookie yet.
     @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         do {
@@ -89,7 +89,7 @@ extension Console {
                 visit.form["name"] ?? "", password: visit.form["password"] ?? "", code: visit.form["code"] ?? "", to: organization,
                 address: visit.address ?? "",
                 requestID: visit.requestID)
-            // The earlier session must not continue as the new one.
+            // The browser's earlier session ends now, so that it can't be used beside the new one.
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             if let reply = try await offerKeptForm(visit, token, then: then) { return reply }
             if let kept = visit.form[KeptForm.field], !kept.isEmpty {
@@ -118,7 +118,7 @@ extension Console {
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
                 requestID: visit.requestID)
         }
-        // Another person's form may wait in this page. The sign-in page keeps it until that person signs in.
+        // Another person's form may wait in this page. The sign-in page keeps this form until that person signs in.
         if let kept = visit.form["waits"], !kept.isEmpty {
             var reply = PageResponse.page("sign-in", try await signInValues(visit, then: "", kept: kept))
             reply.cookies = [Visit.cookie(nil)]
@@ -129,7 +129,7 @@ extension Console {
 
     // MARK: Entering the password again
 
-    /// The page that requests the password, unless it was entered a short time ago.
+    /// The page that requests the password; nil if the password was entered a short time ago.
     ///
     /// - Parameter path: The address of the form that waits. The form is sent again afterwards.
     func requireReauthentication(_ visit: Visit, for path: String) async throws -> PageResponse? {
@@ -144,8 +144,8 @@ extension Console {
 
     private static let fieldsWithoutSecrets: Set = ["csrf", "id", "confirmed"]
 
-    /// Whether the one-time password is requested too. The forms that turn it off or replace recovery codes have their own
-    /// field for it.
+    /// Whether the one-time password is requested too. The forms that turn one-time passwords off or replace recovery codes have
+    /// their own field for it.
     private static func needsCode(_ signed: ConsoleSessions.AuthenticatedUser, for path: String?) -> Bool {
         signed.hasSecondFactor && !["account/end", "account/codes"].contains(path)
     }

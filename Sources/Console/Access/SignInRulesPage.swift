@@ -45,7 +45,7 @@ extension Console {
         ]
     }
 
-    /// The page with the boxes as a form had them that was not sent.
+    /// The values of the page, with the boxes ticked as in a form that waited for the password and was canceled.
     func tickedSignInRules(_ visit: Visit) async throws -> [String: Any] {
         var values = try await signInRuleValues(visit, ticked: Self.ticked(visit))
         values["loaded"] = visit.form["loaded"] ?? ""
@@ -71,15 +71,15 @@ extension Console {
         let wanted = required.union(ticked.subtracting(loaded)).subtracting(loaded.subtracting(ticked))
         if loaded != required { return try await rulesConflict(from: loaded, to: required, ticked: wanted, visit) }
         if wanted == required { return .redirect("\(visit.root)/access/rules?done=nothingChanged") }
-        // Stricter rules need no confirmation. The affected people follow the steps at their next page.
+        // Stricter rules need no confirmation. The affected people have to turn on one-time passwords at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
         try await administration.change(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
-    /// Shows the page again after another person saved the rules meanwhile. It says what that person changed, and keeps what
-    /// was ticked here.
+    /// Shows the page again after another person saved the rules meanwhile. The page says what the other person changed, and keeps
+    /// the boxes as they were ticked here.
     private func rulesConflict(
         from loaded: Set<Role>, to now: Set<Role>, ticked: Set<Role>, _ visit: Visit
     ) async throws -> PageResponse {

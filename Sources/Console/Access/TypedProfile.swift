@@ -14,7 +14,7 @@ struct TypedProfile {
         "outgoingportnumber", "outgoingusessl", "incomingcredentialretrieval", "outgoingcredentialretrieval",
         "incomingauthenticationprotocol", "outgoingauthenticationprotocol", "usesamesettingsforoutgoingconnections",
     ]
-    /// How many profiles are compared at most.
+    /// The largest number of profiles that are compared.
     private static let compared = 200
 
     private func member(_ name: String) -> JSONValue? { members.first { $0.name == name }?.value }
@@ -44,7 +44,7 @@ struct TypedProfile {
         }
     }
 
-    /// The members of a new profile. Its name has a number if other profiles have the same name.
+    /// The members of a new profile. The name gets a number if other profiles have the same name.
     func named(_ session: Session) async throws -> [JSONValue.Member] {
         let name = member("name")?.string ?? ""
         var query = RecordQuery()

@@ -1,6 +1,6 @@
 /// An actor's name for people, from the name in events.
 enum ActorName {
-    /// `user:ada` becomes ada. A client and the command line are named as such.
+    /// `user:ada` becomes ada. The name of a client or of the command line says which of the two it is.
     static func shown(_ actor: String, _ texts: Texts) -> String {
         let parts = actor.split(separator: ":", maxSplits: 1).map(String.init)
         guard parts.count == 2, texts.optional("actor:\(parts[0])") != nil else { return actor }

@@ -99,7 +99,7 @@ struct AuditLines {
         return try await RecordNames(references, session)
     }
 
-    /// The names in the entries themselves, for records that no longer exist. The newest name counts.
+    /// The names in the entries themselves, for records that no longer exist. The newest name of a record is used.
     private func formerNames(_ records: [Record]) throws -> [UUID: String] {
         var names: [UUID: String] = [:]
         for record in records {
@@ -154,7 +154,7 @@ struct AuditLines {
 
     private func line(_ entry: Entry, _ names: RecordNames) -> [String: Any] {
         let (operation, entity) = (entry.operation, entry.entity)
-        // Of the values of a new record, only the password is mentioned, because there are many.
+        // A new record has many values, so only its passwords are mentioned.
         let labels = entry.changes.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
             return change.operation.map { texts.labelled(label, visit.text("secret:\($0)")) } ?? label
@@ -202,7 +202,7 @@ struct AuditLines {
         return texts.label(attribute, of: entity)
     }
 
-    /// The values of the template `moment`.
+    /// The values of the template `moment`: a date as a time, and any other value as a text.
     private func momentOrText(
         _ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames
     ) -> [String: Any] {

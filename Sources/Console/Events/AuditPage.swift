@@ -25,11 +25,11 @@ extension Console {
         let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
         // A filter may match few changes, so only this number of the newest changes is searched. The next page continues after
-        // them.
+        // these changes.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
         let moment =
             isSearched ? try await AuditReading(session).momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
-        // Rounded as the times in the address of the next page are.
+        // The time is rounded in the same way as the times in the address of the next page.
         let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
         let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
         let page = Int(visit.query("page") ?? "") ?? 0
@@ -54,7 +54,8 @@ extension Console {
         if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
-            // After some pages, the next one begins at the time of this page's last entry. An offset would read all entries before it.
+            // After ``offsetPages`` pages, the next page begins at the time of this page's last entry. With an offset, all entries
+            // before that page would be read.
             let last = try found.records.last?.value(of: "createdon")
             if page >= Self.offsetPages, case .date(let moment)? = last, let end = Self.laterEnd(moment, visit) {
                 values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(end)])
@@ -81,7 +82,7 @@ extension Console {
 
     /// How many pages are found by an offset from the newest change. Later pages are found by a time.
     static let offsetPages = 100
-    /// The last page that an address may name.
+    /// The highest page number that an address may have.
     static let mostPages = 20_000
     /// How many changes one page reads to find the changes that match its filters.
     private static let searchedChanges = 200_000

@@ -7,8 +7,8 @@ import Tenancy
 
 /// Comma-separated values (RFC 4180).
 enum CSV {
-    /// The first line: the names of the columns, which are the same in each language. It begins with a byte order mark, because
-    /// Excel would otherwise not read the file as UTF-8.
+    /// The first line: the names of the columns, which are the same in each language. The line begins with a byte order mark,
+    /// because without it Excel does not read the file as UTF-8.
     static func head(_ columns: [String]) -> String { "\u{FEFF}" + line(columns) }
 
     static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }
@@ -19,8 +19,8 @@ enum CSV {
         return "\"\(safe.replacing("\"", with: "\"\""))\""
     }
 
-    /// Whether a spreadsheet may treat a text as a formula. Compares code points, because `=` with a combining mark is another
-    /// Swift character.
+    /// Whether a spreadsheet may treat a text as a formula. Compares code points, because `=` with a combining mark after it is a
+    /// different Swift character.
     private static func isFormula(_ text: String) -> Bool {
         let first = text.unicodeScalars.first { $0.properties.generalCategory != .format }
         return first.map(formulaBeginnings.contains) == true && Double(text) == nil

@@ -8,8 +8,8 @@ extension Console {
     /// How many events are read at a time.
     private static let exportedAtOnce = 1_000
 
-    /// Exports JSON lines. Without a filter they are the whole chain from its beginning, with its attested end. With a filter
-    /// they are the events that were found, the newest first.
+    /// Exports events as JSON lines. Without a filter, the export has the whole chain from its beginning, with its attested end.
+    /// With a filter, the export has only the events that match, the newest first.
     @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session
@@ -25,7 +25,7 @@ extension Console {
                 })
         }
         await session.linkPendingEvents()
-        // Errors must occur before the first byte of the response.
+        // The first events are read here, because an error can be reported only before the first byte of the response.
         let first = try await reading.events(limit: Self.exportedAtOnce)
         return PageResponse(
             content: .stream(name: name, type: "application/jsonl") { write in
@@ -48,7 +48,8 @@ extension Console {
     /// The parameters of an address that filter the events.
     private static let eventFilters = ["kind", "outcome", "actor", "record", "from", "until"]
 
-    /// Exports a table for spreadsheets, the newest event first. It has the page's words in addition to the values.
+    /// Exports a table for spreadsheets, the newest event first. In addition to the values, the table has the words that the page
+    /// shows for them.
     @Sendable func exportEventTable(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session
@@ -66,8 +67,8 @@ extension Console {
 }
 
 extension EventReading {
-    /// Passes all events that a filter finds, the newest first. It repeats the search, because one search reads a limited
-    /// number of events.
+    /// Passes all events that a filter finds to `body`, the newest first. The search is repeated, because one search reads a
+    /// limited number of events.
     fileprivate func forEachPage(
         of filter: EventFilter, first: [RecordedEvent], limit: Int, _ body: ([RecordedEvent]) async throws -> Void
     ) async throws {

@@ -51,12 +51,12 @@ struct EventLines {
         SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind)
     }
 
-    /// Whether two events have the same kind, outcome, actor and details. Such events share one line.
+    /// Whether two events have the same kind, outcome, actor and details. Events that look alike share one line.
     private static func looks(_ event: RecordedEvent, like other: RecordedEvent) -> Bool {
         (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
     }
 
-    /// How many times the line of equal events lists.
+    /// The largest number of events whose times are listed in the line of equal events.
     private static let timesLimit = 50
 
     /// Equal events: one line with their number, and the time and the address of each.
@@ -120,7 +120,7 @@ struct EventLines {
 
     private func reference(_ mention: RecordMention, _ names: RecordNames) -> [String: Any] {
         let attribute = mention.attribute.flatMap { mention.entity[$0] }
-        // The page of a user is that of their settings.
+        // The console shows a user on the page of the user's settings.
         let isUser = mention.entity.logicalName == EntityDefinition.systemUser.logicalName
         let page: EntityDefinition = isUser ? .userSettings : mention.entity
         let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == page.logicalName }
@@ -155,8 +155,8 @@ struct EventLines {
 }
 
 extension EventFilter {
-    /// The events of the default view. It leaves out released credentials, and the regular events about archives and about the
-    /// sealing of the audit.
+    /// The events of the default view. The view leaves out released credentials, and the regular events about archives and about
+    /// the sealing of the audit.
     static var notable: EventFilter {
         var filter = EventFilter()
         filter.kinds = SecurityEvent.Kind.allCases.filter { ![.credentialReleased, .eventsArchived, .auditSealed].contains($0) }

@@ -100,13 +100,13 @@ extension Console {
 }
 
 extension Visit {
-    /// The address of another page of this list; pages are counted from 0. It keeps the parameters in ``notices``.
+    /// The address of another page of this list; pages are counted from 0. This address keeps the parameters in ``notices``.
     func address(page: Int) -> String {
         let notices = queries.filter { Self.notices.contains($0.name) }.map { ($0.name, Optional($0.value)) }
         return address(with: Dictionary(notices + [("page", page == 0 ? nil : "\(page)")]) { _, new in new })
     }
 
-    /// The parameters that say what was just done. ``address(with:)`` omits them, unless it is given a value for them.
+    /// The parameters that say what was just done. ``address(with:)`` omits each parameter for which it gets no value.
     private static let notices: Set<String> = ["done", "result"]
 
     /// This page's address with other values in its query. The value nil removes a parameter.

@@ -2,8 +2,8 @@ import Foundation
 import JSON
 import Model
 
-// The days of a filter. A browser with JavaScript sends the moments at which they begin and end in the reader's time zone.
-// Without it the days are those of UTC.
+// The days of a filter. A browser with JavaScript sends the moments at which the days begin and end in the reader's time zone.
+// Without JavaScript the days are days in UTC.
 extension Visit {
     fileprivate static let day: TimeInterval = 86_400
     /// How far a time zone is from UTC at most, with an hour more for the day on which the clocks change.

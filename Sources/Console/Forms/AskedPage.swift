@@ -5,8 +5,8 @@ import HTTPTypes
 import JSON
 import Tenancy
 
-/// A page with a question that answers a form. The browser is redirected to it, so that its Back button and a reload show the
-/// question again.
+/// A page with a question, which is the response to a form. The browser is redirected to this page, so that its Back button and a
+/// reload show the question again.
 ///
 /// The page's address contains its values, sealed for the person, for half an hour. Loading the page changes nothing.
 struct AskedPage {
@@ -15,8 +15,8 @@ struct AskedPage {
 
     /// The name of the address's parameter.
     static let parameter = "asked"
-    /// The templates of pages that only ask. None of them shows a secret. A page that keeps a typed secret, even sealed, gets
-    /// no address of its own: addresses are kept in histories and logs.
+    /// The templates of pages that only ask. None of these pages shows a secret. A page that keeps a typed secret, even sealed,
+    /// gets no address of its own: addresses are kept in histories and logs.
     private static let templates: Set<String> = ["confirm", "mailbox-question", "fresh"]
     /// How many bytes a sealed page has at most. Servers between the service and the browser accept addresses of 8 KiB.
     private static let limit = 6_000
@@ -26,7 +26,7 @@ struct AskedPage {
         self.signed = signed
     }
 
-    /// The redirect to a page with a question; the response itself if it is no question, or is too large for an address.
+    /// The redirect to a page with a question; the response itself if the response is no question, or is too large for an address.
     func led(_ reply: PageResponse, at path: String) throws -> PageResponse {
         guard case .page(let template, var values, let status) = reply.content, Self.templates.contains(template),
             !reply.hasNoAddress

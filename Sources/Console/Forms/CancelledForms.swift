@@ -3,9 +3,10 @@ import Foundation
 import HTTPTypes
 import Tenancy
 
-// A form whose person does not type the password again: its page comes back with what was typed, but never with a secret.
+// If a person cancels the request for their password, the page of their form comes back with what they typed, but never with a
+// secret.
 extension Console {
-    /// The forms that people type, by their addresses, with the addresses of their pages. Other forms have only buttons.
+    /// The addresses of forms with typed fields, each with the address of its page. Other forms that wait have only buttons.
     private static let typedForms = [
         "access/add-user": "access/people/new", "access/add-client": "access/clients/new", "access/rules": "access/rules",
     ]

@@ -27,7 +27,7 @@ extension Console {
     private func kept(_ visit: Visit, for owner: UUID, of organization: Organization) throws -> String {
         if let kept = visit.form[KeptForm.field], !kept.isEmpty { return kept }
         var form = visit.form
-        // Files are too large to wait in a page. The form names them instead.
+        // Files are too large to wait in a page. The form names the files instead.
         if !visit.files.isEmpty { form[Visit.lostFilesField] = visit.files.map(\.name).joined(separator: "\n") }
         return try KeptForm(deployment.kek, endedFor: owner, of: organization).sealed(form, path: Self.formPath(visit))
     }
@@ -50,7 +50,7 @@ extension Console {
         return .page("sign-in", try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept), status: .forbidden)
     }
 
-    /// Answers a form that was on a page of another session: an earlier one of the same person, or another person's.
+    /// Responds to a form from a page of another session: an earlier session of the same person, or a session of another person.
     func formOfAnotherSession(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws
         -> PageResponse
     {
@@ -70,7 +70,7 @@ extension Console {
         guard let waiting = waitingForm(kept, of: signed) else {
             return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
         }
-        // The page that asks for the password was sent before, so its action may have been done already.
+        // The page that asks for the password was sent before, so the action of the form that waited may have been done already.
         let isRepeated = Self.formPath(visit) == "fresh"
         return try await keptFormPage(
             visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : "keptOtherWhy",
@@ -79,7 +79,7 @@ extension Console {
 
     /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
     ///
-    /// The form was sealed for the person who sent it, and this request changes nothing. So it needs no token of a page.
+    /// The form was sealed for the person who sent it, and this request changes nothing. So this request needs no form token.
     @Sendable func offerKept(_ visit: Visit) async throws -> PageResponse {
         let then = Self.pageOfForm(visit)
         guard let token = visit.token else {
@@ -88,7 +88,7 @@ extension Console {
         return try await offerKeptForm(visit, token, then: then) ?? .redirect("\(visit.root)/overview")
     }
 
-    /// After a sign-in, asks the person whether to send the form that waits; nil if there is none, or it is another person's.
+    /// After a sign-in, asks the person whether to send the form that waits; nil if no form waits, or the form is another person's.
     func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> PageResponse? {
         guard let kept = visit.form[KeptForm.field] else { return nil }
         var visit = visit
@@ -124,7 +124,7 @@ extension Console {
     private static func signedIn(_ page: PageResponse, _ visit: Visit, _ token: String) -> PageResponse {
         var reply = page
         if case .page(let template, var values, let status) = reply.content {
-            // The page was made without a session, or for another person's.
+            // The page was made without a session, or for another person's session.
             values["csrf"] = orFalse(visit.csrf)
             values["user"] = false
             reply.content = .page(template, values, status)
@@ -133,7 +133,7 @@ extension Console {
         return reply
     }
 
-    /// The page that offers a form that waits, or says that the form is too old.
+    /// The page that offers to send the form that waits, or says that this form is too old.
     private func keptFormPage(
         _ visit: Visit, _ waiting: WaitingForm, _ kept: String, then: String, why: String? = nil,
         status: HTTPResponse.Status = .ok
@@ -172,7 +172,7 @@ extension Console {
             ? "keptFormSave" : "keptFormGoOn"
     }
 
-    /// The record that a form is about, in words; nil for other forms.
+    /// The record that a form is about, in words; nil for a form that is about no record.
     private func subject(of form: KeptForm.Content, _ visit: Visit) async throws -> String? {
         let parts = form.path.split(separator: "/")
         guard parts.count >= 3, parts[0] == "records", let entity = EntityCatalog.entity(set: String(parts[1])) else { return nil }
@@ -183,7 +183,7 @@ extension Console {
         return "\(visit.text("entity:\(entity.logicalName)")) \(name)"
     }
 
-    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's.
+    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's form.
     private func waitingForm(_ kept: String, of signed: ConsoleSessions.AuthenticatedUser) -> WaitingForm? {
         let ended = KeptForm(deployment.kek, endedFor: signed.userID, of: signed.session.organization)
         for (seal, hasEnded) in [(ended, true), (KeptForm(deployment.kek, signed), false)] {
@@ -193,7 +193,7 @@ extension Console {
         return nil
     }
 
-    /// The form that waited for the password. If it is too old, a page that says so instead.
+    /// The form that waited for the password; or, if this form is too old, a page that says so.
     func waitedFor(_ kept: String, by signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> (
         KeptForm.Content?, PageResponse?
     ) {
@@ -202,7 +202,7 @@ extension Console {
         return (nil, try await keptFormPage(visit, waiting, kept, then: ""))
     }
 
-    /// Processes a form with the fields that the person typed before they signed in again, if these were kept.
+    /// Processes a form with the fields that the person typed before they signed in again, if these fields were kept.
     func resumed(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws -> PageResponse {
         let path = Self.formPath(visit)
         // The page that asks for the password handles its waiting form itself.
@@ -217,10 +217,10 @@ extension Console {
 
     // MARK: First steps
 
-    /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form
-    /// waits meanwhile.
+    /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form that
+    /// they sent waits until they have done that.
     ///
-    /// - Returns: Nil for pages that are allowed anyway.
+    /// - Returns: Nil if the person has no first step to take, or the page is one that is allowed before it.
     func firstStep(_ visit: Visit) async throws -> PageResponse? {
         guard let signed = visit.signed, firstStepText(visit) != nil else { return nil }
         let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
@@ -240,7 +240,7 @@ extension Console {
         return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
     }
 
-    /// The pages for turning on one-time passwords, and the page that asks for the password in between.
+    /// The pages for turning on one-time passwords, and the page that asks for the password on the way.
     private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     /// The account of a person whose form waits until the first steps are done.

@@ -11,8 +11,8 @@ extension Console {
     static let formLimit = 1 << 18
     /// How many bytes the files in a form have at most.
     static let filesLimit = 25_000_000
-    /// How many bytes are read of a form whose files are too large. It is read further than the limit, because the browser
-    /// shows the response only after that.
+    /// How many bytes are read of a form whose files are too large. The form is read past its limit, because a browser shows the
+    /// response only after it has sent the whole form.
     private static let readLimit = 1 << 28
     /// How many forms with files are held at a time.
     private static let heldForms = 3
@@ -27,8 +27,8 @@ extension Console {
         }
     }
 
-    /// Reads a form with files. The files are kept only for a person who is signed in, up to their limit. Otherwise only their
-    /// names are kept. Typed texts are kept in any case.
+    /// Reads a form with files. The files are kept only for a person who is signed in, up to ``filesLimit``. Otherwise only the
+    /// names of the files are kept. Typed texts are kept in any case.
     func readFiles(_ visit: inout Visit, _ boundary: String) async throws {
         visit.hold = visit.signed == nil ? nil : uploads.hold(Self.heldForms)
         let isHeld = visit.hold != nil

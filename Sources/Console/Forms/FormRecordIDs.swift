@@ -6,8 +6,8 @@ import Tenancy
 
 /// The ids of the records that a form makes.
 ///
-/// Each form has a random text of its own. The ids are derived from it and from everything that was typed, under the
-/// key-encryption key. So a form that is sent twice makes its records once. A form that is changed and sent again makes other
+/// Each form has a random text of its own. The ids are derived from this text and from everything that was typed, under the
+/// key-encryption key. So a form that is sent twice makes its records once. A form that is changed and sent again makes new
 /// records.
 struct FormRecordIDs {
     /// The field with the form's random text.
@@ -18,7 +18,7 @@ struct FormRecordIDs {
 
     /// Reads a form; nil for one without a random text.
     ///
-    /// - Parameter fields: The prefix of the names of fields about files. If it is given, the ids do not depend on these
+    /// - Parameter fields: The prefix of the names of fields about files. If a prefix is given, the ids do not depend on these
     ///   fields, on the files, or on empty fields. A page that is shown again may have more empty fields.
     init?(_ visit: Visit, _ kek: KeyEncryptionKey, withoutFiles fields: String? = nil) throws {
         guard let signed = visit.signed, visit.form[Self.field]?.isEmpty == false else { return nil }

@@ -4,9 +4,9 @@ import JSON
 
 /// The token in each form of a signed-in person.
 ///
-/// It names the person, and is derived from the session's token, which no script and no other site can read. A tag under the
-/// key-encryption key shows that this service made it. So a form's person is known even after the session has ended, or if the
-/// browser has another session or none.
+/// The token names the person, and is derived from the session's token, which no script and no other site can read. A tag under the
+/// key-encryption key shows that this service made the token. So a form's person is known even after the session has ended, or if
+/// the browser has another session or none.
 struct FormToken {
     private let kek: KeyEncryptionKey
     private let organization: UUID
@@ -22,7 +22,7 @@ struct FormToken {
 
     private func fields(_ start: String) -> [[UInt8]] { [organization.bytes, Array(start.utf8)] }
 
-    /// The token of the forms in one session. It consists of letters and digits.
+    /// The token of the forms in one session. The token consists of letters and digits.
     func text(_ token: String, _ userID: UUID) throws -> String {
         let start = (userID.text.filter { $0 != "-" }) + hexadecimal(try sha256(Array("form \(token) \(userID.text)".utf8)))
         return start + hexadecimal(try kek.tag(label: Self.label, over: fields(start)))

@@ -4,7 +4,7 @@ import Synchronization
 final class HeldUploads: Sendable {
     private let count = Mutex(0)
 
-    /// One form that is held, until nothing refers to this object.
+    /// One form counts as held while this object exists.
     final class Hold: Sendable {
         private let uploads: HeldUploads
 

@@ -7,7 +7,8 @@ import Tenancy
 /// A form that was sent when the password had to be entered again. The page that asks for the password contains the form,
 /// sealed under the key-encryption key, and sends it again afterwards.
 ///
-/// It opens for the same person and for a short time. The session's token changes in between, so the form is not bound to it.
+/// The sealed form opens only for the same person, and for a short time. Entering the password changes the session's token, so the
+/// form is not bound to this token.
 struct KeptForm {
     private let kek: KeyEncryptionKey
     private let address: CellAddress
@@ -35,7 +36,8 @@ struct KeptForm {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
     }
 
-    /// A page with a question that answers a form. Its address holds it for half an hour.
+    /// A page with a question, which is the response to a form. The page's address contains the sealed page, which opens for half
+    /// an hour.
     init(_ kek: KeyEncryptionKey, askedOf signed: ConsoleSessions.AuthenticatedUser) {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.asked", lifetime: 1_800)
     }

@@ -4,8 +4,8 @@ import JSON
 
 /// Passwords that were typed into a form that could not be saved, for the form's next attempt.
 ///
-/// The page contains each password sealed under the key-encryption key, and never as text. It opens only for the session,
-/// record and attribute that it was typed for, for half an hour.
+/// The page contains each password sealed under the key-encryption key, and never as text. A sealed password opens only for the
+/// session, record and attribute that it was typed for, and only for half an hour.
 struct KeptSecrets {
     private let kek: KeyEncryptionKey
     private let organization: UUID
@@ -39,7 +39,7 @@ struct KeptSecrets {
         return Data(try kek.seal(bytes.withUnsafeBytes(SecretBytes.init(copying:)), at: address(attribute)).bytes).base64URL
     }
 
-    /// - Returns: Nil for a value that is too old, or was sealed for something else.
+    /// - Returns: Nil for a value that is too old, or was sealed for another session, record or attribute.
     func opened(_ text: String, for attribute: String) -> String? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address(attribute)) else {
             return nil

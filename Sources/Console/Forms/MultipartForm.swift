@@ -24,10 +24,10 @@ struct MultipartForm {
         return nil
     }
 
-    /// Reads a body, or the beginning of one whose rest was not kept.
+    /// Reads a body, or the beginning of a body whose rest was not kept.
     ///
-    /// - Parameter isWhole: Whether the body is complete. If it is not, files may be missing, but no fields: a page sends its
-    ///   fields first.
+    /// - Parameter isWhole: Whether the body is complete. If the body is not complete, files may be missing, but no fields are
+    ///   missing: a page sends its fields first.
     /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
     init(_ body: Data, boundary: String, fieldLimit: Int, isWhole: Bool) throws(FieldsealError) {
         let delimiter = Data("--\(boundary)".utf8)
@@ -56,7 +56,7 @@ struct MultipartForm {
 
     private static func check(_ isWhole: Bool) throws(FieldsealError) { if isWhole { throw unreadable } }
 
-    /// - Parameter content: Nil for a part without an end.
+    /// - Parameter content: The part's content; nil if the part is cut off.
     private mutating func add(_ head: Data, _ content: Data?) throws(FieldsealError) {
         var (disposition, type) = ("", "")
         for line in String(decoding: head, as: UTF8.self).components(separatedBy: "\r\n") {
@@ -71,7 +71,7 @@ struct MultipartForm {
         }
         guard let name = Self.parameter("name", disposition) else { throw Self.unreadable }
         if let file = Self.parameter("filename", disposition) {
-            // The person chose no file in this field.
+            // An empty name means that the person chose no file in this field.
             if file.isEmpty { return }
             guard let content else { return lostFiles.append(file) }
             files.append(UploadedFile(name: file, type: type, bytes: Array(content)))

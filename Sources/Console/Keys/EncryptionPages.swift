@@ -63,7 +63,7 @@ extension Console {
             "hasHistory": !history.isEmpty, "missing": missing.map { texts.missingKey($0) }, "hasMissing": !missing.isEmpty,
             "typed": typed, "progress": orFalse(progress.map { running($0, visit) }),
         ]
-        // A copy may have been noted meanwhile.
+        // If a copy has been noted meanwhile, the notice that no copy was noted would be wrong.
         values["notice"] = visit.query("done") == "copyNotNoted" && !isNeverCopied ? nil : notice
         values["problem"] = problem
         return .page("encryption", values, status: code)

@@ -15,8 +15,8 @@ extension Console {
     }
 
     /// - Parameters:
-    ///   - isTyped: Whether a key was typed before. The page does not show it, and an empty field then does not mean a generated
-    ///     key.
+    ///   - isTyped: Whether a key was typed before. The page does not show the typed key, and an empty field then does not mean a
+    ///     generated key.
     ///   - kept: The typed key, sealed for the next step; empty for a generated one; nil before the confirmation.
     private func changePage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false, kept: String? = nil,
@@ -57,7 +57,8 @@ extension Console {
         }
         if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()
-        // A confirmation is for one version, so a second one, or one from another tab, changes nothing.
+        // A confirmation names the key version that it replaces. So a second confirmation, or one from another tab, changes
+        // nothing.
         let version = visit.form["version"].flatMap(Int.init)
         let confirms: Bool = visit.form["confirms"] != nil || step == .change
         if confirms, try await KeyAdministration(session, to: .see).encryptionStatus().keyVersion != version {
@@ -72,7 +73,7 @@ extension Console {
         guard text != nil || !isTyped else {
             return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
         }
-        // A mistake in a hidden field would be found only when the key is needed.
+        // The field hides the typed key, so a typing mistake would be found only when the key is needed.
         let again = visit.form["again"] ?? ""
         if let typed, again != typed, step == .review || step == .rehearse && !again.isEmpty {
             return try await changePage(visit, problem: visit.text("keysDiffer"), isTyped: true, status: .badRequest)

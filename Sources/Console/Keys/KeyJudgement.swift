@@ -16,7 +16,7 @@ struct KeyJudgement {
             level = violations.count > 2 ? 0 : 1
             warning = nil
             let parts = violations.map { texts["violation:\($0.rawValue)"] }.joined(separator: ", ")
-            // What the rule forbids is not weak for that.
+            // A key that breaks the rule in another way, for example by a character that is not allowed, is not called weak.
             let weak: Set<KeyStrength.Violation> = [.tooShort, .noNumeral, .noLetter, .noSymbol]
             let isWeak: Bool = violations.allSatisfy(weak.contains)
             text = texts.text(isWeak ? "keyTooWeak" : "keyNotAllowed", ["why": parts])

@@ -10,8 +10,9 @@ struct RecoverySheet {
     let visit: Visit
     let baseURL: String
 
-    /// How many characters a group has if the key has no groups of its own; and how many groups a line has.
+    /// How many characters a group has if the key itself is not divided into groups.
     private static let groupLength = 4
+    /// How many groups a line has.
     private static let lineGroups = 4
 
     func values(_ text: String, _ status: EncryptionStatus, _ organization: Organization) throws -> [String: Any] {
@@ -62,7 +63,7 @@ struct RecoverySheet {
 }
 
 extension Character {
-    /// The names of a text's characters in Unicode, for reading aloud characters that look like others.
+    /// The names of a text's characters in Unicode, for reading aloud characters that look alike.
     fileprivate var spelledOut: String {
         unicodeScalars.map { $0.properties.name?.lowercased() ?? "U+\(String($0.value, radix: 16, uppercase: true))" }
             .joined(separator: ", ")

@@ -1,5 +1,4 @@
-/// A text in parts, after which a line may break. Long addresses and names have no spaces, and would make their column too
-/// wide.
+/// A text in parts, after which a line may break. Long addresses and names have no spaces, and would make a column too wide.
 struct BreakableText {
     /// A word of at most this many characters, such as a short address, is not divided, even if it contains punctuation.
     private static let shortWord = 12
@@ -8,7 +7,7 @@ struct BreakableText {
     /// How many characters each piece of a longer part has.
     private static let pieceSize = 10
 
-    /// A part of the text. A line may break after it.
+    /// A part of the text. A line may break after this part.
     struct Part: Equatable {
         var text: String
         /// Whether a line may break here even if there is room: after the `@` of an address, or within a long side of an
@@ -55,7 +54,7 @@ struct BreakableText {
         return parts
     }
 
-    /// The parts of a text without spaces. It is divided before a full stop and after other punctuation. Parts that are still
+    /// The parts of a text without spaces. The text is divided before a full stop and after other punctuation. Parts that are still
     /// too long are divided every few characters.
     private static func fine(_ word: String, isAlways: Bool) -> [Part] {
         var pieces = [""]

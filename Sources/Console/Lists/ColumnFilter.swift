@@ -8,9 +8,9 @@ struct ColumnFilter {
     let attribute: AttributeDefinition
     let entity: EntityDefinition
 
-    /// The prefix of such conditions.
+    /// The prefix of the parameters for conditions on columns.
     static let prefix = "f."
-    /// The value for records without a value.
+    /// The VALUE in the address that finds records without a value in the column.
     static let none = "-"
 
     /// The parameter's name in the address.
@@ -60,7 +60,7 @@ struct ColumnFilter {
         }
     }
 
-    /// The values of the template for its field.
+    /// The values of the template for the field of this condition.
     func field(_ visit: Visit) -> [String: Any] {
         let value = visit.filter(name) ?? ""
         let choices = choices(visit)

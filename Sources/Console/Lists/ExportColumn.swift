@@ -3,8 +3,8 @@ import Records
 
 /// A column of an exported list.
 ///
-/// The first columns are those of the list. Then there are the record's id, and the ids and numbers that belong to names and
-/// words.
+/// The first columns are those of the list. Then follow the record's id, and the ids and numbers whose names and words the first
+/// columns show.
 struct ExportColumn {
     /// How a column's values are written.
     private enum Form {
@@ -16,7 +16,7 @@ struct ExportColumn {
         case words
     }
 
-    /// The name in the first line. It is the same in each language.
+    /// The column's name in the first line, the same in each language.
     let name: String
     private let attribute: AttributeDefinition?
     private let form: Form

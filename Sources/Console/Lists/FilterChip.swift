@@ -14,7 +14,7 @@ extension Console {
         }
     }
 
-    /// The values of the template `chip`; false if the person can't read such a record.
+    /// The values of the template `chip`; false if the person can read no record with this id.
     ///
     /// - Parameter parameter: The parameter of the address that holds the id.
     func chip(_ parameter: String, _ targets: [EntityDefinition], _ id: UUID, _ visit: Visit) async throws -> Any {

@@ -5,7 +5,7 @@ import Records
 
 // The contents of a list's address.
 extension Console {
-    /// A list in the form of its address.
+    /// A request for a page of a list: its columns, search, conditions and order, from the page's address.
     struct ListRequest {
         let entity: EntityDefinition
         let columns: [String]
@@ -19,7 +19,7 @@ extension Console {
         var query = RecordQuery()
     }
 
-    /// The list of an address. A search among user settings also looks at the names of their users.
+    /// The list that the page's address requests. A search in the list of user settings also searches the names of their users.
     func listRequest(_ visit: Visit, _ entity: EntityDefinition) async throws -> ListRequest {
         let isOfUsers = entity.logicalName == EntityDefinition.userSettings.logicalName
         guard isOfUsers, let q = visit.filter("q"), let name = EntityDefinition.systemUser.primaryName,
@@ -79,7 +79,7 @@ extension Console {
     /// The attribute whose value a list shows with the sender's address.
     static let senderName = "emailsendername"
 
-    /// A received e-mail without a reply that was sent, or that is waiting to be sent.
+    /// The condition for received e-mails that are unanswered: no reply was sent, and none is waiting to be sent.
     private static var isUnanswered: [Filter] {
         let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
         let isReply = Filter.all([
@@ -93,7 +93,7 @@ extension Console {
         ]
     }
 
-    /// Whether the person may read the names of the records that a column refers to. Otherwise the column would show ids.
+    /// Whether the person may read the names of the records that a column refers to. If not, the column would show only ids.
     private static func isNamed(_ column: String, _ entity: EntityDefinition, _ visit: Visit) -> Bool {
         guard let attribute = entity[column], attribute.type.isReference else { return true }
         let targets = attribute.type.targets.compactMap { EntityCatalog.entity($0) }
@@ -118,7 +118,7 @@ extension Console {
         return conditions
     }
 
-    /// The related records of another record: a mailbox's e-mails and alerts, and the records of a person.
+    /// The conditions that limit a list to the records of one mailbox, server profile or person, such as a mailbox's e-mails.
     private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
         let owner = Self.isOwnedWithPasswords(entity) ? visit.filter("owner").flatMap(UUID.init(text:)) : nil
         guard let owner else { return relatedToRecord(visit, entity) }

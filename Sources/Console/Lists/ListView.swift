@@ -3,7 +3,7 @@ import Model
 import Records
 import Tenancy
 
-/// A useful view of records, as a part of an address.
+/// A predefined view of a list, as the query of the list's address.
 struct ListView {
     /// The end of the message key of the view's name, such as `mailbox.stale`.
     let key: String

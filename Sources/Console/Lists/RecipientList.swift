@@ -1,6 +1,6 @@
 /// The addresses to which an e-mail went, as a record has them: with semicolons between them.
 struct RecipientList {
-    /// How many addresses ``short`` names. It counts the others.
+    /// How many addresses ``short`` names. The remaining addresses are only counted.
     private static let namedCount = 2
 
     private let addresses: [String]

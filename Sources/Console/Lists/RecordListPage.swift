@@ -82,7 +82,7 @@ extension Console {
         return Set(try await session.list(.systemUser, query).records.map(\.id))
     }
 
-    /// The last page that has records, or the one before an empty page.
+    /// The last page that has records. This page is before the requested page, which has no records.
     private static func lastPage(_ total: Int, _ request: ListRequest) -> Int {
         max(0, min(request.page - 1, (total + request.size - 1) / request.size - 1))
     }
@@ -157,7 +157,7 @@ extension Console {
     /// The text of an empty list. A person who may not connect mailboxes is told whom to ask.
     private func emptyText(_ entity: EntityDefinition, isFiltered: Bool, _ visit: Visit) -> String {
         if Self.readsOwnEmailsOnly(entity, visit) {
-            // A mailbox may have e-mails of its former owner.
+            // A mailbox may have e-mails that belong to its former owner, which this person does not see.
             if visit.filter("of") != nil, Self.isOnlyOf(visit) { return visit.text("noEmailOfYoursHere") }
             if !isFiltered { return visit.text("noEmailOfYours") }
         }
@@ -166,7 +166,7 @@ extension Console {
         return visit.text(isForOthers ? "noMailboxOfYours" : "empty:\(entity.logicalName)")
     }
 
-    /// Whether a person can write e-mails from the list of e-mails; if not, whom to ask.
+    /// The values that say whether a person can write e-mails from the list of e-mails and, if not, whom to ask.
     private func mayComposeValues(_ entity: EntityDefinition, _ visit: Visit) async throws -> [String: Any] {
         guard entity.logicalName == "email", Self.may(.create, entity, visit) else { return ["mayCompose": false] }
         if try await maySend(visit) {
@@ -178,7 +178,7 @@ extension Console {
         return ["mayCompose": false, "lead": visit.text(seesSome ? "sendsFromNone" : "noMailboxOfYours")]
     }
 
-    /// The records that a list belongs to.
+    /// The chips for the records whose related records the list shows.
     private func chips(_ entity: EntityDefinition, _ visit: Visit) async throws -> [[String: Any]] {
         var chips: [Any] = []
         if let target = Self.filterTarget(of: entity), let id = visit.filter("of").flatMap(UUID.init(text:)) {
@@ -193,7 +193,7 @@ extension Console {
     /// - Parameter isNarrowed: Whether the list is searched or filtered by more than the state.
     private func tabs(_ visit: Visit, _ request: ListRequest, isNarrowed: Bool) async throws -> [[String: Any]] {
         guard let counts = try await mailboxCounts(try visit.session()) else { return [] }
-        // The numbers count all mailboxes. The states of the mailboxes that a search finds are not counted, so they get no
+        // The numbers count all mailboxes, not only those that a search or filter finds. So a searched or filtered list shows no
         // numbers.
         func number(_ count: Int) -> Any { isNarrowed ? false : visit.texts.number(count) }
         let all: [String: Any] = [
@@ -321,8 +321,8 @@ extension Console {
     /// Up to how many characters an address stays on one line in its column.
     private static let wholeAddresses = ["sender": 28, "emailaddress": 24, "emailusername": 24]
 
-    /// The cell with its text in parts, after which a line may break: `parts` has all parts but the last, and `text` has the
-    /// last one.
+    /// The cell with its text in parts, after which a line may break: `parts` has all parts except the last, and `text` has the
+    /// last part.
     private static func withBreaks(_ column: String, _ cell: [String: Any]) -> [String: Any] {
         guard let text = cell["text"] as? String, let kind = cell["kind"] as? String else { return cell }
         let breakable = BreakableText(text, whole: wholeAddresses[column] ?? 0)

@@ -35,7 +35,7 @@ extension Console {
         ]
     }
 
-    /// The part of a list's address that makes a view. Its order is fixed, so that two views can be compared.
+    /// The part of a list's address that makes a view. The order of the parameters is fixed, so that two views can be compared.
     private static func query(_ visit: Visit) -> String {
         let parts = visit.queries.filter { !passing.contains($0.name) && !$0.value.isEmpty }
         func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
@@ -45,7 +45,7 @@ extension Console {
     @Sendable func keepView(_ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed, let path = Self.path(of: visit.form["list"] ?? "") else { throw FieldsealError.noPage }
         let query = visit.form["query"] ?? ""
-        // The query becomes part of an address on a page. If it is not encoded, it does not come from a list.
+        // The query becomes part of an address on a page. A query that is not encoded does not come from a list.
         guard query.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "%=&".contains($0)) }), !query.isEmpty else {
             throw FieldsealError.noPage
         }

@@ -4,10 +4,10 @@ import Model
 import Records
 import Tenancy
 
-// The address of a queue or a mailbox. Its mail is sent from this address, and answers arrive where mail to this address is
-// received.
+// The address of a queue or a mailbox. The mail of the queue or mailbox is sent from this address, and answers arrive where mail to
+// this address is received.
 extension Console {
-    /// The question before a queue or a mailbox gets an address that another one has; nil if the address is free.
+    /// The question before a queue or a mailbox gets an address that another queue or mailbox has; nil if the address is free.
     ///
     /// - Parameter record: The record that gets the address; nil for a new one.
     func addressQuestion(

@@ -10,7 +10,7 @@ import Tenancy
 extension Console {
     /// How many mailboxes one request changes at most: a page of the list.
     private static let bulkLimit = 100
-    /// How many mailboxes with the same reason are shown at once. The others are in a section that can be opened.
+    /// How many mailboxes with the same reason are shown at once. The other mailboxes are in a section that can be opened.
     private static let shownNames = 20
 
     /// What the person chose in the list's form.
@@ -82,7 +82,7 @@ extension Console {
             let names = named(choice.chosen).map(\.name)
             return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, subject, visit)
         case .profile:
-            // Mailboxes that have the profile already stay as they are.
+            // Mailboxes that have the profile already are not changed.
             let others = choice.chosen.filter { facts[$0.id].map { !$0.isDone(.profile, choice.profile) } ?? true }
             let subject = try MailboxQuestion.subject(.profile, named(others), choice.profile)
             guard !others.isEmpty, visit.form["confirmed"] != subject else { return nil }
@@ -168,7 +168,7 @@ extension Console {
                 failures.append((failure.reason, [member]))
             }
         }
-        // A mailbox that stays ticked may be on another page of the list. It can be chosen from here.
+        // A mailbox that stays ticked may be on another page of the list. So this page shows a box for it too.
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }

@@ -2,15 +2,15 @@ import CellCrypto
 import Foundation
 import JSON
 
-/// The result of a change of many mailboxes. The address of the list that follows contains it, sealed for the person. So the
-/// list still shows the result when it is loaded again.
+/// The result of a change of many mailboxes. The address of the list that is shown next contains the result, sealed for the person.
+/// So the list still shows the result when it is loaded again.
 struct BulkResult {
     /// A mailbox that was not changed.
     struct Failure {
         let id: UUID
         /// The mailbox's name in the list.
         let name: String
-        /// In the reader's language.
+        /// The reason, in the reader's language.
         let reason: String
     }
 
@@ -24,7 +24,8 @@ struct BulkResult {
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
 
-    /// How many failures have their mailbox's name in the address. The name of a deleted mailbox is nowhere else.
+    /// How many failures have their mailbox's name in the address. The page can't read the name of a deleted mailbox from the
+    /// database.
     static let namedLimit = 20
     /// How many bytes the names and reasons have together. Servers between the service and the browser accept addresses of 8
     /// KiB.
@@ -41,7 +42,7 @@ struct BulkResult {
 
     // MARK: In the address
 
-    /// The failures, with the first failure of each reason before the others, so that each reason has a named mailbox.
+    /// The failures, beginning with the first failure of each reason, so that each reason has a named mailbox.
     private var ordered: [Failure] {
         var known: Set<String> = []
         let firsts = Set(failures.indices.filter { known.insert(failures[$0].reason).inserted })
@@ -49,7 +50,7 @@ struct BulkResult {
             + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
     }
 
-    /// The fields of a sealed form. The form has each reason once. It does not name all mailboxes: the page reads the other
+    /// The fields of a sealed form. The form has each reason once. The form does not name all mailboxes: the page reads the other
     /// names from the database.
     var fields: [String: String] {
         let ordered = ordered
@@ -79,7 +80,7 @@ struct BulkResult {
         ]
     }
 
-    /// How many mailboxes were not changed. ``failures`` has fewer if the URL had no room for all reasons.
+    /// How many mailboxes were not changed. ``failures`` has fewer mailboxes if the address had no room for all reasons.
     private(set) var failed = 0
 
     init?(_ fields: [String: String]) {

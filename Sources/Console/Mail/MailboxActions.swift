@@ -5,7 +5,8 @@ import Model
 import Records
 import Tenancy
 
-// Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into its form are saved first.
+// Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into the mailbox's form are saved before
+// the action.
 extension Console {
     @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
@@ -49,8 +50,8 @@ extension Console {
         return visit.form["approves"] == "1" && visit.form["loaded"] != nil && typed == facts.address
     }
 
-    /// Requests a test of a mailbox whose password was just saved, if the mailbox failed and no router tries the password by
-    /// itself.
+    /// Requests a test of a mailbox whose password was just saved, if the mailbox failed and no router would try the new password
+    /// without a test.
     ///
     /// - Returns: The key of the notice that says what happens with the password.
     func tryPassword(of id: UUID, _ visit: Visit) async throws -> String {

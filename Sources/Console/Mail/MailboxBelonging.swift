@@ -26,7 +26,7 @@ extension Console {
     ) async throws -> (settings: [String], sentences: [String]) {
         guard let record, let holder = record.mailboxHolder else { return ([], []) }
         let names = try await RecordNames([holder.entity.logicalName: [holder.id]], try visit.session())
-        // The name alone is not enough, because another user may have the same.
+        // The name alone is not enough, because another user may have the same name.
         let who = "\(names[holder.id] ?? visit.text("unnamed")) (\(holder.id.text))"
         let kind = visit.text("entity:\(holder.entity.logicalName)")
         let servers = try await servers(typing, visit).joined(separator: ", ")
@@ -100,8 +100,8 @@ extension Console {
 
     // MARK: A new mailbox
 
-    /// Whether a new mailbox is made by way of a queue. The queue makes the mailbox from the queue's address, so an address
-    /// must have been typed.
+    /// Whether a new mailbox is made by creating a queue. The new queue gets a mailbox with the queue's address, so an address must
+    /// have been typed.
     static func makesQueue(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
         let address = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
         return entity.logicalName == EntityDefinition.mailbox.logicalName && visit.form["belongs"] == "queue" && !address.isEmpty
@@ -119,8 +119,8 @@ extension Console {
         }
     }
 
-    /// Creates a queue, which makes its mailbox, and writes the other typed values to that mailbox. If they are refused, the
-    /// queue is deleted again.
+    /// Creates a queue, which makes its mailbox, and writes the other typed values to that mailbox. If these values are refused,
+    /// the queue is deleted again.
     func madeWithQueue(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
         let queue = try FormRecordIDs(visit, deployment.kek)?.id("queue") ?? UUID()

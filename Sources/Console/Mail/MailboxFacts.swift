@@ -14,9 +14,9 @@ struct MailboxFacts {
     private let state: MailboxState
     private let isApproved: Bool
     private let isEnabled: Bool
-    /// Whether a router stopped a direction that failed. It stays off until a test succeeds.
+    /// Whether a router stopped a direction that failed. The direction stays off until a test succeeds.
     let isStopped: Bool
-    /// The server profile, if it exists and the person may know that it does.
+    /// The server profile; nil if there is none, or the person may not read it.
     private let profile: UUID?
 
     private static let columns =
@@ -71,9 +71,9 @@ struct MailboxFacts {
         }
     }
 
-    /// The key of the reason why an action can't have an effect; nil if it can.
+    /// The key of the reason why an action can't have an effect; nil if it can have an effect.
     ///
-    /// - Parameter approves: Whether the address is approved along with it.
+    /// - Parameter approves: Whether the address is approved together with the action.
     func obstacle(_ action: MailboxAction, approves: Bool = false) -> String? {
         guard action == .test else { return nil }
         // No router would test these mailboxes, so the test would never end.

@@ -76,8 +76,8 @@ extension Console {
     /// Seconds for which a page waits for the first turn with a new password.
     private static let patience = 60.0
 
-    /// Whether a password was just saved, and the router has yet to use it. Until then the mailbox's state is about the former
-    /// password. Routers don't try a mailbox without a server profile or an approved address.
+    /// Whether a password was just saved, and the router has yet to use it. Until the router uses the password, the mailbox's state
+    /// is about the former password. Routers don't try a mailbox without a server profile or an approved address.
     func isTryingPassword(of record: Record, _ visit: Visit) async throws -> Bool {
         func date(_ name: String) throws -> Date? {
             if case .date(let date) = try record.value(of: name) { date } else { nil }
@@ -93,7 +93,7 @@ extension Console {
         return !ends.contains { $0 >= begun }
     }
 
-    /// The notice about a password that was just saved; nil on other visits.
+    /// The notice about a password that was just saved; nil if no password was just saved.
     func passwordNotice(_ record: Record, _ visit: Visit) async throws -> String? {
         let notice = try await outcomeOfPassword(record, visit)
         return visit.query("own") == nil ? notice : notice.map { "\($0) \(visit.text("ownSignInNow"))" }
@@ -108,13 +108,13 @@ extension Console {
         }
     }
 
-    /// Whether a mailbox has a server profile. If the person may read profiles, it must also exist.
+    /// Whether a mailbox has a server profile. If the person may read profiles, the profile must also exist.
     private static func hasProfile(_ record: Record, named name: String?, _ visit: Visit) throws -> Bool {
         guard try record.value(of: "emailserverprofile") != .null else { return false }
         return name != nil || !Navigation.mayList(.emailServerProfile, visit.roles)
     }
 
-    /// Whether an error is that the address is not approved. Then no router has tried the mailbox.
+    /// Whether an error says that the address is not approved. In this case no router has tried the mailbox.
     private static func saysUnapproved(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
 
     /// What prevents the mailbox's own password from being used; nil if nothing does.
@@ -130,7 +130,7 @@ extension Console {
         return "\(visit.root)/records/emailserverprofiles/\(id.text)"
     }
 
-    /// The values about a mailbox without a queue or a user.
+    /// The values about a mailbox that belongs to no queue and no user.
     private static func alone(_ visit: Visit) -> [String: Any] {
         let mayConnect = may(.create, .mailbox, visit) && may(.create, .queue, visit)
         return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
@@ -164,7 +164,7 @@ extension Console {
         }
     }
 
-    /// Whether routers fetch the mailbox's messages, and so use its password by themselves.
+    /// Whether routers fetch the mailbox's messages or are to test it, so that they use its password at their next turn.
     private func isFetched(_ record: Record) throws -> Bool {
         guard try MailboxState(record) != .disabled else { return false }
         return try record.value(of: "enabledforincomingemail") == .bool(true)
@@ -176,8 +176,8 @@ extension Console {
         try MailboxState(record) != .disabled && record.value(of: "enabledforoutgoingemail") == .bool(true)
     }
 
-    /// Whether the next attempt waits for its time. If a mailbox only sends, it waits only after a failure. A test does not
-    /// wait.
+    /// Whether the router waits until a certain time before its next attempt. If a mailbox only sends, it waits only after a
+    /// failure. A test is not postponed.
     private func isPostponed(_ record: Record) throws -> Bool {
         guard try record.value(of: "testemailconfigurationscheduled") != .bool(true) else { return false }
         if try isFetched(record) { return true }
@@ -231,7 +231,7 @@ extension Console {
         }.max()
     }
 
-    /// The newest alert, unless the mailbox has worked since.
+    /// The newest alert; false if there is none to show, or if the mailbox has worked since the alert.
     ///
     /// - Parameters:
     ///   - error: A text that the page shows already.

@@ -11,7 +11,7 @@ struct MailboxQuestion {
 
     private typealias Choice = (style: String, name: String, value: String, text: String)
 
-    /// How many names are shown at once. The others are in a section that can be opened.
+    /// How many names are shown at once. The other names are in a section that can be opened.
     private static let nameLimit = 10
 
     /// - Parameter subject: What exactly the answer confirms.
@@ -26,7 +26,7 @@ struct MailboxQuestion {
             [("danger", "confirmed", subject, visit.text("assign"))], visit)
     }
 
-    /// Asks before addresses are approved, and nothing else.
+    /// Asks for confirmation before addresses are approved, without a test.
     func approve(_ open: [MailboxFacts], _ visit: Visit) throws -> PageResponse {
         page(
             visit.texts.count("approveMany", open.count), visit.text("approveManyWhy"), open.map(\.shownName),

@@ -48,7 +48,8 @@ enum MailboxState: String, CaseIterable {
         } else if try record.value(of: "testemailconfigurationscheduled") == .bool(true) {
             self = .testing
         } else if try hasProfile && !has("emailrouteraccessapproval", RouterApproval.approved) {
-            // No router works on the mailbox, even if it failed before.
+            // No router works on a mailbox whose address is not approved. So this state comes before a failure from an earlier
+            // time.
             self = .unapproved
         } else if try outcome(.failure) {
             self = .failing

@@ -7,9 +7,9 @@ import Tenancy
 
 /// Which alerts about mailboxes are solved: an alert about a state is solved if the mailbox has worked since then.
 ///
-/// An alert about a single message or e-mail stays, because a mailbox that works proves nothing about the message.
+/// An alert about a single message or e-mail is not solved by this, because a mailbox that works proves nothing about the message.
 struct SolvedAlerts {
-    /// The columns of an alert that decide.
+    /// The columns of an alert that decide whether it is solved.
     static let columns = ["tracecode", "regardingobjectid", "modifiedon", "level"]
 
     /// When each working mailbox last worked.

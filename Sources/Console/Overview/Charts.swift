@@ -1,4 +1,4 @@
-/// Charts as SVG, made by the server. Each has a text alternative. Their colors come from the style sheet.
+/// Charts as SVG, made by the server. Each chart has a text alternative. The colors of the charts come from the style sheet.
 enum Charts {
     /// Columns over time, of one or two stacked values.
     ///

@@ -34,7 +34,7 @@ final class RecentResults<Value: Sendable>: Sendable {
 
     /// A computation that took at most this number of seconds is repeated for each page.
     private static var quick: TimeInterval { 0.25 }
-    /// A result is reused for this multiple of its duration.
+    /// A result is reused for this multiple of the time that its computation took.
     private static var relativeLifetime: TimeInterval { 50 }
     private static var longestLifetime: TimeInterval { 600 }
     /// How many results are kept.

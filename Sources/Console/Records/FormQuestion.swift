@@ -2,7 +2,7 @@
 struct FormQuestion {
     let title: String
     let text: String
-    /// The text of the button that answers it.
+    /// The text of the button that answers the question.
     let button: String
     /// What exactly is confirmed. If the form has another value when it is sent again, the question is asked again.
     let subject: String

@@ -26,7 +26,7 @@ extension Console {
     /// The records that a lookup offers: all, or those whose names contain a text.
     func offers(_ entity: EntityDefinition, matching text: String?, _ visit: Visit) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName else { return [] }
-        // A disabled user gets nothing new. Its name can be typed, and is refused with the reason.
+        // Disabled users are not offered. A person can type the name of a disabled user, which is refused with the reason.
         let isNamed: Filter? = text.map { .like(.init(primary), .holding($0)) }
         let conditions = [isNamed, Self.isEnabled(entity)].compactMap(\.self)
         return try await RecordOffer.read(
@@ -84,7 +84,7 @@ extension Console {
                     entity, where: condition, limit: Self.offered, session, visit.texts, unnamed: "")
                 if found.count == 1 { return (entity, found[0].id) }
                 guard found.count > 1 else { continue }
-                // Of two users of one name, the one who is not disabled.
+                // Of several users with the same name, the one who is not disabled is meant.
                 if let isEnabled = Self.isEnabled(entity) {
                     let enabled = try await RecordOffer.read(
                         entity, where: .all([condition, isEnabled]), limit: 2, session, visit.texts, unnamed: "")

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// The team that owns a record. Its members share the record: they see it, and may send as a queue.
+// The team that owns a record. The members of the team share the record: they see it and, if it is a queue, may send as the queue.
 extension Console {
     /// How many members a page shows.
     private static let shownMembers = 200
@@ -21,7 +21,8 @@ extension Console {
         ]
         let names = try await RecordNames(["team": [owner]], try visit.session())
         guard names.isKnown(owner), !names.missing.contains(owner) else {
-            // A mailbox follows its queue, and other records stay with the administrators.
+            // If no team owns the record, only a queue has the card, which can make a team. A mailbox gets the team of its queue,
+            // and administrators keep other records.
             return entity.logicalName == EntityDefinition.queue.logicalName ? values : false as Any
         }
         values["team"] = names[owner] ?? visit.text("unnamed")
@@ -73,7 +74,7 @@ extension Console {
         case add, remove, make
     }
 
-    /// Adds a member to the team that owns a record, removes one, or makes a team that owns the record.
+    /// Adds a member to the team that owns a record, removes a member, or makes a team that owns the record.
     @Sendable func changeTeam(_ visit: Visit) async throws -> PageResponse {
         let teams = try TeamAdministration(visit.session())
         guard let entity = visit.form["set"].flatMap(EntityCatalog.entity(set:)), Self.isOwnedWithPasswords(entity),

@@ -5,9 +5,10 @@ import Model
 import Records
 import Tenancy
 
-// The form after another person saved the record meanwhile.
+// The form that a person sees if another person saved the record meanwhile.
 extension Console {
-    /// Fields that only the other person changed get that person's values. The person decides about fields that both changed.
+    /// Fields that only the other person changed get that person's values. The person decides about fields that both people
+    /// changed.
     func conflict(
         _ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ kept: KeptSecrets
     ) async throws -> PageResponse {
@@ -49,7 +50,8 @@ extension Console {
         return .page("form", values, status: .conflict)
     }
 
-    /// The form after another person deleted the record meanwhile. The typed values stay, and can be saved as a new record.
+    /// The form that a person sees if another person deleted the record meanwhile. The form keeps the typed values, which can be
+    /// saved as a new record.
     func deletedMeanwhile(_ entity: EntityDefinition, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         func secrets(_ record: UUID?) throws -> KeptSecrets {

@@ -8,7 +8,7 @@ import Tenancy
 struct RecordForm {
     let visit: Visit
     let entity: EntityDefinition
-    /// Nil for a new record.
+    /// The record that the form is for; nil for a new record.
     let record: Record?
     /// The marks of the encrypted attributes that have a value.
     let secrets: [String: String]
@@ -16,8 +16,8 @@ struct RecordForm {
     /// Names that lookups offer, by attribute.
     let offers: [String: [String]]
 
-    /// The version and the values that the page had loaded before the form was sent. A form that is shown again keeps them, so
-    /// that the next attempt finds what another person saved meanwhile.
+    /// The version and the values that the page had loaded before the form was sent. A form that is shown again keeps this version
+    /// and these values, so that the next attempt finds what another person saved meanwhile.
     var sent: (version: String, loaded: String)?
     /// The typed values; nil before the form is sent.
     var typed: [String: String]?
@@ -26,7 +26,7 @@ struct RecordForm {
     var kept: [String: String] = [:]
     /// Whether another person deleted the record meanwhile. The form then makes a new record, if the person may create one.
     var isDeleted = false
-    /// Fields that another person changed too, to other values.
+    /// Fields that another person changed too, but to different values.
     var contested: Set<String> = []
 
     private var texts: Texts { visit.texts }
@@ -62,7 +62,7 @@ struct RecordForm {
         return owner
     }
 
-    /// A field's text for a record's value. An unedited field sends it back.
+    /// A field's text for a record's value. A field that was not edited sends this text back.
     static func text(_ value: AttributeValue, _ names: RecordNames, _ texts: Texts) -> String {
         switch value {
         case .null, .bytes: ""
@@ -88,7 +88,7 @@ struct RecordForm {
         }
     }
 
-    /// The usual options of a new server profile. The service takes profiles without them, and uses POP3 then.
+    /// The usual options of a new server profile. The service accepts a profile without these options, and uses POP3 for it.
     private static let presets: [String: Int64] = [
         "servertype": 4, "incomingauthenticationprotocol": 0, "incomingcredentialretrieval": 0,
         "outgoingauthenticationprotocol": 0, "outgoingcredentialretrieval": 0,
@@ -142,7 +142,7 @@ struct RecordForm {
         let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
         let problems = fields.compactMap { attribute -> [String: Any]? in
             guard let text = errors[attribute.logicalName] else { return nil }
-            // An error that begins with the field's name is already a sentence with it.
+            // If an error begins with the field's label, `text` has only the rest, because the template shows the label before it.
             let label = texts.label(attribute, of: entity)
             let isNamed = text.hasPrefix("\(label) ")
             return [
@@ -170,8 +170,8 @@ struct RecordForm {
         return values
     }
 
-    /// The action whose button sent this form. It waits until the form is saved: the page shows a button that saves the form
-    /// and then acts.
+    /// The action whose button sent this form. The action waits until the form is saved: the page shows a button that saves the
+    /// form and then acts.
     private var pending: [String: Any]? {
         guard let record, entity.logicalName == EntityDefinition.mailbox.logicalName,
             let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)), action != .profile
@@ -184,7 +184,7 @@ struct RecordForm {
         ]
     }
 
-    /// The owner as a text in its section, where it is no field.
+    /// The owner as a text, in its section of the form, for a person who may not change the owner.
     private func shownOwner(in section: RecordLayout.Section) throws -> [[String: Any]] {
         guard let record, let owner = Self.shownOwner(entity, visit.roles), section.fields.contains(owner.logicalName),
             case .id(let id) = try record.value(of: owner.logicalName)
@@ -222,7 +222,7 @@ struct RecordForm {
         return links.map { ["text": visit.text($0.0), "href": "\(visit.root)/\($0.1)"] }
     }
 
-    /// The first field on the page that has an error. It gets the focus.
+    /// The first field on the page that has an error. The page puts the focus on this field.
     private var firstError: String? {
         guard !errors.isEmpty else { return nil }
         let fields = Self.fields(entity, for: use, visit.roles).map(\.logicalName)

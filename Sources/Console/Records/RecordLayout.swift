@@ -1,6 +1,6 @@
 import Model
 
-/// The attributes in each section of a record's form. The others are under *All attributes*.
+/// The attributes in each section of a record's form. Other attributes are under *All attributes*.
 struct RecordLayout {
     /// A part of a form.
     struct Section {
@@ -11,7 +11,7 @@ struct RecordLayout {
     }
 
     let sections: [Section]
-    /// Columns of the entity's list. The first one links to the record.
+    /// Columns of the entity's list. The first column links to the record.
     let columns: [String]
     /// The attribute with options by which the list is filtered.
     let filter: String?
@@ -19,7 +19,7 @@ struct RecordLayout {
     var searched: [String] = []
     /// Further attributes by which the list can be filtered.
     let filters: [String]
-    /// Useful views of records.
+    /// Predefined views of the list.
     let views: [ListView]
 
     var fields: [String] { sections.flatMap(\.fields) }
@@ -96,7 +96,8 @@ struct RecordLayout {
     private static let queue = RecordLayout(
         sections: [
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
-            // The queue's own methods of delivery have no effect, only those of its mailbox.
+            // The queue's own methods of delivery are left out. These methods have no effect: only the methods of its mailbox have
+            // one.
             .init(title: "section:delivery", fields: ["incomingemailfilteringmethod"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],

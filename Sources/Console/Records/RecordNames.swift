@@ -10,7 +10,7 @@ struct RecordNames {
     /// References to records that do not exist, if the person may read all records of that kind.
     private(set) var missing: Set<UUID> = []
     private var found: Set<UUID> = []
-    /// The ids of users. Clients are users too, and their names have a mark.
+    /// The ids of users. Clients are users too: the stored name of a client begins with a number sign.
     private var users: Set<UUID> = []
 
     /// - Parameter references: Ids by logical names of entities.
@@ -52,7 +52,7 @@ struct RecordNames {
     /// A record's name, as it is stored.
     subscript(_ id: UUID) -> String? { names[id] }
 
-    /// A record's name for people. A client's name is shown without its mark.
+    /// A record's name for people. A client's name is shown without the number sign.
     func named(_ id: UUID, _ texts: Texts) -> String? {
         names[id].map { users.contains(id) ? ActorName.shown(systemUser: $0, texts) : $0 }
     }

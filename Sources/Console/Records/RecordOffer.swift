@@ -17,7 +17,7 @@ struct RecordOffer {
     /// The separator between the name and what distinguishes the record.
     static let separator = " · "
 
-    /// Attributes that distinguish records with the same name. The first one that has a value is shown.
+    /// Attributes that distinguish records with the same name. The first of these attributes that has a value is shown.
     private static let telling = [
         "incomingserverlocation", "outgoingserverlocation", "emailaddress", "internalemailaddress", "domainname",
     ]

@@ -131,7 +131,8 @@ extension Console {
         return .page("alert", values)
     }
 
-    /// The page of the e-mail that an alert's details name (`e-mail ID, attempt 1`); nil if they name none that the person may read.
+    /// The page of the e-mail that an alert's details name (`e-mail ID, attempt 1`); nil if the details name no e-mail that the
+    /// person may read.
     private func emailPage(namedIn details: String, _ visit: Visit) async throws -> String? {
         guard details.hasPrefix("e-mail "), let id = UUID(text: String(details.dropFirst(7).prefix(36))),
             Navigation.mayList(.email, visit.roles)
@@ -164,8 +165,8 @@ extension Console {
             ])
     }
 
-    /// What a deletion also ends, and what stays. For example, mailboxes that use a deleted server profile get and send no more
-    /// mail.
+    /// The warning before a deletion: what else ends with the record, and what is kept. For example, mailboxes that use a deleted
+    /// server profile get and send no more mail.
     private func deletionWarning(_ entity: EntityDefinition, _ record: Record, _ visit: Visit) async throws -> String {
         if entity.logicalName == EntityDefinition.emailServerProfile.logicalName {
             var query = RecordQuery()

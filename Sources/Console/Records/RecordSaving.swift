@@ -83,7 +83,7 @@ extension Console {
             if field == nil { values["problem"] = visit.texts.told(error.message) }
             return .refused(.page("form", values, status: .init(code: error.code.httpStatus)))
         } catch {
-            // The typed values come back, even when the database is unavailable.
+            // The page shows the typed values again, even when the database is unavailable.
             guard let (message, status) = Self.refusal(error) else { throw error }
             try keep([:])
             var values = try form.values()
@@ -107,15 +107,15 @@ extension Console {
         return try await made(entity, as: own, members, visit).id
     }
 
-    /// Whether a save confirms the settings that decide where passwords are sent. It then writes all of them, also unedited
-    /// ones.
+    /// Whether a save confirms the settings that decide where passwords are sent. A save that confirms them writes all of these
+    /// settings, also those that were not edited.
     private static func mayConfirm(_ entity: EntityDefinition, _ record: UUID?, _ session: Session) async throws -> Bool {
         guard session.caller.role == .systemAdministrator, let record else { return false }
         return try await !session.isMailDestinationAuthorized(entity, record)
     }
 
-    /// Asks a System Administrator to confirm settings that decide where passwords are sent, if SQL changed them. Nil if there
-    /// are no such settings.
+    /// Asks a System Administrator to confirm settings that decide where passwords are sent, if SQL changed them. Nil if SQL
+    /// changed no settings.
     private func settingsQuestion(
         _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
     ) async throws -> FormQuestion? {
@@ -132,7 +132,7 @@ extension Console {
             button: visit.text("settingsNow"), subject: "settings: \(all)")
     }
 
-    /// The question before stored passwords are deleted; nil if no password is.
+    /// The question before stored passwords are deleted; nil if no password is deleted.
     private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> FormQuestion? {
         let (visit, entity) = (form.visit, form.entity)
         let cleared = typing.members.compactMap { member -> AttributeDefinition? in
@@ -147,7 +147,8 @@ extension Console {
 
     /// The record that this form has already made; nil if it has made none.
     ///
-    /// Without this, a form that is sent twice would ask about its own record, for example because the address is taken now.
+    /// Without this check, a form that is sent twice would ask about its own record, for example because that record has the
+    /// address now.
     private func madeAlready(_ entity: EntityDefinition, _ visit: Visit) async throws -> UUID? {
         let (session, recordIDs) = (try visit.session(), try FormRecordIDs(visit, deployment.kek))
         if Self.makesQueue(entity, visit) { return try await mailbox(of: recordIDs?.id("queue"), session) }
@@ -163,7 +164,7 @@ extension Console {
         }
     }
 
-    /// Creates a record, or finds the one that this form made already.
+    /// Creates a record, or finds the record that this form made already.
     ///
     /// - Parameter own: The id of the record that this form makes; nil for a form that may make several records.
     func made(

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// What a person's role allows. Pages check it before they show a form.
+// What a person's role allows. Pages check these rights before they show a form.
 extension Console {
     /// Whether a person may send a message to at least some records of an entity.
     static func may(_ message: EntityDefinition.Message, _ entity: EntityDefinition, _ visit: Visit) -> Bool {
@@ -59,7 +59,7 @@ extension Console {
         let permitted = try await permittedMailboxes(visit)
         var boxes = try await mailboxes(limit, where: .all([permitted, Self.sendingMailboxes]), visit)
         var doubt: String?
-        // If no mailbox can send, all are offered, and the error of the send says what a mailbox lacks.
+        // If no mailbox can send, all mailboxes are offered, and the error of the send says what a mailbox lacks.
         if boxes.isEmpty {
             boxes = try await mailboxes(limit, where: permitted, visit)
             doubt = visit.text("noneSends")

@@ -1,8 +1,8 @@
 /// Compares the fields of a form that two people edited: as loaded, as the other person saved it, and as typed.
 struct ThreeWayComparison {
-    /// Fields that only the other person changed. Their values are used.
+    /// Fields that only the other person changed. The form shows the other person's values of these fields.
     private(set) var taken: [String] = []
-    /// Fields that both changed to different values.
+    /// Fields that both people changed, to different values.
     private(set) var contested: [String] = []
     /// The values that the form shows now.
     private(set) var merged: [String: String] = [:]

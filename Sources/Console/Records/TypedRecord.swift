@@ -61,9 +61,10 @@ struct TypedRecord {
 
     private mutating func readPlain(_ attribute: AttributeDefinition) {
         let name = attribute.logicalName
-        // A browser sends line breaks as CR LF. They are converted to LF, as in the record.
+        // A browser sends line breaks as CR LF. The line breaks are converted to LF, as in the record.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
-        // The router writes to a mailbox without changing its version. Writing a value that was only loaded would undo that.
+        // The router writes to a mailbox without changing its version. Writing a value that was loaded and not edited would undo
+        // the router's change.
         if !isNew, !confirmed.contains(name), loaded[name]?.replacing("\r\n", with: "\n") == text { return }
         switch attribute.type {
         case .boolean:
@@ -159,8 +160,8 @@ struct TypedRecord {
     /// Whether a password was typed.
     var setsPassword: Bool { members.contains { entity[$0.name]?.isEncrypted == true && $0.value != .null } }
 
-    /// The values to compare with another person's. An encrypted attribute that was typed or cleared gets a text that equals no
-    /// mark.
+    /// The values to compare with those of another person. An encrypted attribute that was typed or cleared gets a text that equals
+    /// no mark.
     var compared: [String: String] {
         fields.filter(\.isEncrypted).reduce(into: typed) { values, attribute in
             let name = attribute.logicalName
@@ -171,7 +172,7 @@ struct TypedRecord {
 
     /// Reads references, which people enter by the names of records.
     ///
-    /// - Parameter dangling: The fields that refer to deleted records. If they were not edited, they stay as they are.
+    /// - Parameter dangling: The fields that refer to deleted records. A reference that was not edited is not changed.
     mutating func readReferences(
         dangling: Set<String>, _ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)
     ) async {

@@ -8,9 +8,9 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Attests the organizations of a deployment from before the attested state existed. It runs in the transaction of the
-/// migration that introduces that state. Rows are accepted if their earlier tags are valid, and the chain of events if it ends
-/// at its stored end.
+/// Attests the organizations of a deployment that is older than the attested state. The upgrade runs in the transaction of the
+/// migration that introduces the attested state. Rows are accepted if their earlier tags are valid. The chain of events is accepted
+/// if its last event is the one that was stored as its end.
 package struct AttestationUpgrade: Sendable {
     private let registry: OrganizationRegistry
 
@@ -38,7 +38,7 @@ package struct AttestationUpgrade: Sendable {
                 try Self.nameApplications(of: Organization(id: id, name: name), on: connection)
                 return []
             case (.organization(let id, let name, _), _):
-                // Accepts the e-mails that wait to be sent.
+                // Tags the e-mails that wait to be sent, so that routers get them.
                 try Submission.tagAll(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
             }
@@ -98,7 +98,7 @@ package struct AttestationUpgrade: Sendable {
         return leftOut
     }
 
-    /// Gives the organization's rows their new tags.
+    /// Gives the organization's rows their new tags. Returns a line for each row that is not accepted.
     private func takeOver(
         _ organization: Organization, _ grants: inout GrantList, on connection: isolated PostgresConnection
     ) throws -> [String] {

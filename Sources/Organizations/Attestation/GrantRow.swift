@@ -40,7 +40,7 @@ package struct GrantRow: Sendable {
             [.moment(moment), .bytes(tag)] + key)
     }
 
-    /// Stores another tag.
+    /// Replaces the row's stored tag.
     func store(_ tag: [UInt8], on connection: isolated PostgresConnection) throws {
         let condition = columns.enumerated().map { "\($1) = $\($0 + 2)" }.joined(separator: " AND ")
         _ = try connection.query(

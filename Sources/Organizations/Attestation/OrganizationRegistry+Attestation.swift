@@ -19,7 +19,7 @@ extension OrganizationRegistry {
         try insertState(of: organization, grants, after: nil, on: connection)
     }
 
-    /// Returns what ``attestAgain(name:as:trustingTags:by:)`` would find and do. It changes nothing.
+    /// Returns what ``attestAgain(name:as:trustingTags:by:)`` would find and do. This function changes nothing.
     package func attestationReport(of name: String, trustingTags: Bool) async throws -> AttestationReport {
         try await asOwner { connection in
             let organization = try registered(name, on: connection)
@@ -37,8 +37,8 @@ extension OrganizationRegistry {
     ///
     /// - Parameters:
     ///   - shown: The report that the operator saw and accepted.
-    ///   - trustingTags: Decides what happens if the list does not verify. True: a row with a valid tag, also a former one,
-    ///     grants access. False: every client and every person is disabled.
+    ///   - trustingTags: Decides what happens if the list does not verify. True: a row with a valid tag grants access, even if the
+    ///     tag is a former one. False: every client and every person is disabled.
     /// - Throws: ``FieldsealError`` when no organization with that name is registered, and when the report differs from
     ///   `shown`.
     package func attestAgain(
@@ -218,7 +218,7 @@ extension OrganizationRegistry {
     }
 
     /// The attested key version, if the schema names a later key that is not on the list; nil otherwise. The service did not put
-    /// such a key in force: SQL did.
+    /// this later key in force: SQL did.
     private func replacedVersion(_ state: OrganizationState, _ former: GrantList) throws -> Int? {
         guard let attested = state.attested, state.keyVersion > attested.keyVersion,
             try !former.names(Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint))
@@ -243,8 +243,8 @@ extension OrganizationRegistry {
         return (row, now, row.isDisabled ? row.tag : try make(now).tag(under: kek))
     }
 
-    /// Keeps the entries of the former list that are about no row of `config`: suspensions, rules, disabled systemusers and
-    /// mail servers. Without a list, the strictest rules apply, and no profile is authorized.
+    /// Keeps the entries of the former list that belong to no row of `config`: suspensions, rules, disabled systemusers and mail
+    /// servers. Without a list, the strictest rules apply, and no profile is authorized.
     private func keepRules(
         of organization: Organization, from former: GrantList?, in grants: inout GrantList,
         on connection: isolated PostgresConnection

@@ -2,7 +2,7 @@ import PostgresClient
 package import Tenancy
 
 extension OrganizationRegistry {
-    /// Removes the blocks of the audit, if there are any, and records that. The entries are sealed anew later.
+    /// Removes the blocks of the audit, if there are any, and records the removal. The entries are sealed anew later.
     package func giveUpBlocks(of name: String, because reason: String, by caller: Caller) async throws {
         try await asOwner { connection in
             let organization = try registered(name, on: connection)
@@ -12,7 +12,8 @@ extension OrganizationRegistry {
         }
     }
 
-    /// The problems of the audit and of the events that record its blocks. If there are any, the audit is sealed anew.
+    /// The problems of the audit and of the events that record its blocks. If there are problems, `org attach` seals the audit
+    /// anew.
     func auditProblems(of organization: Organization, on connection: isolated PostgresConnection) throws -> [String] {
         let problems = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems
         // A schema that was not migrated yet has no blocks.

@@ -7,7 +7,8 @@ package import Tenancy
 
 /// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.
 ///
-/// During the rotation every server has both key-encryption keys. After an interruption the next run continues with the rest.
+/// During the rotation every server has both key-encryption keys. After an interruption the next run continues with the
+/// organizations that are left.
 package struct KeyEncryptionKeyRotation: Sendable {
     private let registry: OrganizationRegistry
     private let deployment: Deployment
@@ -35,12 +36,13 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// Seals and tags everything under the new key-encryption key.
     ///
     /// - Parameter report: Called after each organization.
-    /// - Returns: Whether everything is done. The deployment's own secrets come last, if no organization failed.
+    /// - Returns: Whether everything is done. The deployment's own secrets are moved last, and only if no organization failed.
     /// - Throws: ``FieldsealError`` when a running server does not have the new key-encryption key.
     package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
-        // Each round finds organizations that were created during the one before it, and rows that servers wrote during that time.
+        // Each round finds organizations that were created during the round before it, and rows that servers wrote during that
+        // time.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
             try await moveAll(by: caller) { outcome in
@@ -59,10 +61,11 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// How many organizations are moved at a time.
     private static let parallelism = 4
 
-    /// Retires the old key-encryption keys. From now on no program accepts them.
+    /// Retires the old key-encryption keys. From now on no program accepts these keys.
     ///
-    /// - Returns: The retired ids.
-    /// - Throws: ``FieldsealError`` when something is still under one of them. ``run(by:report:)`` moves it.
+    /// - Returns: The ids of the retired keys.
+    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of these keys. ``run(by:report:)`` moves it
+    ///   to the new key.
     package func retire(by caller: Caller) async throws -> [String] {
         var failed: Outcome?
         try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
@@ -110,7 +113,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
                 + "\(ServerPresence.absenceSeconds) seconds.")
     }
 
-    /// Moves all organizations, several at a time.
+    /// Moves all organizations to the new key-encryption key, several at a time.
     private func moveAll(by caller: Caller, isSweep: Bool = false, report: (Outcome) -> Void) async throws {
         var rest = try await OrganizationEntry.list(deployment)[...]
         await withTaskGroup(of: Outcome.self) { group in
@@ -126,12 +129,13 @@ package struct KeyEncryptionKeyRotation: Sendable {
         }
     }
 
-    /// Moves one organization, in one transaction.
+    /// Moves one organization to the new key-encryption key, in one transaction.
     ///
     /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // Pending events have their own tags. They are few, and are linked soon.
+            // Events that are not linked to the chain yet have tags of their own. These events are linked first, so that their tags
+            // need not be moved.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in
@@ -172,10 +176,10 @@ package struct KeyEncryptionKeyRotation: Sendable {
 
     /// Seals the token-signing keys whose rows name another key-encryption key. SQL may have written that name.
     ///
-    /// - Returns: How many there were.
+    /// - Returns: How many of these keys there were.
     private func moveSigningKeys(on connection: isolated PostgresConnection) throws -> Int {
         let alone = new.each[0]
-        // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
+        // Under the same lock, a server seals a new signing key under the key-encryption key of the newest one.
         try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
         let rows = try connection.query(
             "SELECT signing_key_id, private_key, retired_on IS NULL FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])
@@ -183,7 +187,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
             let id: UUID = try row.decode(0)
             guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: .signingKey(id)) else {
                 if try row.decode(2, as: Bool.self) { try TokenIssuer.addKey(under: alone, on: connection) }
-                // SQL wrote this key. No server can open it, so no token that servers accept was signed with it.
+                // SQL wrote this key. No server can open this key, so no token that servers accept was signed with it.
                 _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
                 continue
             }

@@ -50,7 +50,7 @@ package struct KeyEncryptionKeyStatus: Sendable {
         }
         await connection.close()
         return try await OrganizationBatches.read(organizations, conninfo: conninfo) { organizations, connection in
-            // Most organizations have no mail servers. Of these only one table is read.
+            // Most organizations have no mail servers. For these organizations only one table is read.
             let tables = organizations.map { $0.qualified("mail_destination") }
             let there = try connection.query(
                 "SELECT to_regclass(t) IS NOT NULL FROM unnest($1) WITH ORDINALITY AS t (t, n) ORDER BY n", [.texts(tables)])

@@ -9,12 +9,12 @@ import Tenancy
 
 /// Seals and tags everything of one organization under another key-encryption key, while its attested state is locked.
 ///
-/// A row that does not verify under the old key-encryption key gets no new tag. It stays unchanged, and grants nothing.
+/// A row that does not verify under the old key-encryption key gets no new tag. The row stays unchanged, and grants nothing.
 struct OrganizationRewrap {
     private let organization: Organization
-    /// The new key-encryption key. It also opens and verifies data that is still under the old one.
+    /// The new key-encryption key. This value also opens and verifies data that is still under the old key.
     private let new: KeyEncryptionKey
-    /// The new key-encryption key without the old one. It accepts only data that is already under the new one.
+    /// The new key-encryption key without the old one. This value accepts only data that is already under the new key.
     private let newOnly: KeyEncryptionKey
     /// The organization's old key-encryption key.
     private let former: KeyEncryptionKey
@@ -179,7 +179,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Keeps the entries of the list that are about no tagged row.
+    /// Keeps the entries of the list that belong to no tagged row.
     private mutating func carryOver(on connection: isolated PostgresConnection) throws {
         let state = try OrganizationState.read(organization.name, on: connection)
         if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: newOnly) }

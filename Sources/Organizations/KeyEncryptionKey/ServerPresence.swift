@@ -7,7 +7,7 @@ package struct ServerPresence: Sendable {
     package let id: UUID
     package let host: String
     package let version: String
-    /// The server's key-encryption keys.
+    /// The ids of the server's key-encryption keys.
     package let kekIDs: [String]
     package let startedOn: Date
 

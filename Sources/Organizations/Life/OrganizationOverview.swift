@@ -11,11 +11,12 @@ package struct OrganizationOverview: Sendable {
         case beingRemoved = "being removed"
         case schemaMissing = "schema missing"
         case tableMissing = "table missing"
-        /// All of its requests are refused, because it is under a key-encryption key that the database does not accept any more.
+        /// All requests are refused, because the organization is under a key-encryption key that the database does not accept any
+        /// more.
         case underRetiredKEK = "under a retired KEK"
-        /// All of its requests are refused, because the rows that grant access are not what this service wrote last.
+        /// All requests are refused, because the rows that grant access are not what this service wrote last.
         case notAttested = "refused: not attested"
-        /// All of its requests are refused, because its schema is older or newer than this program's.
+        /// All requests are refused, because the organization's schema is older or newer than this program's schema.
         case anotherVersion = "refused: schema of another version"
     }
 
@@ -26,7 +27,7 @@ package struct OrganizationOverview: Sendable {
     package let missingTables: [String]
     /// The size of the organization's tables and indexes on disk; nil without a schema.
     package let bytes: Int?
-    /// The part of that size for cell tables.
+    /// How much of ``bytes`` belongs to cell tables.
     package let cellBytes: Int?
     /// `active`, or `key required`.
     package let keyState: String
@@ -80,7 +81,7 @@ package struct OrganizationOverview: Sendable {
         let version: Int
         let setOn: Date
         var nextChangeDue: Date { setOn.addingTimeInterval(KeyPolicy.keyLifetime) }
-        /// Whether `config` has it.
+        /// Whether `config` has the key.
         let isThere: Bool
         let copiedOn: Date?
 
@@ -105,7 +106,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// Why the service refuses an organization that is neither marked as suspended nor damaged; nil if it does not refuse it.
+    /// Why the service refuses the requests of an organization that is not marked as suspended and not damaged; nil if it serves
+    /// them.
     private static func refusal(
         of organization: Organization, in deployment: Deployment, on connection: isolated PostgresConnection
     ) throws -> Status? {
@@ -118,8 +120,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// The SQL condition that the organization `o` is under a retired key-encryption key. It is false for all organizations while a
-    /// table that it reads is missing.
+    /// The SQL condition that the organization `o` is under a retired key-encryption key. The condition is false for all
+    /// organizations while a table that it reads is missing.
     private static func underRetiredKEK(on connection: isolated PostgresConnection) throws -> String {
         let isThere: Bool = try connection.query(
             "SELECT to_regclass('config.attested_state') IS NOT NULL AND to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(

@@ -5,12 +5,12 @@ import PostgresClient
 package import Tenancy
 
 extension OrganizationRegistry {
-    /// Renames an organization and its schema in one transaction. Its id, its key and its cells stay.
+    /// Renames an organization and its schema in one transaction. The organization's id, key and cells do not change.
     ///
     /// Tokens and addresses contain the name. So clients must sign in again with the new name.
     ///
-    /// - Throws: ``FieldsealError`` for a name that is malformed or taken, while the key is being set, and when the attested state
-    ///   does not verify.
+    /// - Throws: ``FieldsealError`` for a name that is malformed or that another organization has, while the key is being set, and
+    ///   when the attested state does not verify.
     package func rename(_ name: String, to new: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(new), new != name else {
             throw FieldsealError(
@@ -25,7 +25,7 @@ extension OrganizationRegistry {
             try KeySetLock.take(organization, on: connection)
             try connection.execute("SET LOCAL lock_timeout = '\(OrganizationRemoval.lockTimeout)'")
             do {
-                // The event is written under the schema's old name. It is the last statement with that name.
+                // The event is written under the schema's old name. Writing the event is the last statement with the old name.
                 try AttestedState.change(of: organization, under: kek, on: connection) { change in
                     let event = SecurityEvent(.organizationRenamed, .succeeded, details: "\(name) to \(new)")
                     try change.append(event, by: caller, on: connection)

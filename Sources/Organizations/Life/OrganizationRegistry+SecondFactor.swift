@@ -4,8 +4,8 @@ import PostgresClient
 package import Tenancy
 
 extension OrganizationRegistry {
-    /// Requires one-time passwords of the people in these roles, and of no other people. A person who has not turned them on must
-    /// do so at the next page.
+    /// Requires one-time passwords of the people in these roles, and of no other people. A person without one-time passwords must
+    /// turn them on at the next page.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
     package func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {

@@ -7,12 +7,13 @@ package import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///
-/// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal.
-/// The doctor reports the mark until the second transaction has removed everything. Both can be repeated.
+/// A removal takes two transactions, with an optional export between them. The first transaction suspends the organization and
+/// marks its removal. The doctor reports the mark until the second transaction has removed everything. Each of the two transactions
+/// can be repeated.
 package struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
-    /// How long to wait for locks. A running request may hold one that long.
+    /// How long to wait for locks. A running request may hold a lock that long.
     static let lockTimeout = "60s"
 
     /// - Parameter registry: Connects as a role that may act as the owner.
@@ -23,7 +24,7 @@ package struct OrganizationRemoval: Sendable {
         package let organization: Organization
         /// Whether there is a schema, which can be exported.
         package let hasSchema: Bool
-        /// Whether the current key was ever copied out. Without the key an export can't be opened.
+        /// Whether a copy of the current key was ever taken out of the deployment. Without the key an export can't be opened.
         package let isKeyCopied: Bool
         /// When an earlier attempt began; nil if there was none.
         package let begunOn: Date?
@@ -40,7 +41,7 @@ package struct OrganizationRemoval: Sendable {
         package let head: String?
     }
 
-    /// Reads an organization for its removal. It changes nothing.
+    /// Reads what a removal of the organization needs to know. Changes nothing.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization.
     package func plan(name: String) async throws -> Plan {
@@ -89,7 +90,7 @@ package struct OrganizationRemoval: Sendable {
     /// Removes everything in one transaction, after its removal was marked.
     ///
     /// - Throws: ``FieldsealError`` when its removal was not marked, while its key is being set, when something outside of its
-    ///   schema depends on it, and when other sessions hold its tables.
+    ///   schema depends on the schema, and when other sessions hold its tables.
     package func finish(_ organization: Organization) async throws -> Summary {
         let summary = try await registry.asOwner { connection in
             let rows = try connection.query(
@@ -123,7 +124,8 @@ package struct OrganizationRemoval: Sendable {
                 + "pg_stat_activity, end those sessions, and run this again.")
     }
 
-    /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop that too.
+    /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop the dependent
+    /// object too.
     private func refuseDependents(of organization: Organization, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             """
@@ -160,7 +162,7 @@ package struct OrganizationRemoval: Sendable {
     }
 
     func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
-        // Failed sign-ins are stored by id: the organization's for people, the client's for clients.
+        // Failed sign-ins are stored by an id: for people by the organization's id, and for clients by the client's id.
         _ = try connection.query(
             """
             DELETE FROM config.failed_sign_in AS f

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are copied
+/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. The rows are copied
 /// unchanged, because an organization is moved only between databases with the same key-encryption key.
 enum ConfigRows {
     struct Table: Sendable {
@@ -21,7 +21,7 @@ enum ConfigRows {
 
     /// Rows that the new schema refers to.
     static let first = [Table("organization")]
-    /// The other rows. Rows come after the rows that they refer to.
+    /// The rows of the other tables. A row comes after the rows that it refers to.
     static let rest = [
         Table("organization_key"), Table("api_client"), Table("api_client_secret", clients), Table("api_client_key", clients),
         Table("console_user"), Table("console_recovery_code", people), Table("console_session", people),
@@ -30,14 +30,15 @@ enum ConfigRows {
         Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
         Table("key_control"), Table("approval"), Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
         Table("event_shipment"),
-        // Issued tokens stay valid, and revoked ones stay refused.
+        // Issued tokens stay valid, and revoked tokens stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
         // Assertions that were used are not accepted again; servers' clocks may differ by five minutes.
         Table("used_assertion", "expires_on > now() - interval '5 minutes' AND $1::uuid IS NOT NULL"),
     ]
-    /// Tables whose rows belong to one database, or to running work in it.
+    /// Tables whose rows are not copied, because they belong to one database or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move", "audit_sealing"]
-    /// What happens to rows that both databases have. A refusal is never shortened, also if SQL wrote a shorter one in the target.
+    /// What happens to rows that both databases have. A token or an assertion is refused until the later of the two times, even if
+    /// SQL wrote an earlier time in the target.
     private static let shared = [
         "signing_key": " ON CONFLICT DO NOTHING",
         "exposed_token": """
@@ -63,7 +64,7 @@ enum ConfigRows {
         for (table, json) in zip(tables, rows) {
             var source = "json_populate_recordset(NULL::config.\(table.name), $1::text::json)"
             if table.name == "signing_key" {
-                // The source's signing key signs nothing in the target, so it is stored as already replaced.
+                // The source's signing key signs nothing in the target, so this key is stored as already replaced.
                 source =
                     "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
             }

@@ -1,14 +1,14 @@
 import PostgresClient
 
-/// Suspends guards of a schema while changed rows are copied into its filled tables, inside one transaction. Triggers are
-/// disabled. Foreign keys are checked when the caller asks for it. Unique constraints are dropped, because a row may take a
-/// name that another row is about to give up. Primary keys stay.
+/// Suspends guards of a schema while changed rows are copied into its filled tables, inside one transaction. Triggers are disabled.
+/// Foreign keys are checked when the caller asks for it. Unique constraints are dropped, because a row may take a name that another
+/// row is about to give up. Primary keys are kept.
 ///
 /// Unlike ``SuspendedGuards``, restoring these guards reads no table with many rows.
 struct DeferredGuards {
     private let restoring: [String]
 
-    /// Checks of single rows do not depend on their order, so they stay enabled.
+    /// Checks of single rows do not depend on the order of the rows, so these checks stay enabled.
     private static let kept = "refuses_encrypted"
 
     init(in schema: String, on connection: isolated PostgresConnection) throws {

@@ -19,8 +19,8 @@ struct MoveCatchUp: Sendable {
         (self.organization, self.journal, self.tables) = (organization, journal, tables)
     }
 
-    /// Creates the schema that holds a round's rows in the target database. It is dropped in the same transaction, so no other
-    /// session sees it.
+    /// Creates the schema that holds a round's rows in the target database. The schema is dropped in the same transaction, so no
+    /// other session sees it.
     func prepare(_ to: PostgresConnection) async throws -> DeferredGuards {
         try await to.run { connection in
             try connection.execute("CREATE SCHEMA \(quoteIdentifier(journal.schema)); \(Self.planner)")
@@ -84,7 +84,7 @@ struct MoveCatchUp: Sendable {
 
     // MARK: SQL
 
-    /// The present contents of the noted rows. The SQL is the same in both databases.
+    /// The SQL after `FROM` for the present contents of the noted rows. This SQL is the same in both databases.
     private func source(of table: MoveTable) -> String {
         """
         (SELECT DISTINCT \(table.keyList) FROM \(journal.qualified(table.name))) AS n

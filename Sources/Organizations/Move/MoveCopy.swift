@@ -151,7 +151,7 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// Makes the generation the current one for its key.
+    /// Makes the copied generation the current one, and puts its key in force.
     private func adopt(_ key: GenerationKey, setOn changedOn: String, _ to: PostgresConnection) async throws {
         try await to.run { [self] connection in
             _ = try connection.query(

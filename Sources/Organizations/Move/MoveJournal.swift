@@ -3,22 +3,23 @@ import JSON
 import PostgresClient
 import Tenancy
 
-/// Notes, in the source database, which rows are written while an organization is copied. The journal is a schema. For each of
-/// the organization's tables it has a table of primary keys, and a trigger function that fills this table.
+/// Notes, in the source database, which rows are written while an organization is copied. The journal is a schema. For each of the
+/// organization's tables the journal has a table of primary keys, and a trigger function that fills this table.
 ///
-/// The triggers note writes only while the move holds the journal's lock. After an interrupted move they do nothing, until the
-/// next move removes them.
+/// The triggers note writes only while the move holds the journal's lock. After an interrupted move the triggers do nothing, until
+/// the next move removes them.
 struct MoveJournal: Sendable {
     let organization: Organization
 
     private static let trigger = "notes_move"
     private static let truncateTrigger = "notes_move_truncate"
-    /// How long to wait for the lock that removes a trigger. It is short, because readers queue behind the wait.
+    /// How long to wait for the lock that removes a trigger. This time is short, because readers of the table have to wait behind
+    /// the removal.
     private static let removalTimeout = "100ms"
     /// The pause between two attempts to remove a trigger.
     private static let removalPause = Duration.milliseconds(200)
     private static let removalAttempts = 50
-    /// How long to wait for the journal's own lock. Writers that met triggers of an earlier move hold it until their
+    /// How long to wait for the journal's own lock. Writers that met triggers of an earlier move hold this lock until their
     /// transactions end.
     private static let lockTimeout = "60s"
 
@@ -127,7 +128,8 @@ struct MoveJournal: Sendable {
 
     /// Removes the journal of a move that has ended, one table after the other, so that no request waits for long.
     ///
-    /// - Parameter isLocked: Whether the caller holds the journal's lock. Otherwise another move may have begun, whose journal stays.
+    /// - Parameter isLocked: Whether the caller holds the journal's lock. If false, the journal is removed only if no other move
+    ///   holds the lock.
     /// - Throws: ``PostgresError`` when a session has held one of the tables for too long.
     func remove(at registry: OrganizationRegistry, isLocked: Bool) async throws {
         let connection = try await PostgresConnection.connect(registry.conninfo, applicationName: OrganizationMove.application)

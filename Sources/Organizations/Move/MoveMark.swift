@@ -12,7 +12,7 @@ struct MoveMark: Sendable {
     let organization: Organization
     let state: State
     let id: UUID?
-    /// The other database.
+    /// The name of the other database of the move.
     let other: String?
 
     /// Reads an organization's state; nil without such an organization. With `isKept`, locks the organization's row until the

@@ -9,8 +9,8 @@ struct MoveTable: Sendable, Hashable {
     let columns: [String]
     /// The columns of the primary key.
     let keys: [String]
-    /// Whether rows with equal hashes have equal bytes. That is not so for decimal numbers, because PostgreSQL treats 1.0 and
-    /// 1.00 as equal. It is not so for times and 64-bit numbers either, because PostgreSQL reduces them to 32 bits.
+    /// Whether rows with equal hashes have equal bytes. False if a column has decimal numbers, because PostgreSQL treats 1.0 and
+    /// 1.00 as equal. Also false if a column has times or 64-bit numbers, because PostgreSQL reduces them to 32 bits for the hash.
     let hasExactHashes: Bool
 
     var columnList: String { columns.joined(separator: ", ") }
@@ -42,6 +42,6 @@ struct MoveTable: Sendable, Hashable {
 
     private static let exactTypes = "{bool,bytea,date,int2,int4,text,uuid}"
 
-    /// Tables that the program fills itself, or that have no meaning outside of a key change.
+    /// Tables whose rows are not moved: the program fills them itself, or they have no meaning outside of a key change.
     private static let passedOver: Set = ["encryption", "migration", "cell_change"]
 }

@@ -3,8 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension OrganizationMove {
-    /// Refuses a move to a database that does not accept a key-encryption key under which something of the organization is
-    /// sealed. The servers there would refuse the organization.
+    /// Refuses a move to a database that does not accept a key-encryption key under which something of the organization is sealed.
+    /// The servers of that database would refuse the organization.
     func checkKeyEncryptionKeys(
         of organization: Organization, _ from: PostgresConnection, _ to: PostgresConnection
     ) async throws {

@@ -9,7 +9,8 @@ package import Tenancy
 ///
 /// Readers and writers continue while rows are copied and compared. A journal notes later writes, and rounds copy them. Writers
 /// wait only for the last round. One commit, in the old database, decides which copy is in force: before the commit the old copy,
-/// after it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
+/// after it the new one. So exactly one copy is in force, even if a move is interrupted. Running the move again completes it or
+/// undoes it.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {
@@ -32,7 +33,7 @@ package struct OrganizationMove: Sendable {
         package internal(set) var rows = 0
         /// How many rounds copied later writes while writers continued.
         package internal(set) var rounds = 0
-        /// How long writers waited, or would have waited after a rehearsal; nil if only an earlier move was completed.
+        /// How long writers waited; after a rehearsal, how long they would have waited. Nil if only an earlier move was completed.
         package internal(set) var pause: Duration?
     }
 
@@ -46,12 +47,12 @@ package struct OrganizationMove: Sendable {
     let onProgress: @Sendable (String) -> Void
 
     static let application = "fieldseal org move"
-    /// How long writers may wait unless the operator says otherwise.
+    /// How long writers may wait, if the operator gives no other time.
     package static let defaultPause = Duration.seconds(1)
 
     /// Finds the database of an organization.
     ///
-    /// - Parameter places: All databases of the deployment. Each must be reachable.
+    /// - Parameter places: All databases of the deployment. Each database must be reachable.
     /// - Throws: ``FieldsealError`` when there is nothing to move.
     package init(
         _ name: String, among places: [Place], to target: String, isRehearsal: Bool, longestPause: Duration = defaultPause,
@@ -91,11 +92,11 @@ package struct OrganizationMove: Sendable {
 
     /// The connections of a move.
     struct Connections: Sendable {
-        /// To the source. Its transaction prevents other moves and key changes, and its commit is the decision.
+        /// To the source. The transaction on this connection prevents other moves and key changes, and its commit is the decision.
         let from: PostgresConnection
-        /// To the source. Reads the rows to copy, and those of each round.
+        /// To the source. This connection reads the rows to copy, and the rows of each round.
         let reader: PostgresConnection
-        /// To the target. Its transaction holds the copy.
+        /// To the target. The transaction on this connection holds the copy.
         let to: PostgresConnection
 
         fileprivate func rollBack() async {
@@ -156,7 +157,7 @@ package struct OrganizationMove: Sendable {
         return summary
     }
 
-    /// Opens the source's transaction. Until it ends, the key can't be set, and no other move can begin.
+    /// Opens the source's transaction. Until this transaction ends, the key can't be set, and no other move can begin.
     private func begin(on connection: isolated PostgresConnection) throws -> MoveMark {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -178,8 +179,8 @@ package struct OrganizationMove: Sendable {
         return mark
     }
 
-    /// Creates the empty schema before writers wait. First removes what an earlier move left. That move has ended, because this one
-    /// holds its lock.
+    /// Creates the empty schema before writers wait. First removes what an earlier move left. The earlier move has ended, because
+    /// this move holds the journal's lock.
     func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         try await journal.remove(at: source.registry, isLocked: true)
         let left = try await target.registry.asOwner { try MoveMark.read(name, on: $0) }
@@ -227,7 +228,7 @@ package struct OrganizationMove: Sendable {
         }
     }
 
-    /// Puts the copy into force, unless it is in force already, and removes the original.
+    /// Puts the copy into force, if it is not in force yet, and removes the original.
     private func finish(_ organization: Organization) async throws {
         try await target.registry.asOwner { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == .arriving else { return }

@@ -3,15 +3,15 @@ import Tenancy
 
 /// Makes an organization's writers wait until a transaction ends. Readers continue.
 enum WriterLock {
-    /// How long one attempt waits for running writers. It is short, because other requests queue behind it.
+    /// How long one attempt waits for running writers. This time is short, because other requests have to wait behind the attempt.
     private static let attemptTimeout = "200ms"
     /// Seconds between two attempts, in which writers continue.
     private static let pause = 0.2
-    /// How many attempts are made. With the pauses they take a minute.
+    /// How many attempts are made. With the pauses, these attempts take a minute.
     private static let attempts = 150
 
-    /// Takes the locks that writers need, in short attempts. So an idle transaction elsewhere delays the caller, but no writer
-    /// for long.
+    /// Takes the locks that writers need, in short attempts. So an idle transaction of another session delays the caller, but it
+    /// delays no writer for long.
     ///
     /// - Returns: When the successful attempt began. Writers have waited since then.
     /// - Throws: ``FieldsealError`` when other sessions held the tables for a minute.
@@ -29,7 +29,8 @@ enum WriterLock {
             let start = ContinuousClock.now
             do {
                 try connection.execute("SAVEPOINT writers")
-                // Writers that append events lock this row before they reach the tables, so it is locked first here too.
+                // Writers that append events lock this row before they reach the tables, so this transaction locks the row first
+                // too.
                 _ = try connection.query(
                     "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")

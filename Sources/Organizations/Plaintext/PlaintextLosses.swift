@@ -37,7 +37,8 @@ struct PlaintextLosses: Sendable {
         }
     }
 
-    /// `home` is the schema of an object. A view is represented by its rule.
+    /// The query that finds these objects. Its column `home` is the schema of an object.
+    /// A view is represented by its rule.
     private static let objects = """
         WITH RECURSIVE old AS (SELECT $1::text::regnamespace::oid AS oid),
         inside AS (
@@ -136,7 +137,7 @@ struct PlaintextLosses: Sendable {
 
     /// Drops the listed objects, the copied tables and the schema, and nothing else.
     ///
-    /// - Throws: ``FieldsealError`` when something that was not listed depends on them.
+    /// - Throws: ``FieldsealError`` when an object that was not listed depends on one of the dropped objects.
     func drop(_ losses: [Loss], on connection: isolated PostgresConnection) throws {
         let tables = copied.keys.sorted().map { "\(quoteIdentifier(schema)).\(quoteIdentifier($0))" }
         var pending = losses.compactMap(\.drop) + ["DROP TABLE \(tables.joined(separator: ", "))"]

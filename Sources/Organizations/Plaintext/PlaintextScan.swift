@@ -2,16 +2,16 @@ import Foundation
 
 /// Searches files for values that must not be in them any more.
 package struct PlaintextScan: Sendable {
-    /// Values by their first bytes.
+    /// The values to search for, by their first six bytes.
     private var values: [UInt64: [[UInt8]]] = [:]
     /// For each pair of bytes, whether a value begins with it. This check excludes nearly every position in a file.
     private var beginnings = [Bool](repeating: false, count: 1 << 16)
     /// How many values are searched for.
     package private(set) var count = 0
 
-    /// Shorter values would be found by chance.
+    /// The minimum length in bytes of a value that is searched for. Files would contain shorter values by chance.
     package static let minimumLength = 6
-    /// How many values are searched for at most.
+    /// The largest number of values that are searched for.
     package static let limit = 100_000
 
     init() {}
@@ -34,7 +34,7 @@ package struct PlaintextScan: Sendable {
         var hits: [String] = []
         for name in try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() {
             let path = "\(folder)/\(name)"
-            // A file that was dropped meanwhile contains nothing.
+            // A file that was deleted meanwhile is skipped.
             guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
                 attributes[.type] as? FileAttributeType == .typeRegular
             else { continue }

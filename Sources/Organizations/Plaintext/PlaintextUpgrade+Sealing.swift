@@ -68,7 +68,7 @@ extension PlaintextUpgrade {
         return cells
     }
 
-    /// The cell of a row's value, or nil where it has none.
+    /// The cell for a row's value; nil if the value is NULL.
     private func seal(
         _ row: PostgresRow, _ index: Int, at address: CellAddress, with cipher: CellCipher, _ scan: inout PlaintextScan
     ) throws -> [UInt8]? {

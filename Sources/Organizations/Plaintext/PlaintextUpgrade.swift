@@ -42,7 +42,7 @@ extension OrganizationRegistry {
 
     /// Removes PostgreSQL's statistics of the dropped columns (`pg_statistic` holds common values), and writes everything to disk.
     ///
-    /// - Returns: The folders of the database's files and of its WAL; nil without the right to do that.
+    /// - Returns: The folders of the database's files and of its WAL; nil if the role may not do that.
     package func settleFiles() async throws -> (data: String, log: String)? {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
         return try await connection.run { connection in
@@ -266,7 +266,7 @@ struct PlaintextUpgrade: Sendable {
         let ours = try columns(of: table, in: schema, on: connection)
         let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.isSetColumns ?? [:]
         let isSetColumns = allFlags.filter { sealed.contains($0.key) }
-        // A flag says whether there is a cell. It is computed from the old value, and not copied from the old table.
+        // A flag says whether there is a cell. The flag is computed from the old value, and not copied from the old table.
         let flags = Set(allFlags.values)
         var names: [String] = []
         var values: [String] = []

@@ -5,7 +5,7 @@ import Migrations
 
 /// The organizations in a dump of a deployment's database, and the keys that open them.
 package struct BackupContents: Sendable {
-    /// An organization in `config`, or a schema of one that is not in `config`.
+    /// An organization that `config` lists, or an organization's schema that `config` does not list.
     package struct Entry: Sendable {
         package let schema: String
         /// Nil if the dump has only the schema.
@@ -141,7 +141,7 @@ package struct BackupContents: Sendable {
         return tables
     }
 
-    /// A field in COPY's text format. The columns that are read contain no escape but a backslash.
+    /// A field in COPY's text format. In the columns that are read, a backslash is the only character that COPY escapes.
     private static func field(_ bytes: ArraySlice<UInt8>) -> String? {
         let text = String(decoding: bytes, as: UTF8.self)
         return text == "\\N" ? nil : text.replacing("\\\\", with: "\\")

@@ -2,8 +2,8 @@ import Migrations
 
 /// What a dump lacks of a schema that a restore needs: tables, their rows, keys, guards, rights.
 ///
-/// The migrations that the dump itself records as applied say what it should contain. So a dump of an older version is compared
-/// with that version.
+/// The migrations that the dump itself records as applied say what the dump should contain. So a dump of an older version is
+/// compared with that version.
 struct BackupGaps {
     let catalog: DumpCatalog
     let schema: String
@@ -44,7 +44,8 @@ struct BackupGaps {
             "\(subject): \(what) the \(kind)\(names.count == 1 ? "" : "s") \(list)\(more). Take it without options that leave tables out"
     }
 
-    /// Whole kinds of objects that options of pg_dump leave out. Single ones can't be left out.
+    /// Kinds of objects, such as indexes, that an option of pg_dump left out as a whole. No option leaves out single objects of
+    /// these kinds.
     private func lackingKinds(_ scope: Migration.Scope, hasTables: Bool) -> [String] {
         guard hasTables else { return [] }
         var kinds: [(DumpCatalog.Kind, String, String)] = [

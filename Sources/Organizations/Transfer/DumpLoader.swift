@@ -11,18 +11,18 @@ struct DumpLoader: Sendable {
     /// Tables, and columns written as `table.column`, that this program does not know and that are left out on purpose.
     let discards: Set<String>
 
-    /// Tables that the program fills itself, or that have no meaning outside of a key change.
+    /// Tables whose rows are not loaded: the program fills them itself, or they have no meaning outside of a key change.
     private static let passedOver: Set = ["migration", "cell_change"]
     /// A table that holds the row of `encryption` until it is checked.
     private var staged: String { organization.qualified("imported_encryption") }
-    /// The greatest value that a loaded sequence may have. It leaves enough numbers for later use.
+    /// The greatest value that a loaded sequence may have. This limit leaves enough numbers for later use.
     private static let sequenceLimit = Int64.max / 2
 
     /// Loads everything. The generation of the export's key version must exist and be empty.
     func load(_ reader: DumpReader, on connection: isolated PostgresConnection) throws {
         let known = try columns(on: connection)
         try connection.execute("CREATE TABLE \(staged) (LIKE \(organization.qualified("encryption")))")
-        // The migrations made rows here. The file has these rows too, with later changes.
+        // The migrations inserted rows into this table. The file has these rows too, with later changes, so they are deleted first.
         if known["audit_setting"] != nil { try connection.execute("DELETE FROM \(organization.qualified("audit_setting"))") }
         var seen: Set<String> = []
         while let item = try reader.next() {

@@ -1,14 +1,14 @@
 import Foundation
 import Model
 
-/// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of it is executed.
+/// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of this output is executed.
 ///
-/// It accepts the few kinds of lines that pg_dump writes for data, and refuses every other one. Its buffer bounds the memory for
-/// any length of the text, a line, or a row.
+/// The reader accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. The reader's memory is
+/// bounded by its buffer, even if the text, a line or a row is long.
 final class DumpReader {
     /// The next item of the text.
     enum Item: Equatable {
-        /// Rows of a table. Read them with ``rows(keeping:_:)`` before the next item.
+        /// Rows of a table. Read these rows with ``rows(keeping:_:)`` before the next item.
         case rows(table: String, columns: [String])
         case sequence(name: String, value: Int64, isCalled: Bool)
     }
@@ -52,9 +52,9 @@ final class DumpReader {
         return nil
     }
 
-    /// Passes on the rows of the table that ``next()`` named, in COPY's text format.
+    /// Passes the rows of the table that ``next()`` named to `write`, in COPY's text format.
     ///
-    /// - Parameter keeping: For each column whether it is kept; nil for all.
+    /// - Parameter keeping: For each column, whether it is kept; nil to keep all columns.
     /// - Returns: How many rows there were.
     @discardableResult
     func rows(keeping: [Bool]? = nil, _ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Int {
@@ -102,7 +102,7 @@ final class DumpReader {
         return count > 0
     }
 
-    /// Consumes the line `\.`, which ends the rows, if it is next. Returns whether it was.
+    /// Consumes the line `\.`, which ends the rows, if it is next. Returns whether the line was next.
     private func isAtEndOfRows() throws -> Bool {
         while end - start < 3 {
             guard try fill() else { throw Self.cutOff }
@@ -152,7 +152,7 @@ final class DumpReader {
 
     // MARK: Lines
 
-    /// Settings that pg_restore prints for a client that executes its output.
+    /// Whether a line is a setting that pg_restore prints for a client that executes its output. This reader ignores settings.
     private static func isSetting(_ line: String) -> Bool {
         line.hasPrefix("SET ") && !line.hasPrefix("SET client_encoding") || line.hasPrefix("SELECT pg_catalog.set_config(")
             || line.hasPrefix("\\restrict ") || line.hasPrefix("\\unrestrict ")
@@ -230,7 +230,7 @@ private struct SQLNames {
 private struct ColumnFilter {
     private let keeps: [Bool]
     private var column = 0
-    /// Whether a column of this row was kept. The next column that is kept then has a tab before it.
+    /// Whether a column of this row was kept. If true, a tab is written before the next column that is kept.
     private var hasKept: Bool
 
     /// - Parameter keeps: Whether to keep each column; not empty.

@@ -10,9 +10,9 @@ package import Tenancy
 /// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON. The manifest's length (8 bytes,
 /// big-endian) and 16 bytes that mark the end follow. `pg_restore` reads the dump and ignores the rest.
 ///
-/// It is opened once, so that checks and reads use the same file, even if the path names another file meanwhile.
+/// The file is opened once, so that checks and reads use the same file, even if the path names another file meanwhile.
 package final class ExportFile: Sendable {
-    /// For reading, or for reading and writing.
+    /// The file, open for reading, or for reading and writing.
     package let descriptor: Int32
     private let path: String
 
@@ -33,10 +33,10 @@ package final class ExportFile: Sendable {
         }
     }
 
-    /// Creates the file of an export, readable only by its owner under any umask. A file of an export that was killed is reused;
-    /// one of a running export is not.
+    /// Creates the file of an export, readable only by its owner under any umask. The file of an export that was killed is reused;
+    /// the file of a running export is not.
     ///
-    /// - Throws: ``FieldsealError`` when it can't be created.
+    /// - Throws: ``FieldsealError`` when the file can't be created.
     package init(writing path: String) throws {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0o600)
@@ -86,7 +86,7 @@ package final class ExportFile: Sendable {
     /// Renames the finished file to its final name.
     ///
     /// - Parameter replacing: Whether to replace a file with that name.
-    /// - Throws: ``FieldsealError`` when there is one and it must not be replaced.
+    /// - Throws: ``FieldsealError`` when a file with that name exists and must not be replaced.
     package func publish(as name: String, replacing: Bool) throws {
         let result = replacing ? rename(path, name) : link(path, name)
         guard result == 0 else {
@@ -139,7 +139,7 @@ package final class ExportFile: Sendable {
 
     /// Checks that the file was not written to since it was verified.
     ///
-    /// - Throws: ``FieldsealError`` when it was.
+    /// - Throws: ``FieldsealError`` when the file was written to.
     package func requireUnchanged(since stamp: FileStatus) throws {
         guard try Self.status(of: descriptor) == stamp else {
             throw FieldsealError(.invalidArgument, "The file was changed while it was read. Nothing was imported. Copy it again.")

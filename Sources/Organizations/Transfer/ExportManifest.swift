@@ -4,8 +4,8 @@ package import JSON
 import Model
 import Tenancy
 
-/// The description of an export, stored after its dump. Without a database it shows the organization, the time of the export,
-/// and the key that opens it.
+/// The description of an export, stored after its dump. The manifest shows, without a database, the organization, the time of the
+/// export, and the key that opens the export.
 package struct ExportManifest: Sendable, Equatable {
     /// The organization's name, id and schema at the time of the export.
     package var organization: String
@@ -31,7 +31,7 @@ package struct ExportManifest: Sendable, Equatable {
     /// A tag over the manifest under the data key of ``keyVersion``; nil if the export has no tag, such as an export by an older
     /// program.
     package internal(set) var authentication: [UInt8]?
-    /// The members that were read, in order. The tag covers them.
+    /// The members that were read, in order. The tag covers these members.
     private var members: [JSONValue.Member]?
 
     /// The number of cells of all attributes.
@@ -45,7 +45,7 @@ package struct ExportManifest: Sendable, Equatable {
 
     /// The data key derived from a text.
     ///
-    /// - Throws: ``FieldsealError`` `.restoreCannotDecrypt` when it does not open the cells.
+    /// - Throws: ``FieldsealError`` `.restoreCannotDecrypt` when the key does not open the cells.
     func dataKey(from text: OrganizationKeyText) throws -> DataKey {
         let key = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
         guard KeyCheck.isOpened(keyCheck, by: key, organization: organizationID) else {
@@ -59,9 +59,9 @@ package struct ExportManifest: Sendable, Equatable {
     /// Tags the manifest, including the dump's digest.
     mutating func authenticate(under key: DataKey) throws { authentication = try tag(under: key) }
 
-    /// Whether a holder of the key wrote the file, and it is unchanged.
+    /// Checks that a holder of the key wrote the file, and that the file is unchanged.
     ///
-    /// - Returns: False when it has no tag.
+    /// - Returns: False when the manifest has no tag, so that this can't be checked.
     /// - Throws: ``FieldsealError`` when the manifest or the dump was changed.
     package func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
 
@@ -108,7 +108,7 @@ package struct ExportManifest: Sendable, Equatable {
 
     private static let format = "fieldseal export 1"
 
-    /// - Throws: ``FieldsealError`` when it is not a manifest, or is newer than this program.
+    /// - Throws: ``FieldsealError`` when the JSON is not a manifest, or is newer than this program.
     package init(_ json: JSONValue) throws {
         guard case .object(let members) = json else { throw Self.malformed }
         let values = Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })

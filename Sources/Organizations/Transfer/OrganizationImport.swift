@@ -35,8 +35,9 @@ extension OrganizationRegistry {
     ///
     /// - Parameters:
     ///   - rows: The output of `pg_restore --data-only`: fills a buffer, and returns the number of bytes; 0 at the end.
-    ///   - confirm: Called before the commit. It throws if `rows` was not the whole file, or the file changed meanwhile.
-    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused. The database is then unchanged.
+    ///   - confirm: Called before the commit. This function throws if `rows` was not the whole file, or the file changed meanwhile.
+    /// - Throws: ``FieldsealError`` when an organization has the name or the id already, or the file is refused. The database is
+    ///   then unchanged.
     package func importOrganization(
         _ request: OrganizationImport,
         rows: @escaping @Sendable (UnsafeMutableRawBufferPointer) throws -> Int,
@@ -102,8 +103,9 @@ private struct ImportSteps: Sendable {
     let organization: Organization
     let registry: OrganizationRegistry
     let caller: Caller
-    /// The key of the cells, and whether the file is known to be authentic.
+    /// The key of the cells; nil for an import without the key.
     private let data: DataKey?
+    /// Whether the key showed that the file is authentic; false without the key.
     private let isAuthentic: Bool
 
     private var manifest: ExportManifest { request.manifest }
@@ -188,7 +190,7 @@ private struct ImportSteps: Sendable {
         }
     }
 
-    /// Replaces the original's id by the clone's everywhere but in the cells.
+    /// Replaces the original's id by the clone's id in all tables, except in the cells.
     private func rename(on connection: isolated PostgresConnection) throws {
         for table in EntityCatalog.all.filter({ $0["organizationid"] != nil }).map(\.logicalName) {
             _ = try connection.query(
@@ -197,7 +199,7 @@ private struct ImportSteps: Sendable {
         }
     }
 
-    /// Makes the generation the current one for the exported key.
+    /// Makes the loaded generation the current one, and puts the exported key in force.
     private func adopt(_ encryption: DumpLoader.Encryption, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [version])
         try GenerationKey(
@@ -211,7 +213,7 @@ private struct ImportSteps: Sendable {
         try guards.restore(on: connection)
     }
 
-    /// Encrypts every cell again for the clone, under a new generated key, and drops the loaded ones.
+    /// Encrypts every cell again for the clone, under a new generated key, and drops the loaded cells.
     private func seal(from old: DataKey, on connection: isolated PostgresConnection) throws -> Grant {
         let key = try NewKey(
             OrganizationKeyText.generate(), of: organization, version: manifest.keyVersion + 1, policy: registry.policy)

@@ -52,8 +52,8 @@ package struct OrganizationSnapshot: Sendable {
         deployment.keyring.dataKey(of: state).map(ExportAuthentication.init)
     }
 
-    /// Begins a transaction with a snapshot, and locks every table in its catalog. Otherwise pg_dump would fail at a dropped table,
-    /// such as an old generation.
+    /// Begins a transaction with a snapshot, and locks every table in its catalog. Without these locks pg_dump would fail if a
+    /// table, such as an old generation, were dropped meanwhile.
     private static func begin(
         _ name: String,
         in deployment: Deployment,
@@ -76,17 +76,17 @@ package struct OrganizationSnapshot: Sendable {
                 try connection.execute("LOCK TABLE \(tables) IN ACCESS SHARE MODE")
                 return state
             } catch let error as PostgresError where error.state == .undefinedTable && attempt < lockAttempts {
-                // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
+                // A table was dropped after the snapshot was taken. A newer snapshot does not include this table.
                 attempt += 1
                 try connection.execute("ROLLBACK")
             }
         }
     }
 
-    /// Each attempt fails only when another table was dropped meanwhile.
+    /// An attempt fails only when one more table was dropped meanwhile.
     private static let lockAttempts = 100
 
-    /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of them.
+    /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of these tables.
     private static func requireTables(_ names: [String], of organization: Organization) throws(FieldsealError) {
         let ours = MigrationTables(.organization, applied: Set(MigrationCatalog.migrations(.organization).map(\.name)))
         let missing = ours.tables.union(ours.partitioned).union(ours.unlogged).subtracting(names).sorted()

@@ -1,11 +1,11 @@
 import PostgresClient
 
 /// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. So rows can be loaded
-/// in any order and unchanged, such as events with their hashes, and the load is not audited. Foreign keys are checked over all
-/// rows when they are restored.
+/// in any order. No trigger changes the rows, such as events with their hashes, and the load is not audited. Foreign keys are
+/// checked over all rows when they are restored.
 ///
-/// Indexes are dropped too, because building them afterwards is faster. That includes the indexes of primary keys and unique
-/// constraints if the rows are known to be unique.
+/// Indexes are dropped too, because building them afterwards is faster. If the rows are known to be unique, the indexes of primary
+/// keys and unique constraints are dropped too.
 struct SuspendedGuards {
     private struct Trigger {
         let table: String
@@ -24,7 +24,7 @@ struct SuspendedGuards {
     private let constraints: [Constraint]
     private let indexes: [String]
 
-    /// Checks of single rows do not depend on their order, so they stay enabled.
+    /// Checks of single rows do not depend on the order of the rows, so these checks stay enabled.
     private static let kept = "refuses_encrypted"
 
     /// Disables the guards.

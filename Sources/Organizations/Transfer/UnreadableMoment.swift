@@ -8,12 +8,13 @@ package struct UnreadableMoment: Sendable {
     /// The primary key of the row.
     package let row: String
 
-    /// Tables of evidence, which must not be corrected. Clients read the nearest moment within these years instead.
+    /// Tables of evidence, which must not be corrected. In place of such a moment, clients read the nearest moment within the years
+    /// 1 to 9999.
     private static let evidence = ["audit", "audit_block", "event_archive", "security_event", "unchained_event"]
 
-    /// Finds such moments. It reads every row of the tables that have moments.
+    /// Finds moments that clients can't read. Reads every row of the tables that have moments.
     ///
-    /// - Parameter limit: How many are returned at most.
+    /// - Parameter limit: The largest number of moments that are returned.
     package static func find(
         in organization: Organization, limit: Int, on connection: isolated PostgresConnection
     ) throws -> [UnreadableMoment] {

@@ -16,10 +16,10 @@ package struct AccessRights: OptionSet, Sendable {
     package static let share = AccessRights(rawValue: 262_144)
     package static let assign = AccessRights(rawValue: 524_288)
 
-    /// What these rights allow in effect: nothing without the right to read.
+    /// These rights if the right to read is among them; empty otherwise, because no right has an effect without it.
     package var effective: AccessRights { contains(.read) ? self : [] }
 
-    /// The rights with their names in messages.
+    /// Each right with its name in Dataverse's messages.
     package static let named: [(right: AccessRights, name: String)] = [
         (.read, "ReadAccess"), (.write, "WriteAccess"), (.append, "AppendAccess"), (.appendTo, "AppendToAccess"),
         (.create, "CreateAccess"), (.delete, "DeleteAccess"), (.share, "ShareAccess"), (.assign, "AssignAccess"),

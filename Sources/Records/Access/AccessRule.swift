@@ -11,7 +11,7 @@ package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
     private let principal: UUID?
-    /// How far the caller may read.
+    /// The depth of the caller's privilege to read.
     private let reading: PrivilegeDepth
 
     package init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
@@ -20,7 +20,7 @@ package struct AccessRule {
 
     /// - Parameters:
     ///   - principal: A systemuser or a team.
-    ///   - reading: How far the principal may read.
+    ///   - reading: The depth of the principal's privilege to read.
     package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?, reading: PrivilegeDepth) {
         self.entity = entity
         self.organization = organization
@@ -46,7 +46,7 @@ package struct AccessRule {
         return "\(reach) AND \(readable)"
     }
 
-    /// The condition for this right alone, without the right to read.
+    /// The condition in SQL for `right` alone: it does not check the right to read. Nil if every record may be accessed.
     func reach(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String) -> String? {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
@@ -79,8 +79,8 @@ package struct AccessRule {
 }
 
 extension EntityDefinition {
-    /// The entity whose records contain the records of this entity, if there is one. A caller may use a part if it may use the
-    /// record that contains it.
+    /// The entity whose records contain the records of this entity, if there is one. A caller may access a contained record if the
+    /// caller may access the record that contains it.
     fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
         switch logicalName {
         case "activityparty": (.email, "activityid")

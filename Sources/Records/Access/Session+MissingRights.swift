@@ -5,8 +5,8 @@ import PostgresClient
 import Tenancy
 
 extension Session {
-    /// Refuses a change of a record that the caller may read, and names the missing right. Only a record that the caller can't read
-    /// is reported as missing.
+    /// Throws an error that names the rights that the caller lacks, if the caller may read the record. Returns otherwise: a record
+    /// that the caller can't read is reported as nonexistent.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied`.
     func refuseReadable(

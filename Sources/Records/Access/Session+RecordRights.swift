@@ -5,7 +5,8 @@ package import Tenancy
 
 // A caller's rights to one record.
 extension Session {
-    /// The rights that are shared with a principal or its teams, as far as its roles allow their use.
+    /// The rights to a record that shares give to a principal or its teams. A right for which the principal's role has no privilege
+    /// is left out.
     package func shared(
         with principal: Caller, _ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> AccessRights {
@@ -22,7 +23,7 @@ extension Session {
         }
     }
 
-    /// A caller's rights to a record, by its roles, by ownership or by a share. Without the right to read, there are none.
+    /// A caller's rights to a record, by its roles, by ownership or by a share. Empty if the right to read is not among them.
     func ownRights(of caller: Caller, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
         -> AccessRights
     {
@@ -56,7 +57,8 @@ extension Session {
         }
     }
 
-    /// Each right, the right that a share must grant for it, and the message that it allows. Appending is part of writing.
+    /// Each right, with the right that a share must grant for it and the message whose privilege it needs. For example, `append`
+    /// needs a share of `write` and the privilege to update.
     static let messages: [(rights: AccessRights, asks: AccessRights, message: EntityDefinition.Message)] = [
         (.read, .read, .retrieve), (.write, .write, .update), (.append, .write, .update), (.appendTo, .read, .retrieve),
         (.create, .write, .create), (.delete, .delete, .delete), (.share, .share, .share), (.assign, .assign, .assign),

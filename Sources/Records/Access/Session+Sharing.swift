@@ -81,7 +81,7 @@ extension Session {
 
     /// Checks that a principal is a user or a team that exists.
     ///
-    /// - Throws: ``FieldsealError`` for another entity, and for a record that does not exist.
+    /// - Throws: ``FieldsealError`` for a principal of another entity, and for a principal that does not exist.
     package func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
             throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")

@@ -11,8 +11,8 @@ extension Session {
         case add, remove
     }
 
-    /// Links a record with others by a many-to-many relationship, or removes the links. Such links grant access, so each change is
-    /// attested and recorded.
+    /// Links a record with other records by a many-to-many relationship, or removes these links. The links grant access, so each
+    /// change is attested and recorded.
     ///
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`, and `.invalidArgument` for a role that can't be
     ///   given by a link.
@@ -29,7 +29,8 @@ extension Session {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             try requireRecord(association.own, id, on: connection)
             if areLinked, association.relationship.second !== EntityDefinition.role {
-                // Called once for all links, because it reads all that grants access.
+                // `refuseGivingAccess` is called once for all links, because each call reads everything that grants access in the
+                // organization.
                 let teams = association.own === association.relationship.first ? [id] : others
                 try change.refuseGivingAccess(by: caller, on: connection) { teams.contains(where: $0.makesAdministrators) }
             }
@@ -104,7 +105,7 @@ extension Session {
         return inserted > 0 || !isListed
     }
 
-    /// - Returns: Always true, because a missing link is refused.
+    /// - Returns: Always true, because an error is thrown if the link is missing.
     private func remove(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         let columns = link.columns
         let deleted = try connection.query(
@@ -113,7 +114,7 @@ extension Session {
              WHERE \(columns.first) = $1 AND \(columns.second) = $2
             """, [.uuid(link.first), .uuid(link.second)]
         ).affectedRows
-        // The grant ends even if SQL deleted the row. If SQL restores the row, it grants nothing.
+        // The grant ends even if SQL deleted the row before. If SQL restores the row later, the row grants nothing.
         let isListed = try change.grants.names(link.grant.name)
         try change.remove(link.grant.name)
         guard deleted == 0, !isListed else { return true }
@@ -169,7 +170,7 @@ extension Session {
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
     }
 
-    /// Refuses a disabled user as a new member of a team. Members who are disabled later stay.
+    /// Refuses a disabled user as a new member of a team. A member that is disabled later stays a member.
     private func requireEnabledMember(
         _ association: Association, _ id: UUID, _ other: UUID, on connection: isolated PostgresConnection
     ) throws {
@@ -183,14 +184,15 @@ extension Session {
         throw FieldsealError(.userDisabled, "The user \(name) is disabled and becomes a member of no team. Enable the user first.")
     }
 
-    /// A record's name in an event: the name of a role, the id of others.
+    /// How an event names a record: a role by its name, any other record by its id.
     private func title(of id: UUID, _ entity: EntityDefinition, on connection: isolated PostgresConnection) throws -> String {
         guard entity === EntityDefinition.role else { return id.text }
         let row = try connection.query("SELECT name FROM \(organization.qualified("role")) WHERE roleid = $1", [.uuid(id)]).first
         return try row?.decode(0) ?? id.text
     }
 
-    /// Deletes a record, and removes the grants of a team. If SQL restores rows of the team, they grant nothing.
+    /// Deletes a record. If the record is a team, also removes its grants, so that rows of the team that SQL restores grant
+    /// nothing.
     func forgettingRoles(
         of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection,
         _ delete: () throws -> PostgresResult
@@ -207,8 +209,8 @@ extension Session {
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
-                // SQL may hide rows of links during this deletion and restore them later. This entry ensures that they grant
-                // nothing then, not even to a new team with the same id.
+                // SQL may hide rows of links during this deletion and restore them later. The entry that `end` makes ensures that
+                // the restored rows grant nothing, not even to a new team with the same id.
                 try change.end(Grant.links(of: id))
                 return result
             }

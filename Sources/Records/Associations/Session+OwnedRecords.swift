@@ -7,10 +7,10 @@ import Tenancy
 extension Session {
     /// Removes the shares of a deleted team, and refuses its deletion while it owns records.
     ///
-    /// Call it in the transaction that deleted the row. The lock of the delete waits for transactions that are giving the team
-    /// a record.
+    /// Call it in the transaction that deleted the team's row. The DELETE has waited for transactions that were giving the team a
+    /// record.
     ///
-    /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity it owns.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity the team owns.
     func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
         guard entity === EntityDefinition.team else { return }
         let counts = EntityCatalog.all.filter(\.isUserOwned).map { owned in

@@ -5,17 +5,17 @@ package import Tenancy
 
 /// The e-mails of a conversation: the first one, and all that answer it, directly or not.
 package struct Conversation: Sendable {
-    /// The ids of the e-mails, with those that the caller may not read.
+    /// The ids of the e-mails, including e-mails that the caller may not read.
     package let ids: [UUID]
     /// Whether the conversation has more e-mails than the limit, so that ``ids`` lacks some.
     package let isCut: Bool
 }
 
 extension Session {
-    /// How many e-mails of a conversation are read at most.
+    /// The largest number of e-mails that are read of a conversation.
     package static let conversationLimit = 200
 
-    /// The conversation of an e-mail. A deleted e-mail divides its conversation into several.
+    /// Finds the conversation that an e-mail belongs to. A deleted e-mail divides its conversation into several.
     package func conversation(of email: UUID) async throws -> Conversation {
         _ = try caller.require(.retrieveMultiple, on: .email)
         let table = organization.qualified("email")

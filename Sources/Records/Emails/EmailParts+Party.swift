@@ -15,23 +15,24 @@ extension EmailParts {
         /// The name for an address that belongs to no record.
         var name: String?
 
-        /// The id of the party's record if it is one of this entity; nil otherwise.
+        /// The id of the party's record if the record is of this entity; nil otherwise.
         func id(of entity: EntityDefinition) -> UUID? {
             guard let record, record.entity === entity, case .id(let id) = record.key else { return nil }
             return id
         }
     }
 
-    /// Whether a party is a user or a queue.
+    /// Whether at least one party is a user or a queue.
     var namesRecords: Bool { parties.contains { $0.record != nil } }
 
-    /// Whether an alternate key names a party.
+    /// Whether at least one party is named by an alternate key.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
     /// Refuses words in place of a sender's address, such as `MAILER-DAEMON`, and a sender's name. Refuses an address or a name
-    /// that looks like another when displayed. Only an incoming e-mail may have such parties, and it keeps them.
+    /// that looks like a different one when displayed. An incoming e-mail may have parties that are refused here; a write that
+    /// repeats them is accepted.
     ///
-    /// - Parameter kept: The parties that the e-mail has.
+    /// - Parameter kept: The parties that the e-mail has now, which are not refused.
     func requireUsable(besides kept: Set<Place> = []) throws(FieldsealError) {
         func text(_ participation: Int, _ address: String?, _ name: String? = nil) -> Place {
             Place(participation: participation, id: nil, address: address, name: name)
@@ -90,7 +91,7 @@ extension EmailParts {
 extension EmailParts.Party {
     private static let entity = EntityDefinition.activityParty
 
-    /// - Throws: ``FieldsealError`` naming the member that a party does not take.
+    /// - Throws: ``FieldsealError`` naming the member that a party does not accept.
     init(_ value: JSONValue) throws(FieldsealError) {
         guard case .object(let members) = value else {
             throw FieldsealError(.payloadDoesNotFit, "\(EmailParts.partiesProperty) takes an array of parties, as objects.")
@@ -129,7 +130,7 @@ extension EmailParts.Party {
                 .payloadDoesNotFit,
                 "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
         }
-        // A user and a queue have names of their own.
+        // The name of a user or a queue comes from its record.
         guard name == nil || record == nil else { throw Self.refusal(of: Self.nameAttribute) }
         // A name without a visible character is replaced by the address, as in an incoming e-mail.
         if let given = name, !EmailNameRule.isSeen(given) { name = nil }
@@ -157,7 +158,7 @@ extension EmailParts.Party {
         return EmailNameRule.isUsable(name) ? nil : Self.wrongName
     }
 
-    /// Whether a stored party is this one.
+    /// Whether a stored party is the same as this one.
     ///
     /// - Parameter row: Has `partyid`, `partyobjecttypecode`, `partyidname` and `addressused`.
     func isStored(_ row: PostgresRow) throws -> Bool {

@@ -30,11 +30,11 @@ package struct EmailParts: Sendable {
     }
 
     static let partiesProperty = "email_activity_parties"
-    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. Other kinds
-    /// stay.
+    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. The write keeps
+    /// parties of other kinds.
     static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
-    /// How many parties and attachments an e-mail has at most.
+    /// The largest number of parties, and of attachments, of an e-mail.
     package static let limit = 10_000
 
     /// Removes parties and attachments from the members of an e-mail, and parses them.
@@ -148,7 +148,8 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may contain a `;`.
+    /// A query for the first To recipients of the e-mail $1, as many as fit into torecipients. The addresses are separated by `;`,
+    /// which a quoted address may contain too.
     private static func shownRecipients(in organization: Organization) -> String {
         """
         SELECT string_agg(addressused, ';' ORDER BY activitypartyid) AS addresses
@@ -159,7 +160,7 @@ package struct EmailParts: Sendable {
         """
     }
 
-    /// The statements that write the parties and attachments, after the statement of the e-mail.
+    /// The statements that write the parties and attachments. These statements run after the statement that writes the e-mail.
     ///
     /// - Parameter writer: The caller. The e-mail shows the sender's mailbox only if the caller may send as the sender.
     package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(

@@ -1,7 +1,8 @@
 import Model
 import Tenancy
 
-/// The changes of an e-mail's status that a client's write may make, and the roles that may make them. This is the only definition.
+/// The changes of an e-mail's status that a client's write may make, and the roles that may make them. No other code defines these
+/// changes.
 ///
 /// Only `SendEmail` makes a draft or a failed e-mail *Pending Send* (or *Sent*, if it was sent by other means). Only a router's
 /// messages lead from *Pending Send* to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
@@ -18,7 +19,7 @@ struct EmailTransition: Sendable {
         .init(from: nil, to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed], to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed, .pendingSend], to: .canceled, by: .writer),
-        // What happened elsewhere, recorded here by a System Administrator.
+        // A System Administrator may record what happened to an e-mail outside of this service.
         .init(from: nil, to: .completed, by: .administrator),
         .init(from: nil, to: .sent, by: .administrator),
         .init(from: nil, to: .received, by: .administrator),
@@ -30,7 +31,7 @@ struct EmailTransition: Sendable {
         .init(from: ended, to: .canceled, by: .administrator),
     ]
 
-    /// Every status but those of submitted e-mails.
+    /// Every status except those of submitted e-mails.
     private static let ended = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
 
     /// Whether a role may create an e-mail with a status.

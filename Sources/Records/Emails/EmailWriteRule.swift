@@ -9,11 +9,11 @@ struct EmailWriteRule: Sendable {
     private(set) var target: EmailStatus?
     /// Whether the e-mail must be outgoing.
     private(set) var mustBeOutgoing = false
-    /// Whether the write only changes the status. Only such a write can cancel a submitted e-mail.
+    /// Whether the write only changes the status. A submitted e-mail can be canceled only by a write that changes nothing else.
     private var isStatusAlone = true
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
-    ///   for an unknown one.
+    ///   for an unknown status or direction.
     static func checkCreate(_ input: ParsedValues, _ role: Role) throws(FieldsealError) {
         let status = status(in: input) ?? .draft
         guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }
@@ -25,7 +25,7 @@ struct EmailWriteRule: Sendable {
         try Self.checkDirection(input, role)
         mustBeOutgoing = role != .systemAdministrator && input.values["directioncode"] != nil
         target = Self.status(in: input)
-        // A submitted e-mail can't be changed, only cancelled.
+        // A submitted e-mail can't be changed, only canceled.
         var sources = Self.unsubmitted
         if let target {
             let possible = EmailTransition.sources(of: target, role)
@@ -43,8 +43,8 @@ struct EmailWriteRule: Sendable {
 
     private static let unsubmitted = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
 
-    /// The values of an update that the caller may not write in any status of the e-mail, each with the error. They are ignored
-    /// if the e-mail has the same values.
+    /// The attributes of an update that the caller may not write in any status of the e-mail, each with the error. The error is not
+    /// thrown if the e-mail already has the same value.
     static func withheld(_ input: ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         var refusals: [String: FieldsealError] = [:]
         let isBound = caller.role != .systemAdministrator || caller.impersonation != nil
@@ -67,7 +67,7 @@ struct EmailWriteRule: Sendable {
         sources = Self.unsubmitted
     }
 
-    /// The condition on the row.
+    /// The SQL condition that the e-mail's row has to meet.
     var condition: String {
         var parts = ["true"]
         if let sources {

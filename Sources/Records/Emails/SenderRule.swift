@@ -6,7 +6,7 @@ package import Tenancy
 /// of a queue, and members of the team that owns it, may send as the queue. System Administrators may send as every user and queue.
 /// No caller may send as a disabled user or as an inactive queue.
 ///
-/// The rule is checked when an e-mail is submitted, and again when a router takes it.
+/// The rule is checked when an e-mail is submitted, and again before it is handed to a router.
 package enum SenderRule {
     /// Joins an e-mail `e` with its sender `s`: the number of senders, the record, its address in the e-mail, and its current
     /// address.
@@ -30,13 +30,13 @@ package enum SenderRule {
         """
     }
 
-    /// The sender's own address.
+    /// The SQL expression for the sender's current address.
     static let address = "coalesce(su.internalemailaddress, sq.emailaddress)"
 
-    /// Whether the sender is a queue that is not active.
+    /// The SQL condition that is true if the sender is a queue that is not active.
     static let isInactiveQueue = "sq.statecode <> \(RecordState.active.sql)"
 
-    /// Whether a systemuser may send as the sender.
+    /// The SQL condition that is true if a systemuser may send as the sender.
     ///
     /// - Parameter user: An SQL expression for the id of the systemuser.
     static func allows(_ user: String, in organization: Organization) -> String {
@@ -46,7 +46,8 @@ package enum SenderRule {
         """
     }
 
-    /// The reason not to hand over an e-mail `e` of the mailbox `m`; NULL if there is none.
+    /// The SQL expression for the reason why an e-mail `e` of the mailbox `m` can't be handed to a router; NULL if there is no
+    /// reason.
     package static func problem(in organization: Organization) -> String {
         """
         CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1

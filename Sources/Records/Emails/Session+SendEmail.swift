@@ -5,11 +5,12 @@ import PostgresClient
 import Tenancy
 
 extension Session {
-    /// Submits an e-mail: it is *Pending Send* until a router takes it.
+    /// Submits an e-mail: it is *Pending Send* until a router fetches it to send it.
     ///
     /// - Parameters:
-    ///   - issue: Whether to send the e-mail. False only records that it was sent by other means.
-    ///   - token: The tracking token; nil to keep the one that the e-mail has, or else to make one. Empty for none.
+    ///   - issue: Whether to send the e-mail. If false, the service only records that the e-mail was sent by other means.
+    ///   - token: The tracking token. Nil keeps the token that the e-mail has, or makes one if it has none. An empty text means no
+    ///     token.
     /// - Returns: The subject with the token.
     func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
         let depth = try require(.update, on: .email)
@@ -18,7 +19,7 @@ extension Session {
             try requireSendable(row)
             if issue { try requireActiveSender(row) }
             let (subject, mark) = try subject(row, token: token, on: connection)
-            // The message's From header will have the sender's current address.
+            // The sender's party gets the current address, which the message's From header will have.
             _ = try connection.query(
                 """
                 UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)
@@ -99,7 +100,7 @@ extension Session {
         }
     }
 
-    /// How many users and queues the result has at most.
+    /// The largest number of users and queues in the result of ``permittedSenders()``.
     private static let senderLimit = 1_000
 
     private func requireSendable(_ row: PostgresRow) throws {
@@ -162,8 +163,8 @@ extension Session {
         }
     }
 
-    /// The subject with its tracking token at the end, and the token. It replaces tokens of earlier e-mails at the end of the
-    /// subject.
+    /// The subject with its tracking token at the end, and the token. The token replaces tokens of earlier e-mails at the end of
+    /// the subject.
     ///
     /// - Throws: ``FieldsealError`` `.stringLengthTooLong` for a subject that leaves no room for the token.
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
@@ -189,8 +190,8 @@ extension Session {
         return (marked, mark)
     }
 
-    /// The sequence's number makes the token unique. The token's last six digits are random, so tokens of other e-mails do not
-    /// reveal it.
+    /// The sequence's number makes the token unique. The token's last six digits are random, so that it can't be guessed from the
+    /// tokens of other e-mails.
     private func newToken(on connection: isolated PostgresConnection) throws -> String {
         try connection.query(
             "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",

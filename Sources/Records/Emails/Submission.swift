@@ -7,8 +7,8 @@ package import Tenancy
 
 /// A submitted e-mail: its submitter, sender, recipients and contents.
 ///
-/// `SendEmail` stores a tag of the key-encryption key over the submission. A router gets an e-mail only if the tag is valid. So
-/// SQL alone can't send an e-mail, nor change a submitted one.
+/// `SendEmail` stores a tag of the key-encryption key over the submission. A router gets an e-mail only if the tag is valid. So SQL
+/// alone can't send an e-mail, and can't change a submitted e-mail.
 package struct Submission {
     let email: UUID
     let submitter: UUID?
@@ -25,8 +25,8 @@ package struct Submission {
 
     package static let columnCount = 4
 
-    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because they may be too large
-    /// for JSON. ``SubmittedContent`` computes the same.
+    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because they may be too large for
+    /// JSON. ``SubmittedContent`` computes the same digest.
     private static func digest(in organization: Organization, _ hasContentIDs: Bool) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"

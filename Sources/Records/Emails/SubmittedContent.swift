@@ -77,7 +77,7 @@ package struct SubmittedContent: Sendable {
         return (parties, attachments)
     }
 
-    /// SHA-256 over the contents. It equals the digest that ``Submission`` computes in SQL: over the text of a `jsonb` array.
+    /// SHA-256 over the contents. This digest equals the one that ``Submission`` computes in SQL: over the text of a `jsonb` array.
     func digest() throws -> [UInt8] {
         let people = parties.map {
             Self.array([

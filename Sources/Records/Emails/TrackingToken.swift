@@ -1,12 +1,12 @@
 import Foundation
 
-/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It is in the subject. By it the service finds the e-mail that a
-/// message replies to.
+/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. The subject contains the token. When a reply arrives, its token
+/// tells the service which e-mail it replies to.
 package enum TrackingToken {
     /// What `SendEmail` accepts as a token.
     package static let form = "CRM: and 4 to 20 digits, such as CRM:0012345, or an empty text for none"
 
-    /// The last token in a subject, which is that of the newest e-mail; nil for none.
+    /// The last token in a subject, which is that of the newest e-mail; nil if the subject has none.
     package static func last(in subject: String) -> String? {
         let subject = Array(subject.utf8)
         let prefix = Array("CRM:".utf8)

@@ -3,8 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension Organization {
-    /// A subquery with the rows of `systemuserroles`: the granted roles, and those of clients and console users that act as
-    /// systemusers.
+    /// A subquery with the rows of `systemuserroles`: the roles that users were given, and the roles of clients and console users
+    /// that act as systemusers.
     package var userRoles: String {
         let given = qualified(EntityDefinition.systemUserRoles.logicalName)
         return """

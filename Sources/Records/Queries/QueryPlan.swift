@@ -11,15 +11,15 @@ struct QueryPlan {
     /// The statement that counts the rows of all pages; nil if the count was not requested.
     let count: (sql: String, parameters: [PostgresParameter])?
     let shape: RowShape
-    /// How many rows this page has at most. The statement asks for one more.
+    /// The largest number of rows of this page. The statement asks for one row more, which shows whether there is a next page.
     let pageLimit: Int
     /// How the token for the next page is made from a page's last row.
     let paging: Paging
 
     enum Paging {
-        /// The columns whose values, as texts, the rows are sorted by.
+        /// The rows are sorted by these columns. The token has the values of the last row in them, as texts.
         case keys([Int])
-        /// The number of rows that were returned so far, if this page is full.
+        /// The offset of the next page: the number of rows up to the end of this page, if it is full.
         case offset(Int)
     }
 
@@ -61,7 +61,7 @@ struct QueryPlan {
         return (sql, writer.statement.parameters)
     }
 
-    /// The token for the page after the one that ends with `row`.
+    /// The token for the next page, after a page that ends with `row`.
     func token(after row: PostgresRow, remaining: Int?) throws -> RecordQuery.PageToken {
         var token = RecordQuery.PageToken()
         token.remaining = remaining

@@ -1,17 +1,17 @@
 import Foundation
 package import Model
 
-/// A client's query for records, with names as text. Nothing is resolved yet.
+/// A client's query for records, with names as text. No name is resolved yet.
 ///
 /// OData options, FetchXML and SQL are all parsed to this type. ``QueryPlan`` then checks names, privileges and encrypted
-/// attributes, in the same way for all three.
+/// attributes, in the same way for all three languages.
 package struct RecordQuery: Sendable {
     /// The columns to return; empty for every attribute that may be read.
     package var outputs: [Output] = []
     package var links: [Link] = []
     package var filter: Filter?
     package var order: [Order] = []
-    /// The groups of rows. A query with groups or aggregates returns rows that are not records.
+    /// What the rows are grouped by; empty for no groups. A query with groups or aggregates returns rows that are not records.
     package var groups: [Group] = []
     package var isDistinct = false
     /// Whether to return ids and versions of records even if they were not selected.
@@ -24,7 +24,7 @@ package struct RecordQuery: Sendable {
     package var pageSize = RecordQuery.pageLimit
     /// The end of the page before this one; nil for the first page.
     package var after: PageToken?
-    /// Whether to count all rows too.
+    /// Whether the result also has the number of rows of all pages.
     package var countsRows = false
     /// Whether sorting by a lookup sorts by the name of the record that it refers to. Queries in SQL sort by the record's id.
     package var sortsLookupsByName = true
@@ -33,7 +33,8 @@ package struct RecordQuery: Sendable {
 
     /// The error code for an unknown attribute.
     package var unknownAttributeCode = ErrorCode.queryDoesNotFit
-    /// How many rows to return for each value of a reference, if the query returns the records for several values.
+    /// For the records of a collection that is expanded: how many rows to return for each value of `column`, which refers to the
+    /// enclosing record.
     var limitPerReference: (column: Column, rows: Int)?
     /// The greatest allowed `pageSize`.
     var pageSizeLimit = RecordQuery.pageLimit
@@ -43,8 +44,8 @@ package struct RecordQuery: Sendable {
 
     package init() {}
 
-    /// Lists the columns of distinct rows if the query requests all. Encrypted attributes and pictures are left out, because
-    /// they can't be compared. Without links each record is its own row, because the id is among the columns.
+    /// If a query for distinct rows names no columns, adds all columns that can be compared: not encrypted attributes, and not
+    /// pictures. A query without links is no longer distinct afterwards, because its rows have ids and so all differ.
     mutating func nameDistinctColumns(of entity: EntityDefinition) {
         guard isDistinct, groups.isEmpty, outputs.allSatisfy(\.isHidden) else { return }
         guard !links.isEmpty else { return isDistinct = false }
@@ -52,7 +53,7 @@ package struct RecordQuery: Sendable {
             .map { .init(.column(.init($0.logicalName))) }
     }
 
-    /// Whether the query returns one of these attributes of its own entity. They are named by their logical names.
+    /// Whether the query returns at least one of the attributes of its own entity that have these logical names.
     package func reads(_ names: Set<String>) -> Bool {
         guard !outputs.isEmpty else { return !names.isEmpty }
         return outputs.contains { output in
@@ -163,7 +164,7 @@ package struct RecordQuery: Sendable {
         }
     }
 
-    /// A join with another entity: `to` of the enclosing entity equals `from` of the linked one.
+    /// A join with another entity: `to` of the enclosing entity equals `from` of the linked entity.
     package struct Link: Sendable {
         package var entity: String
         package var from: String
@@ -191,7 +192,7 @@ package struct RecordQuery: Sendable {
 
     /// The end of a page: the last row's sort values, or the number of rows so far.
     ///
-    /// With sort values, other inserts and deletes do not move the position.
+    /// With sort values, rows that are inserted or deleted between two pages do not move the position.
     package struct PageToken: Sendable, Equatable {
         package var values: [String?] = []
         package var offset = 0

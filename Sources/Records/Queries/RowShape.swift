@@ -5,26 +5,26 @@ package import Model
 package final class RowShape: Sendable {
     package let entity: EntityDefinition
     package let columns: [Column]
-    /// Whether a row is a record. Then the first two columns are its id and version.
+    /// Whether a row is a record. If it is, the first two columns are its id and version.
     package let hasRecords: Bool
     /// Whether the id and the version are returned without being selected.
     package let isIdentified: Bool
     /// Whether the id is among the returned columns.
     package let givesID: Bool
-    /// Whether `ownerid` is among the returned columns. Users and teams have their id in it too.
+    /// Whether `ownerid` is among the returned columns. In the records of users and teams, `ownerid` is the record's own id.
     package let givesOwnerID: Bool
     /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
     /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
     package let contextColumns: String
 
-    /// What each row is.
+    /// What the rows of a result are.
     enum Kind {
         /// Groups or aggregates.
         case values
         /// Records, with the attributes that were selected.
         case records
-        /// Records, also with their id and version.
+        /// Records, with their id and version beside the attributes that were selected.
         case identifiedRecords
     }
 
@@ -44,7 +44,7 @@ package final class RowShape: Sendable {
         givesOwnerID = gives("ownerid")
     }
 
-    /// A value's position in a row, and its form. These suffice to write the value without a reference-counted object.
+    /// A value's position in a row, and its form. With these two, the value is written without a reference-counted object.
     package struct Place: Sendable {
         let index: Int
         let kind: AttributeType.Kind
@@ -59,7 +59,7 @@ package final class RowShape: Sendable {
         package let type: AttributeType
         /// The column's index in the result; nil for an encrypted attribute, which is not read.
         let index: Int?
-        /// Whether the client chose the name, or the attribute belongs to an entity other than the rows'.
+        /// Whether the client chose the name, or the attribute belongs to a different entity than the rows.
         package let isRenamed: Bool
         /// Whether only the service uses the value.
         package let isHidden: Bool
@@ -75,7 +75,7 @@ package final class RowShape: Sendable {
         struct Traits: OptionSet {
             let rawValue: Int
 
-            /// The client chose the name, or the attribute belongs to an entity other than the rows'.
+            /// The client chose the name, or the attribute belongs to a different entity than the rows.
             static let renamed = Traits(rawValue: 1)
             /// Only the service uses the value.
             static let hidden = Traits(rawValue: 2)

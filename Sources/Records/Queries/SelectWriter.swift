@@ -10,7 +10,7 @@ struct SelectWriter {
     private(set) var scope: QueryScope
     private(set) var statement: StatementBuilder
 
-    /// How many columns of a row are long texts at most. Each of them may have many megabytes.
+    /// The largest number of columns of a row that are long texts. Each long text may have many megabytes.
     private static let longTextLimit = 10
 
     init(
@@ -32,7 +32,7 @@ struct SelectWriter {
         (self.query, self.scope, self.statement) = (query, scope, statement)
     }
 
-    /// The WHERE clause, or nothing.
+    /// The WHERE clause; empty if there are no conditions.
     private func filter(_ conditions: [String]) -> String {
         conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
     }
@@ -169,8 +169,8 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name of the record that it refers to. A lookup without a record has no name, even if one
-    /// is stored.
+    /// What a lookup is sorted by: the name of the record that it refers to. A lookup that is NULL sorts as NULL, even if the row
+    /// stores a name for it.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
         guard query.sortsLookupsByName, !column.isOwnersID, var name = statement.name(of: column) else { return column }
         if name.expression == nil, column.attribute.required != .system {
@@ -188,7 +188,7 @@ struct SelectWriter {
         throw FieldsealError(.queryDoesNotFit, "There is no output \(name.quotedForMessage) to sort by.")
     }
 
-    /// The rows after the token's row: greater in the first key, or equal in it and greater in the second, and so on.
+    /// The condition for rows after the token's row: greater in the first key, or equal in it and greater in the second, and so on.
     private mutating func after(_ token: RecordQuery.PageToken, _ keys: [SortKey]) throws(FieldsealError) -> String {
         guard token.values.count == keys.count else { throw Self.malformedToken }
         var alternatives: [String] = []
@@ -312,7 +312,8 @@ struct SelectWriter {
         guard case .dateTime = column.attribute.type else { throw QueryScope.mismatch(column.attribute, "a part of a date") }
         let date = "(\(column.sql) AT TIME ZONE 'UTC')"
         guard part == .week else { return "extract(\(part.rawValue) FROM \(date))::int8" }
-        // The first week of a year begins on 1 January, and each further one on a Sunday. PostgreSQL's weeks are those of ISO 8601.
+        // The first week of a year begins on 1 January, and each further week on a Sunday. PostgreSQL's weeks are those of ISO
+        // 8601.
         return "((extract(doy FROM \(date))::int8 - 1 + extract(dow FROM date_trunc('year', \(date)))::int8) / 7 + 1)"
     }
 
@@ -334,7 +335,7 @@ struct SelectWriter {
                     .queryDoesNotFit, "\(resolved.attribute.logicalName) is neither grouped by nor aggregated.")
             }
             let attribute = resolved.attribute
-            // Texts that differ only in case are one group. One of the texts represents it.
+            // Texts that differ only in case are one group. One of the texts represents the group.
             let sql =
                 attribute.type.isText
                 ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable

@@ -17,9 +17,9 @@ package struct StatementBuilder {
 
     /// How many tables one statement has at most, including those of subqueries.
     static let tableLimit = 16
-    /// How many joins of one statement may return several rows for one.
+    /// How many joins of one statement may return several rows for one row of an earlier table.
     static let multiplyingLimit = 4
-    /// How many joins of one statement may have no record's id on either side. Each may square the number of rows.
+    /// How many joins of one statement may have no record's id on either side. Each of these joins may square the number of rows.
     static let keylessLimit = 2
     /// How often one statement may compare, sort by, group by or aggregate a long text. Each use takes up to half a second for
     /// one row, and the statement's time limit does not interrupt a row.
@@ -55,7 +55,7 @@ package struct StatementBuilder {
     struct JoinCost: OptionSet {
         let rawValue: Int
 
-        /// The join may return several rows for one.
+        /// The join may return several rows for one row of an earlier table.
         static let multiplies = JoinCost(rawValue: 1)
         /// Neither side of the join is the id of its record.
         static let keyless = JoinCost(rawValue: 2)
@@ -63,7 +63,7 @@ package struct StatementBuilder {
 
     /// Counts a join.
     ///
-    /// - Throws: ``FieldsealError`` when there are too many such joins.
+    /// - Throws: ``FieldsealError`` when the statement has too many joins of this cost.
     mutating func countJoin(_ cost: JoinCost) throws(FieldsealError) {
         multiplyingJoins += cost.contains(.multiplies) ? 1 : 0
         keylessJoins += cost.contains(.keyless) ? 1 : 0
@@ -79,9 +79,9 @@ package struct StatementBuilder {
         }
     }
 
-    /// Counts how often a query uses long texts, and refuses too many uses. Other attributes are not counted.
+    /// Counts how often a query uses long texts. Uses of other attributes are not counted.
     ///
-    /// - Throws: ``FieldsealError`` when there are too many.
+    /// - Throws: ``FieldsealError`` when the query uses long texts too often.
     mutating func count(_ column: QueryScope.Resolved, uses: Int = 1) throws(FieldsealError) {
         guard column.attribute.type.isLongText else { return }
         longTextUses += uses
@@ -95,7 +95,7 @@ package struct StatementBuilder {
 
     /// Counts a pattern for an attribute's value.
     ///
-    /// - Throws: ``FieldsealError`` when the pattern, or the sum of all, is too long.
+    /// - Throws: ``FieldsealError`` when the pattern is too long, or all patterns of the statement together are.
     mutating func count(_ pattern: TextPattern, for column: QueryScope.Resolved) throws(FieldsealError) {
         try count(column)
         patternLength += pattern.pattern.utf8.count
@@ -111,13 +111,13 @@ package struct StatementBuilder {
         }
     }
 
-    /// The source of an entity's rows: its table. For the roles of users, it is a subquery that adds the roles of clients and
-    /// of console users.
+    /// The source of an entity's rows: its table. For the roles of users, the source is a subquery that adds the roles of clients
+    /// and of console users.
     func qualified(_ entity: EntityDefinition) -> String {
         entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
     }
 
-    /// The condition that limits the table's rows to those that the caller may read; nil for all.
+    /// The condition that limits the table's rows to those that the caller may read; nil if the caller may read all rows.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied`.
     mutating func restriction(of table: QueryScope.Table) throws(FieldsealError) -> String? {
@@ -125,10 +125,10 @@ package struct StatementBuilder {
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
 
-    /// The name of the record that a lookup refers to: the stored one if the entity has an attribute for it, else the record's
-    /// own.
+    /// The name of the record that a lookup refers to. If the entity has an attribute for this name, the name is read there;
+    /// otherwise it is read from the record that the lookup refers to.
     ///
-    /// - Returns: Nil for other attributes, and for lookups of entities that do not exist here or have no names.
+    /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that do not exist here or have no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {
         guard lookup.attribute.type.isReference else { return nil }
         if let stored = lookup.table.entity["\(lookup.attribute.logicalName)name"] {

@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Systemusers that are disabled with the Web API. The clients and people that act as such a systemuser lose access. If SQL enables
-/// such a systemuser again, that has no effect.
+/// Systemusers that are disabled with the Web API. The clients and people that act as a disabled systemuser lose access. If SQL
+/// enables the systemuser again, these clients and people stay without access.
 enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }
@@ -27,7 +27,7 @@ enum DisabledUsers {
         return value == .bool(true)
     }
 
-    /// Runs a write. If it disables or enables a systemuser, attests that in the write's transaction.
+    /// Runs a write. If the write disables or enables a systemuser, attests this change in the write's transaction.
     ///
     /// - Parameter write: Returns nil when there is no such record.
     static func attesting<Outcome>(
@@ -66,7 +66,8 @@ enum DisabledUsers {
         }
     }
 
-    /// Runs a write that always has an outcome. If it disables or enables a systemuser, attests that in the write's transaction.
+    /// Runs a write that always has an outcome. If the write disables or enables a systemuser, attests this change in the write's
+    /// transaction.
     static func attesting<Outcome>(
         _ input: ParsedValues,
         _ id: UUID,

@@ -35,8 +35,8 @@ enum ExpansionWay: Sendable {
         }
     }
 
-    /// The value that connects the records of both sides. The enclosing record has it if the lookup is there, else the expanded
-    /// record.
+    /// The name of the value that connects an enclosing record with its expanded records. For `.single` the enclosing record has
+    /// this value, otherwise the expanded record.
     var reference: String {
         switch self {
         case .single(let relationship), .collection(let relationship): relationship.attribute.logicalName

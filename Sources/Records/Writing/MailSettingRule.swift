@@ -12,7 +12,7 @@ package enum MailSettingRule {
         }
     }
 
-    /// Letters, digits, and the other characters of host names and addresses.
+    /// Whether a byte may be part of a host name or an IP address.
     private static func isHostCharacter(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):

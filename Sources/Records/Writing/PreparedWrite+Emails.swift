@@ -25,8 +25,8 @@ extension PreparedWrite {
         throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
     }
 
-    /// Marks the values that the caller may not write to an e-mail. They are compared with the stored values instead. Returns the
-    /// error of each, for the case that it differs.
+    /// Marks the values that the caller may not write to an e-mail, so that they are only compared with the stored values. Returns
+    /// the error to throw for each of these attributes if its value differs.
     static func withhold(_ input: inout ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         guard input.entity === EntityDefinition.email else { return [:] }
         let withheld = EmailWriteRule.withheld(input, from: caller)
@@ -35,7 +35,7 @@ extension PreparedWrite {
     }
 
     /// The outcome of an update that the e-mail's status does not allow, if the e-mail already has all values of the update. So a
-    /// client can write back what it read. Nil if there is something to change.
+    /// client can write back what it read. Nil if the update would change a value.
     func unchanged(
         _ input: ParsedValues, _ id: UUID, _ rule: EmailWriteRule, _ condition: WriteCondition, _ depth: PrivilegeDepth,
         on connection: isolated PostgresConnection
@@ -54,7 +54,7 @@ extension PreparedWrite {
         return try found.first.map { WriteOutcome(id: id, versionNumber: Int64(try $0.decode(0, as: Int.self)), isCreated: false) }
     }
 
-    /// The condition that the e-mail of a file is submitted.
+    /// The SQL condition that is true if the e-mail of an attachment is submitted.
     var isOfSubmitted: String {
         """
         EXISTS (SELECT FROM \(organization.qualified("email")) AS sent

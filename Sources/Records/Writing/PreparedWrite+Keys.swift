@@ -8,8 +8,8 @@ import Tenancy
 extension PreparedWrite {
     /// The record that an update or an upsert writes; nil if it does not exist and may be created.
     ///
-    /// - Throws: ``FieldsealError`` if several records have the key, if none has it and none may be created, or if the id and
-    ///   the key name different records.
+    /// - Throws: ``FieldsealError`` if several records have the key, if no record has it and no record may be created, or if the id
+    ///   and the key name different records.
     func identified(
         _ recordKey: RecordKey, _ input: ParsedValues, _ condition: WriteCondition, on connection: isolated PostgresConnection
     ) throws -> UUID? {
@@ -39,7 +39,7 @@ extension PreparedWrite {
 }
 
 extension PreparedWrite {
-    /// Lets one transaction at a time create a record under an alternate key. The others wait, and then find the record.
+    /// Lets one transaction at a time create a record under an alternate key. Other transactions wait, and then find the record.
     private func lock(_ key: RecordKey, on connection: isolated PostgresConnection) throws {
         let name = "\(organization.id.text) \(entity.logicalName) \(key.text.lowercased())"
         _ = try connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text(name)])
@@ -76,7 +76,7 @@ extension RecordKey {
         throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
     }
 
-    /// Refuses a new record whose own `@odata.id` names another record.
+    /// Refuses a new record whose `@odata.id` contradicts the id or the values in the same body.
     func requireNew(_ input: ParsedValues) throws(FieldsealError) {
         try requireAgreement(with: input)
         guard let id = ownID(of: input.entity) else { return }
@@ -98,7 +98,8 @@ extension RecordKey {
 }
 
 extension EntityDefinition {
-    /// The id among the values of a new record; nil for none, and for the empty one, which serializers write for none.
+    /// The id among the values of a new record. Nil if there is none, or if it is the empty id, which serializers write for "no
+    /// id".
     package func id(in members: [JSONValue.Member]) -> UUID? {
         for member in members where isID(member.name.lowercased()) {
             if let named = member.value.string.flatMap({ UUID(text: $0) }), named != .empty { return named }

@@ -5,11 +5,11 @@ import Tenancy
 
 // What a delete does to the lookups of other records.
 extension PreparedWrite {
-    /// Clears the lookups that refer to a deleted record, if their relationship says so (`RemoveLink`). The caller changes
-    /// those records, but needs no rights on them.
+    /// Clears the lookups that refer to a deleted record, if their relationship says so (`RemoveLink`). The caller needs no rights
+    /// on the records that this changes.
     ///
-    /// Call it in the transaction that deleted the row. The lock of the delete waits for transactions that are making another
-    /// record refer to the row.
+    /// Call it in the transaction that deleted the row. The DELETE has waited for transactions that were making another record
+    /// refer to the row.
     func removeLinks(to id: UUID, on connection: isolated PostgresConnection) throws {
         for relationship in removedLinks {
             let clear = {

@@ -8,8 +8,8 @@ import Tenancy
 extension PreparedWrite {
     /// Resolves the references of lookups to ids.
     ///
-    /// - Parameter isCompared: Whether references that an update can't write are only compared with those of the record. Then
-    ///   the caller need not be able to read the records that they name.
+    /// - Parameter isCompared: Whether references that an update can't write are only compared with those of the record. If true,
+    ///   the caller need not be able to read the records that these references name.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
     func resolveReferences(
         _ input: ParsedValues, isCompared: Bool = false, on connection: isolated PostgresConnection
@@ -39,7 +39,7 @@ extension PreparedWrite {
 
     /// The ids of the records that a key names, two at most.
     ///
-    /// - Parameter readable: How far the caller may read; nil to find every record.
+    /// - Parameter readable: The depth of the caller's privilege to read; nil to find every record.
     func ids(
         of target: EntityDefinition,
         _ key: RecordKey,
@@ -106,7 +106,7 @@ extension PreparedWrite {
         if let record {
             let table = organization.qualified(entity.logicalName)
             let owners = try connection.query("SELECT ownerid FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(record)])
-            // An upsert may create the record.
+            // There is no row yet if an upsert creates the record.
             guard let row = owners.first else { return }
             // A caller that may not read the record must not learn who owns it.
             let depth = caller.depth(of: .retrieve, on: entity)
@@ -124,10 +124,10 @@ extension PreparedWrite {
     var isAttachment: Bool { entity === EntityDefinition.activityMimeAttachment }
 
     /// Checks that the caller may write the e-mail that gets a file, and that the e-mail's status allows that. The e-mail's row
-    /// stays locked, so that it is not sent in between.
+    /// stays locked, so that the e-mail is not sent before the file is written.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may
-    ///   only read; `.objectDoesNotExist` for one that the caller may not read.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for an e-mail that the
+    ///   caller may only read; `.objectDoesNotExist` for an e-mail that the caller may not read.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)
@@ -151,7 +151,7 @@ extension PreparedWrite {
 
     /// The id of the party that an alternate key names.
     ///
-    /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be readable, or the caller's own.
+    /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be one that the caller may read or owns.
     func party(_ entity: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> UUID {
         let found = try ids(of: entity, key, readable: max(.own, caller.depth(of: .retrieve, on: entity)), on: connection)
         guard let id = found.first else { throw missing("partyid", entity) }

@@ -38,8 +38,8 @@ extension PreparedWrite {
     /// write back what it read.
     ///
     /// - Returns: Nil when there is no such record.
-    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the
-    ///   caller may not read the record.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first attribute that differs; `.objectDoesNotExist` if
+    ///   the caller may not read the record.
     private func changeable(_ input: ParsedValues, of id: UUID, on connection: isolated PostgresConnection) throws -> ParsedValues?
     {
         let fixed = input.unchangeable
@@ -70,8 +70,8 @@ extension PreparedWrite {
         guard let row = rows.first else { return nil }
         for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
         let changed = input.changeable()
-        // Without other values the update would change only the version, so it is refused. Such an update is accepted if it may
-        // confirm whose credential a mailbox uses.
+        // Without other values the update would change only the version, so it is refused. The update is accepted if it may confirm
+        // the queue or user whose credential a mailbox uses.
         if changed.names.isEmpty, !parts.namesParties,
             changed.agreed.isEmpty || !DestinationChanges.isTouched(by: changed, isNew: false)
         {
@@ -121,8 +121,8 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // Assigning a record to another owner needs a privilege of its own. A client that writes back a record names the present
-        // owner, which needs no such privilege.
+        // Assigning a record to another owner needs the privilege to assign. A client that writes back a record names the present
+        // owner, for which it does not need this privilege.
         let isAssigned = input.values["ownerid"] != nil
         if case .id(let owner) = input.values["ownerid"] {
             var rights: [String] = []
@@ -272,8 +272,8 @@ extension PreparedWrite {
 }
 
 extension AttributeDefinition {
-    /// Compares the stored value, in the form in which a client reads it, with another. In that form dates end at the second, and
-    /// an empty text is null.
+    /// The SQL condition that the stored value equals `other`, in the form in which a client reads it. In this form dates have no
+    /// fractions of a second, and an empty text is null.
     func equals(_ other: String) -> String {
         let stored =
             switch type.kind {

@@ -18,7 +18,8 @@ struct PreparedWrite: Sendable {
     private var newKey: RecordKey?
     /// The id of the message that this write is part of. All targets of one message must be different records.
     private(set) var message: UUID?
-    /// The errors for values that the caller may not write. Such values are ignored if the record has the same ones.
+    /// The errors for attributes that the caller may not write. No error is thrown for an attribute whose value in the record is
+    /// the same.
     private(set) var withheld: [String: FieldsealError] = [:]
 
     private enum Action {
@@ -43,8 +44,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Whether the write needs a transaction: its effect on where credentials go is checked at the end, or it holds a lock
-    /// until then.
+    /// Whether the write needs a transaction. True if the write's effect on where credentials go is checked at the end, or if the
+    /// write holds a lock until the end.
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
@@ -68,8 +69,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The events of the passwords that the write sets. Cleared passwords are left out: they have an event only if they were set,
-    /// which is not known here.
+    /// The events of the passwords that the write sets. Cleared passwords are left out: they have an event only if they had a
+    /// value, which is not known here.
     func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
         let secrets: [String: String?]
         switch action {
@@ -142,7 +143,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Refuses an update with attachments, and one with the id of another record.
+    /// Refuses an update with attachments, and an update whose values have the id of another record.
     private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
         guard parts.attachments.isEmpty else {
             throw FieldsealError(
@@ -172,7 +173,7 @@ struct PreparedWrite: Sendable {
 
     /// Checks that the caller's roles may write the named attributes.
     ///
-    /// - Returns: The depth to which all of them may be written.
+    /// - Returns: The depth to which all of these attributes may be written.
     @discardableResult
     static func requireRights(_ input: ParsedValues, for purpose: ParsedValues.Purpose, of caller: Caller) throws -> PrivilegeDepth
     {
@@ -280,8 +281,8 @@ struct PreparedWrite: Sendable {
         return created
     }
 
-    /// The statement that gives the audit the caller's name, if it can't read the name in a row: in rows without `modifiedby`, and
-    /// in rows that are written twice.
+    /// The statement that gives the audit the caller's name, if the audit can't read the name in a row: in rows without
+    /// `modifiedby`, and in rows that are written twice.
     ///
     /// - Parameter others: The statements that follow those of the new record itself.
     func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {
@@ -322,7 +323,7 @@ struct PreparedWrite: Sendable {
         FieldsealError(.duplicateRecord, "The \(entity.logicalName) with the id \(id.text) exists already.")
     }
 
-    /// The caller's place in the organization; nil if it is unknown.
+    /// The caller's systemuser and business unit; nil if either is unknown.
     private var origin: NewRecord.Origin? {
         guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
         return NewRecord.Origin(

@@ -3,14 +3,14 @@ package import Model
 import PostgresClient
 package import Tenancy
 
-/// A message about one record. It may be part of a change set.
+/// A message about one record. The message may be part of a change set.
 package enum RecordMessage: Sendable {
     /// Shares the record; `replacing` replaces rights that were shared before.
     case share(Principal, AccessRights, replacing: Bool)
     case unshare(Principal)
     /// Adds users to a team, or removes them.
     case setMembers([UUID], areMembers: Bool)
-    /// Links the record with others by a many-to-many relationship, or removes the links.
+    /// Links the record with other records by a many-to-many relationship, or removes these links.
     case associate(Association, [UUID], areLinked: Bool)
     /// Submits an e-mail.
     case sendEmail(issue: Bool, token: String?)
@@ -19,7 +19,7 @@ package enum RecordMessage: Sendable {
 extension Session {
     /// Performs a message in a transaction.
     ///
-    /// - Returns: The subject of an e-mail that was submitted.
+    /// - Returns: The subject of an e-mail that was submitted; nil for all other messages.
     func perform(
         _ message: RecordMessage, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> String? {
@@ -38,7 +38,7 @@ extension Session {
     }
 }
 
-// The same messages outside of a change set.
+// Performs the messages of ``RecordMessage`` outside of a change set.
 extension Session {
     /// Shares a record. The caller can share only rights that it has on the record.
     ///

@@ -22,7 +22,7 @@ package struct RecordRows: Sendable {
     private var joins: [String] = []
 
     /// - Parameters:
-    ///   - drafts: At least one, all of one entity.
+    ///   - drafts: At least one new record; all are of one entity.
     ///   - own: The attributes that may differ between the drafts.
     package init(_ drafts: [NewRecord], own: Set<String>, in organization: Organization, conflict: Conflict = .fails) {
         entity = drafts[0].entity
@@ -66,7 +66,7 @@ package struct RecordRows: Sendable {
     /// Joins a table that expressions use.
     package mutating func join(_ sql: String) { joins.append(sql) }
 
-    /// The INSERT and its parameters. It returns the ids of the new records.
+    /// The INSERT and its parameters. The statement returns the ids of the new records.
     package func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
         let id = entity.idColumn
         let arguments = arrays.map { "$\($0.number)" }.joined(separator: ", ")

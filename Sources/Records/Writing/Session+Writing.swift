@@ -14,7 +14,7 @@ extension Session {
 
     /// Does several writes in one transaction: all of them or none.
     ///
-    /// - Parameter progress: Updated with the current write, so that the caller knows which one was refused.
+    /// - Parameter progress: Updated with the current write, so that the caller knows which write was refused.
     /// - Throws: ``FieldsealError`` of the first write that fails.
     package func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
         try await write(writes.map { (by: self, write: $0) }, progress: progress)
@@ -43,7 +43,7 @@ extension Session {
                 try await refusal.session.record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
             } catch let error as PostgresError where error.state == .uniqueViolation && attempt < Self.upsertAttempts {
-                // Another request created the record in between, so this write becomes an update.
+                // Another request created the record after this one looked for it, so this write becomes an update.
                 attempt += 1
             } catch let error as UncertainCommit {
                 let resolution = WriteResolution(session: self, traces: prepared.map(\.trace), start: start)

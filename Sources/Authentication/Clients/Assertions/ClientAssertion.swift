@@ -3,8 +3,8 @@ package import Foundation
 import JSON
 import Model
 
-/// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims. Its
-/// signature is checked against the client's keys.
+/// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses the JWT and checks its
+/// claims. ``ClientRegistry`` checks its signature against the client's keys.
 package struct ClientAssertion: Sendable {
     /// The `client_assertion_type` with which a client sends a JWT.
     package static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -13,7 +13,7 @@ package struct ClientAssertion: Sendable {
 
     /// The id of the client that the assertion names, in lower case.
     package let client: String
-    /// When the assertion expires, with a tolerance for clocks.
+    /// The time at which the assertion expires, plus the tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]
@@ -27,7 +27,7 @@ package struct ClientAssertion: Sendable {
     /// The tolerance for clocks in seconds.
     private static let clockSkew = 60.0
 
-    /// Parses an assertion, and checks everything but its signature.
+    /// Parses an assertion, and checks everything except its signature.
     ///
     /// - Throws: ``AssertionProblem``.
     package init(_ token: String, for organization: String, addresses: ServiceAddresses, now: Date = Date())
@@ -37,7 +37,8 @@ package struct ClientAssertion: Sendable {
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
             let claims = Self.object(parts[1]), let signature = Data(base64URL: parts[2]), !signature.isEmpty
         else { throw AssertionProblem("is malformed: it takes a signed JWT") }
-        // The algorithm is checked before the signature, because the client must not choose another algorithm.
+        // The algorithm is checked before the signature, because a client must not be able to choose an algorithm that is not
+        // accepted.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
             throw AssertionProblem(
                 "is signed with an algorithm that is not accepted; use one of \(Self.algorithms.joined(separator: ", "))")
@@ -58,7 +59,7 @@ package struct ClientAssertion: Sendable {
         self.algorithm = algorithm
     }
 
-    /// Whether the private key that belongs to `key` signed it.
+    /// Whether the private key that belongs to `key` signed the assertion.
     func isSigned(by key: ClientKey) -> Bool { key.verifies(signature, of: signed, by: algorithm) }
 
     private static func object(_ part: Substring) -> JSONValue? {

@@ -20,7 +20,7 @@ package struct ClientKey: Sendable {
 
     /// How a client proves possession of the private key.
     package enum Use: Sendable {
-        /// By assertions that it signs (RFC 7523).
+        /// By assertions that the client signs (RFC 7523).
         case assertions
         /// By its certificate in the TLS handshake (RFC 8705). Tokens may be bound to the certificate.
         case tls(bindsTokens: Bool)
@@ -87,7 +87,7 @@ package struct ClientKey: Sendable {
         "The file holds no public key that can be used: it takes a public key or a certificate in PEM, with RSA of "
             + "\(rsaBits.lowerBound) to \(rsaBits.upperBound) bits or the curve P-256, P-384 or P-521.")
 
-    /// Parses a certificate in PEM for the TLS handshake.
+    /// Parses the certificate, in PEM, that a client presents in the TLS handshake.
     ///
     /// - Parameter bindsTokens: Whether tokens are valid only on connections with the certificate.
     /// - Throws: ``FieldsealError`` that says what the text is instead.

@@ -6,7 +6,7 @@ import Model
 import SwiftASN1
 import X509
 
-/// The algorithms of RFC 7518 that clients may use. `none` and those with a shared secret are excluded.
+/// The algorithms of RFC 7518 that clients may use. `none` and algorithms with a shared secret are excluded.
 enum SignatureAlgorithm: String, CaseIterable, Sendable {
     case rs256 = "RS256"
     case rs384 = "RS384"

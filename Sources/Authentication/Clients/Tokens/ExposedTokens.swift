@@ -6,12 +6,12 @@ import PostgresClient
 import Synchronization
 package import Tenancy
 
-/// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
+/// Access tokens that were revoked or sent without encryption. Every server refuses these tokens until they expire.
 ///
-/// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because a
-/// signature has several valid forms: (r, n − s) as well as (r, s) with ECDSA, and unused bits at the end of base64url.
+/// A token is identified by the SHA-256 of the part that its signature covers. The signature itself is not hashed, because it has
+/// several valid forms. With ECDSA, (r, n − s) is as valid as (r, s), and base64url has unused bits at its end.
 ///
-/// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses its row.
+/// Other servers learn of a token within ``interval``. A server remembers the token until it expires, even if its row is lost.
 package final class ExposedTokens: Sendable {
     /// The reason for which a token is refused before it expires.
     enum Reason {
@@ -26,9 +26,9 @@ package final class ExposedTokens: Sendable {
     private struct State {
         var tokens: [[UInt8]: Entry] = [:]
         var readOn: ContinuousClock.Instant?
-        /// The task that reads the list. Requests wait for it.
+        /// The task that reads the list. Requests wait for this task.
         var reading: Task<Void, any Error>?
-        /// Whether the table has more rows than ``limit``. Then each token is looked up in the table.
+        /// Whether the table has more rows than ``limit``. If true, each token is looked up in the table.
         var isCut = false
     }
 
@@ -97,14 +97,14 @@ package final class ExposedTokens: Sendable {
         }
     }
 
-    /// Records that a valid token was sent without encryption. It is refused from now on.
+    /// Records that a valid token was sent without encryption. The token is refused from now on.
     package func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {
         try await refuse(token, .exposed, of: client, in: organization, address: address, requestID: requestID)
     }
 
-    /// Records that a client revoked its own token. It is refused from now on.
+    /// Records that a client revoked its own token. The token is refused from now on.
     package func revoke(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {

@@ -12,7 +12,7 @@ package struct SigningKeyRow: Sendable {
     package let kekID: String
     /// Whether new tokens are signed with the key.
     package let isCurrent: Bool
-    /// Whether the key is to be replaced.
+    /// Whether the key is old enough to be replaced.
     let isDue: Bool
 
     /// The rows that servers read.

@@ -10,8 +10,8 @@ package import Tenancy
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
 ///
-/// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. They are
-/// replaced every 30 days. A token identifies the client. Its rights are read from the database at each request.
+/// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. A signing key
+/// is replaced after 30 days. A token only identifies the client: the client's rights are read from the database at each request.
 package final class TokenIssuer: Sendable {
     /// Seconds that a token is valid.
     package static let lifetime = 3_600
@@ -32,7 +32,7 @@ package final class TokenIssuer: Sendable {
         let expiresOn: Date
     }
 
-    /// How many verified tokens are kept. Beyond that, all are removed.
+    /// The maximum number of verified tokens in the cache. When the cache is full, all of them are removed.
     private static let verifiedLimit = 10_000
 
     private struct Keys {
@@ -56,10 +56,10 @@ package final class TokenIssuer: Sendable {
         self.providers = providers
     }
 
-    /// A token for an authenticated client.
+    /// Issues a token to an authenticated client.
     ///
     /// - Parameters:
-    ///   - address: The address of the request. It becomes the token's issuer and audience.
+    ///   - address: The address of the request. The token's issuer and audience are made from this address.
     ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
     package func issue(
         to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
@@ -68,7 +68,7 @@ package final class TokenIssuer: Sendable {
         try await refresh(unlessYoungerThan: .seconds(60))
         let (collection, current) = keys.withLock { ($0.collection, $0.current) }
         guard let current else { throw FieldsealError(.unexpected, "There is no token-signing key.") }
-        // Whole seconds, because many libraries do not accept fractions.
+        // The times in the token are whole seconds, because many libraries do not accept fractions.
         let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
         let claims = Claims(
             iss: address.issuer, aud: address.url, sub: client.text, appid: client.text,
@@ -134,7 +134,8 @@ package final class TokenIssuer: Sendable {
         OpenIDProviders.claimedIssuer(of: token).flatMap(organization(ofIssuer:))
     }
 
-    /// The organization that issues tokens as `issuer`; each of its addresses (host or path) is an issuer. Nil for a provider.
+    /// The organization that issues tokens as `issuer`; each of its addresses (host or path) is an issuer. Nil for the issuer of a
+    /// provider's tokens.
     private func organization(ofIssuer issuer: String) -> String? {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }
@@ -176,7 +177,8 @@ package final class TokenIssuer: Sendable {
         ]
     }
 
-    /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or the newest is too old.
+    /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or if the newest signing key is too
+    /// old.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` if the signing keys were sealed under another key-encryption key.
     package func prepare() async throws {
@@ -204,12 +206,13 @@ package final class TokenIssuer: Sendable {
         guard let current = rows.first(where: \.isCurrent), (try? current.open(under: deployment.kek)) == nil else {
             return try await read(rows, at: now)
         }
-        // SQL wrote the key in force. Another one replaces it, if this program has the right key-encryption key.
+        // The key in force does not open, so SQL wrote it or this program has the wrong key-encryption key. In the first case a new
+        // signing key replaces it.
         try await replace(current)
         try await read(self.rows(), at: now)
     }
 
-    /// Reads the rows. Makes a new signing key if there is none, or the newest is too old.
+    /// Reads the rows of the signing keys. Makes a new signing key if there is none, or if the newest signing key is too old.
     private func rows() async throws -> [SigningKeyRow] {
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
@@ -219,7 +222,7 @@ package final class TokenIssuer: Sendable {
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
-                // The new one is sealed under the same key-encryption key as the one that it replaces.
+                // The new signing key is sealed under the same key-encryption key as the signing key that it replaces.
                 let kek = again.first(where: \.isCurrent).flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
                 try Self.addKey(under: kek, on: connection)
                 return try SigningKeyRow.all(on: connection)
@@ -237,7 +240,7 @@ package final class TokenIssuer: Sendable {
                     try checkKeyEncryptionKey(on: connection)
                 }
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
-                // Another server may have replaced it.
+                // Another server may have replaced the key meanwhile.
                 let again = try SigningKeyRow.all(on: connection).first(where: \.isCurrent)
                 guard again?.id == current.id else { return }
                 try Self.addKey(under: deployment.kek, on: connection)
@@ -266,7 +269,7 @@ package final class TokenIssuer: Sendable {
         keys.withLock { $0 = read }
     }
 
-    /// Makes a new signing key, and retires the one in force.
+    /// Makes a new signing key, and retires the signing key in force.
     package static func addKey(under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
         let id = UUID()
         let key = P256.Signing.PrivateKey()

@@ -1,6 +1,6 @@
 import Tenancy
 
-/// The version of Microsoft's identity platform whose endpoint a client uses. It becomes the token's claim `ver`.
+/// The version of Microsoft's identity platform whose endpoint a client uses. The token's claim `ver` has this version.
 package enum TokenVersion: String, Sendable {
     /// Clients name the target of the token in `resource`.
     case v1 = "1.0"

@@ -6,10 +6,10 @@ package import Tenancy
 
 // Changes of existing people.
 extension PeopleAdministration {
-    /// Gives a person another role, from their next page on.
+    /// Gives a person another role. The new role takes effect when the person opens the next page.
     ///
-    /// - Throws: ``FieldsealError`` for the last System Administrator unless `evenIfLast` is true, and for a row that this service
-    ///   did not write.
+    /// - Throws: ``FieldsealError`` for the last System Administrator if `evenIfLast` is false, and for a row that this service did
+    ///   not write.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
     package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false) async throws {
@@ -41,7 +41,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Enables a person again. Their password and one-time passwords are unchanged.
+    /// Enables a person again. The person's password and one-time passwords are unchanged.
     package func enable(_ id: UUID) async throws {
         try await change(id) { user, change, connection in
             guard user.disabledOn != nil else { return }
@@ -56,7 +56,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Disables a person. Their sessions end at once.
+    /// Disables a person. The person's sessions end at once.
     ///
     /// - Parameters:
     ///   - name: The name, or the id. A person whose row SQL hid or changed is disabled by the id.
@@ -70,8 +70,8 @@ extension PeopleAdministration {
                 let former = change.grants
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
-                // A row that SQL changed keeps its invalid tag, so that it does not verify after a reset either. The same holds
-                // for an older version that SQL restored.
+                // A row that SQL changed, or an older version that SQL restored, keeps its stored tag, so that it does not verify
+                // even after a reset.
                 let isOwn = standing == .authentic
                 let kept = isOwn ? try user.grant.tag(under: change.kek) : tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in

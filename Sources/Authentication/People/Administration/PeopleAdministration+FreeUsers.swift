@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// Systemusers without a sign-in. A new person can get one of them.
+// Systemusers without a sign-in. A new person can get one of these systemusers.
 extension PeopleAdministration {
     /// A systemuser without a sign-in.
     package struct FreeUser: Sendable {
@@ -15,8 +15,8 @@ extension PeopleAdministration {
         package let detail: String
     }
 
-    /// The SQL condition for a systemuser `s` that a person can get: not a program's, not disabled, and without a person or
-    /// client that acts as it.
+    /// The SQL condition for a systemuser `s` that a person can get: it is not disabled, it belongs to no program, and no person or
+    /// client acts as it.
     private static func isFree(in organization: Organization) -> String {
         """
         NOT coalesce(s.isdisabled, false) AND s.applicationid IS NULL AND s.fullname IS NOT NULL
@@ -47,7 +47,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Locks a systemuser. Throws if it is disabled, a program's, or another person's.
+    /// Locks a systemuser. Throws if the systemuser is disabled, or if a program or a person signs in as it already.
     static func requireFree(
         _ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {

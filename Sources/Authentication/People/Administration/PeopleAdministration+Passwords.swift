@@ -9,8 +9,8 @@ extension PeopleAdministration {
     /// Days for which an invitation is valid.
     package static let invitationDays = 7
 
-    /// Makes a token with which a person chooses a password once. It is valid for a week, or until the password changes. It
-    /// replaces an earlier token that was not used.
+    /// Makes a token with which a person chooses a password once. The token is valid for a week, and only until the password
+    /// changes. The new token replaces an earlier token that was not used.
     package func invite(_ id: UUID) async throws -> String {
         try await change(id) { user, change, connection in
             guard user.disabledOn == nil else {
@@ -36,10 +36,10 @@ extension PeopleAdministration {
         }
     }
 
-    /// Sets a password that the person must change at their next sign-in. Also turns their one-time passwords off, enables the
-    /// person, and ends their sessions.
+    /// Sets a password that the person must change at their next sign-in. Also turns the person's one-time passwords off, enables
+    /// the person, and ends the person's sessions.
     ///
-    /// - Returns: The person's role, which stays.
+    /// - Returns: The person's role, which does not change.
     /// - Throws: ``FieldsealError`` when there is no such person, or this service did not write the row.
     @discardableResult
     package func reset(_ name: String, password: String) async throws -> Role {
@@ -75,7 +75,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Whether this is a person's password. `make run` uses it before it prints the password.
+    /// Whether this is a person's password. `make run` uses this function before it prints the password.
     package func hasPassword(_ password: String, _ name: String) async throws -> Bool {
         let found = try await deployment.pool.withConnection { connection -> (ConsoleUsers.Row, [SecretBytes])? in
             guard let user = try ConsoleUsers(deployment).find("u.name = $2", [.text(name)], in: session.state, on: connection)

@@ -5,21 +5,20 @@ import PostgresClient
 import Tenancy
 
 extension PeopleAdministration {
-    /// Removes a person with their password, second factor, sessions and links to providers. Their systemuser stays, disabled,
-    /// because records refer to it.
+    /// Removes a person with their password, second factor, sessions and links to providers. The person's systemuser is disabled
+    /// but not removed, because records refer to it.
     ///
     /// - Parameters:
     ///   - name: The name, or the id. A person whose row SQL changed is removed by the id.
     ///   - evenIfLast: Whether the last System Administrator may be removed.
-    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator unless `evenIfLast` is
-    ///   true.
+    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator if `evenIfLast` is false.
     package func remove(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (user, tag, _) = try ConsoleUsers.row(toEnd: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                // If SQL changed the row, it does not say reliably as which systemuser the person acted.
+                // A row that SQL changed does not say reliably which systemuser the person acted as.
                 let isOwn = try user.isNewest(tag, in: change.grants, under: change.kek)
                 try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
@@ -45,7 +44,7 @@ extension PeopleAdministration {
 
     /// Disables a person whose row SQL deleted. If the row is restored, it grants nothing.
     ///
-    /// - Throws: ``FieldsealError`` unless the attested list has a person with that id.
+    /// - Throws: ``FieldsealError`` if the attested list has no person with that id.
     func disableHidden(
         _ id: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -74,7 +73,8 @@ extension ConsoleUsers {
             if let (user, tag) = try rows.first.flatMap(row) {
                 return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
             }
-            // SQL hid the row with this id. It is not looked up as a name, because another person may have the id as their name.
+            // If only the attested list has this id, SQL hid the row. The id is not looked up as a name then, because another
+            // person may have it as their name.
             if try change.names(name(id)) { return nil }
         }
         guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }

@@ -16,7 +16,8 @@ package struct PeopleAdministration: Sendable {
     var organization: Organization { session.organization }
     var caller: Caller { session.caller }
     var deployment: Deployment { session.deployment }
-    /// The key under which the caller's password computations are limited (``PasswordHashing``).
+    /// The network, or else the caller's name, by which the caller's password computations are counted and limited
+    /// (``PasswordHashing``).
     var network: String { caller.address.map(IPAddress.network) ?? caller.actor }
 
     /// A person in a list.
@@ -54,9 +55,10 @@ package struct PeopleAdministration: Sendable {
     /// Adds a person and their systemuser.
     ///
     /// - Parameters:
-    ///   - password: Nil for a person who chooses one with an invitation, and can't sign in before that.
-    ///   - existing: A systemuser without a sign-in, which the person gets in place of a new one.
-    /// - Throws: ``FieldsealError`` when the name is taken, the password too short, or the systemuser not one that can be given.
+    ///   - password: Nil for a person who chooses a password with an invitation, and can't sign in before that.
+    ///   - existing: A systemuser without a sign-in, which the person gets in place of a new systemuser.
+    /// - Throws: ``FieldsealError`` when another person has the name, the password breaks a rule, or the systemuser can't be given
+    ///   to a person.
     package func add(name: String, password: String?, role: Role, existing: UUID? = nil) async throws -> UUID {
         try Self.check(name, role)
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }

@@ -1,7 +1,7 @@
 import PostgresClient
 package import Tenancy
 
-/// Lets a System Administrator change in which roles people need one-time passwords.
+/// Lets a System Administrator choose the roles whose people need one-time passwords.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct SecondFactorAdministration: Sendable {
@@ -15,8 +15,8 @@ package struct SecondFactorAdministration: Sendable {
         self.session = session
     }
 
-    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. People in these roles without
-    /// one-time passwords must turn them on before they can open another page.
+    /// Requires one-time passwords of people in the added roles, and no longer of people in the removed roles. People in an added
+    /// role who have no one-time passwords must turn them on before they can open another page.
     package func change(adding added: Set<Role>, removing removed: Set<Role>) async throws {
         try await session.deployment.pool.withConnection { connection in
             try SecondFactorPolicy.change(

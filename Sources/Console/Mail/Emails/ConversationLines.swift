@@ -4,7 +4,7 @@ import Model
 import Records
 import Tenancy
 
-// The conversation on the page of an e-mail: what it answers, and all answers.
+// The conversation on the page of an e-mail: the e-mails before it, and all answers.
 extension Console {
     /// The values about the conversation of an e-mail, the oldest first.
     ///

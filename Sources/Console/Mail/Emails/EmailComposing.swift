@@ -49,7 +49,7 @@ extension Console {
     /// The fields with the names of files that were sent but not kept, and with the person's choice to send without them.
     static let missingFilesField = "files.missing"
     static let withoutFilesField = "files.without"
-    /// Up to this number, mailboxes are a list to choose from. If there are more, the person types a part of the name.
+    /// Up to this number, mailboxes are a list to choose from. If there are more mailboxes, the person types a part of the name.
     private static let chosenFromList = 20
 
     /// The e-mail that is answered, forwarded or sent again; nil for a new one.
@@ -96,7 +96,7 @@ extension Console {
             "to": typed["to"] ?? (answered + (before[.to] ?? [])).map(named).joined(separator: ", "),
             "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
             "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc),
-            // A form that comes back is the same one: it sends one e-mail.
+            // A form that is shown again keeps its random text, so that it sends only one e-mail.
             "once": typed[FormRecordIDs.field] ?? FormRecordIDs.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
             "body": try typed["body"] ?? (composing == .again ? record.map { try MailText(of: $0).text } : nil) ?? "",
@@ -121,7 +121,7 @@ extension Console {
         return .page("compose", values, status: status)
     }
 
-    /// The recipients that an e-mail copies from an earlier one, in addition to those whom it answers.
+    /// The recipients that an e-mail copies from an earlier one, in addition to the addresses that it answers.
     private func recipientsBefore(
         _ record: Record?, _ composing: Composing, _ visit: Visit
     ) async throws -> [Participation: [String]] {
@@ -133,8 +133,8 @@ extension Console {
         }
     }
 
-    /// The other recipients of a received e-mail. The mailbox that received it is left out, and so is the mailbox's queue or
-    /// user.
+    /// The other recipients of a received e-mail. The mailbox that received the e-mail is left out, and so is the mailbox's queue
+    /// or user.
     func otherRecipients(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var known = Set(try Self.answered(record).map { $0.lowercased() })
         var holder: UUID?
@@ -154,7 +154,7 @@ extension Console {
         let all = try await addresses(record, without: holder, visit)
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
-            // Addresses that look like another address are left out, as in Reply-To.
+            // Addresses that look like another address are left out, as they are if Reply-To names them.
             let left = (all[kind] ?? []).filter { EmailAddressRule.isUsable($0) && known.insert($0.lowercased()).inserted }
             if !left.isEmpty { others[kind] = left }
         }
@@ -183,8 +183,8 @@ extension Console {
         }
     }
 
-    /// The subject for the new e-mail. If the earlier e-mail is sent again, its tracking token is removed, because the new one
-    /// gets its own.
+    /// The subject for the new e-mail. If the earlier e-mail is sent again, its tracking token is removed, because the new e-mail
+    /// gets its own token.
     private static func subject(of record: Record, _ composing: Composing) throws -> String {
         let (subject, token) = (try text("subject", of: record), try text("trackingtoken", of: record))
         guard composing == .again, !token.isEmpty, subject.hasSuffix(token) else { return subject }
@@ -201,7 +201,7 @@ extension Console {
         return subject.lowercased().hasPrefix(mark.lowercased().trimmingCharacters(in: .whitespaces)) ? subject : mark + subject
     }
 
-    /// The preselected mailbox: the one in the address, or the one of the e-mail.
+    /// The preselected mailbox: the mailbox that the page's address names, or else the mailbox of the earlier e-mail.
     private func offeredSender(_ visit: Visit, _ record: Record?) async throws -> (id: UUID, name: String)? {
         var id = visit.query("from").flatMap(UUID.init(text:))
         for name in ["receivingmailboxid", "sendermailboxid"] where id == nil {
@@ -217,7 +217,7 @@ extension Console {
         return named.isEmpty ? [TypedAddresses.address(try text("sender", of: record))] : named
     }
 
-    /// The notice that an answer does not go to the sender's address; nil if it does.
+    /// The notice that an answer does not go to the sender's address; nil if the answer goes there.
     private func answersElsewhere(_ record: Record?, _ answered: [String], _ visit: Visit) throws -> String? {
         guard let record, !answered.isEmpty else { return nil }
         let sender = TypedAddresses.address(try Self.text("sender", of: record))

@@ -71,8 +71,8 @@ extension Console {
 
     private static func wantsWords(_ visit: Visit) -> Bool { visit.query(wordsShape.name) == wordsShape.words }
 
-    /// The values about the frame with the text. For HTML there is also a view of its words alone, because its layout may hide
-    /// them.
+    /// The values about the frame with the text. For HTML there is also a view of its words alone, because the layout may hide
+    /// words.
     private func shownText(_ record: Record, _ path: String, _ visit: Visit) throws -> [String: Any] {
         let words = "?\(Self.wordsShape.name)=\(Self.wordsShape.words)"
         let isPlain = Self.wantsWords(visit)
@@ -85,7 +85,7 @@ extension Console {
         ]
     }
 
-    /// The notice that a record does not show all of a received e-mail; nil if it does.
+    /// The notice that a record has only a part of a received e-mail; nil if it has all of it.
     private static func cutNotice(_ record: Record, _ attachments: [[String: Any]], _ visit: Visit) throws -> String? {
         guard try isIncomplete(record), case .int(let code) = try record.value(of: "notifications") else { return nil }
         let isKept: Bool = attachments.contains { $0["isOriginal"] as? Bool == true }
@@ -100,7 +100,8 @@ extension Console {
         return code == 1 || code == 2
     }
 
-    /// Routers of earlier versions cut texts at 2 MiB, less a part of a character.
+    /// A longer text may have been cut by a router of an earlier version: at 2 MiB, or up to 3 bytes before, at the end of a
+    /// character.
     private static let cutLength = (2 << 20) - 4
 
     /// How many bytes of a text are shown and quoted at most. Reading markup takes seconds for some megabytes.
@@ -118,12 +119,12 @@ extension Console {
         return isCut ? LargeHTML.withoutOpenEnd(body) : body
     }
 
-    /// Runs work with the text of an e-mail apart from the event loops, which serve all clients meanwhile.
+    /// Runs work with the text of an e-mail outside of the event loops, which serve other clients meanwhile.
     static func inBackground<Value>(_ work: () async throws -> Value) async throws -> Value {
         try await withTaskExecutorPreference(BackgroundExecutor.shared, operation: work)
     }
 
-    /// The notice after an e-mail was written; nil once the e-mail could not be sent, because the notice would then be wrong.
+    /// The notice after an e-mail was written; nil if the sending has failed, because the notice would then be wrong.
     private func sendingNotice(_ record: Record, _ visit: Visit) throws -> String? {
         switch try Self.status(of: record) {
         case .pendingSend, .sending: visit.text("emailSent")
@@ -159,7 +160,7 @@ extension Console {
         ]
     }
 
-    /// The e-mail that the request names. Throws unless its status is *Failed*.
+    /// The e-mail that the request names. Throws if the e-mail's status is not *Failed*.
     func failedEmail(_ visit: Visit) async throws -> Record {
         let record = try await email(visit)
         guard try Self.status(of: record) == .failed else { throw FieldsealError(.invalidArgument, visit.text("notFailed")) }
@@ -189,7 +190,7 @@ extension Console {
         let isReceived = try record.value(of: "directioncode") == .bool(false)
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            // If an address in a received e-mail is that of a record, the party's name is the record's and not the one in the
+            // If an address in a received e-mail belongs to a record, `party.name` is the record's name and not the name in the
             // e-mail. So only the address is shown.
             let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
             let shown: String? =
@@ -216,7 +217,7 @@ extension Console {
     }
 
     /// The names that an e-mail gives to addresses, as `Name <address>` by the address in lower case. Names of records are left
-    /// out, and names that look like another address.
+    /// out, and so are names with an `@`, which may look like another address.
     func namedAddresses(_ record: Record, _ visit: Visit) async throws -> [String: String] {
         var named: [String: String] = [:]
         for party in try await participants(record, visit) where party.recordID == nil {
@@ -233,7 +234,7 @@ extension Console {
         let kind: Int64
         let address: String?
         let name: String?
-        /// The id of the user, the queue or the other record that it is.
+        /// The id of the user, the queue or any other record that the party is.
         let recordID: UUID?
     }
 
@@ -275,7 +276,7 @@ extension Console {
                     visit.text("unnamed")
                 }
             let size: Int64 = if case .int(let size) = try attachment.value(of: "filesize") { size } else { 0 }
-            // Only the router gives an attachment a note, when it attaches its copy of the message. A sender can't.
+            // Only the router gives an attachment a note, when it attaches its copy of the message. A sender can't set a note.
             let hasNote: Bool = if case .text(let note) = try attachment.value(of: "subject") { !note.isEmpty } else { false }
             return [
                 "isOriginal": name == "original.eml" && hasNote,

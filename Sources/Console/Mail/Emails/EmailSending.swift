@@ -10,8 +10,8 @@ import Tenancy
 extension Console {
     /// Sends the e-mail of a form, or shows the form again with what is wrong.
     func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> PageResponse {
-        // When a form is shown again, the browser does not choose its files again. The page asks for them until they are sent,
-        // or the person chooses to send without them.
+        // When a form is shown again, the browser does not select the chosen files again. The page asks for the files until they
+        // are sent, or the person chooses to send without them.
         let files = visit.files.map(\.name)
         let earlier = (visit.form[Self.missingFilesField] ?? "").split(whereSeparator: \.isNewline).map(String.init)
         let missing = visit.form[Self.withoutFilesField] == nil ? earlier.filter { !files.contains($0) } : []
@@ -58,7 +58,7 @@ extension Console {
         }
     }
 
-    /// Creates an e-mail and submits it. Both succeed or neither.
+    /// Creates an e-mail and submits it. If the e-mail can't be submitted, it is deleted again.
     private func submit(_ members: [JSONValue.Member], as own: UUID?, _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
         let (id, isNew) = try await made(.email, as: own, members, visit)
@@ -66,7 +66,7 @@ extension Console {
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
         } catch {
-            // Otherwise an e-mail that can't be sent would stay as a draft.
+            // Without this deletion, an e-mail that can't be sent would stay as a draft.
             _ = try? await session.write(.delete(.email, .id(id)))
             throw error
         }
@@ -106,7 +106,7 @@ extension Console {
         ]
     }
 
-    /// The e-mail that a new one answers.
+    /// The e-mail that a new e-mail answers.
     private static func parent(_ record: Record?, _ composing: Composing) throws -> UUID? {
         guard let record else { return nil }
         if composing.isReply { return record.id }
@@ -133,7 +133,7 @@ extension Console {
             EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
-        // This is an empty line in the text without markup too.
+        // After the markup is removed, the text has an empty line here too.
         let gap = "\n<div><br></div>\n"
         guard let record else { return typed }
         if composing == .forward { return "\(typed)\(gap)\(try await forwardedPart(record, visit))" }
@@ -151,7 +151,7 @@ extension Console {
         return nil
     }
 
-    /// The senders or recipients of an e-mail, with their names as it had them.
+    /// The senders or recipients of an e-mail, with the names that the e-mail gives them.
     private func named(_ kind: Participation, _ record: Record, _ visit: Visit) async throws -> String {
         try await namedParties(record, visit)[kind]?.joined(separator: ", ") ?? ""
     }
@@ -192,9 +192,10 @@ extension Console {
         return attached
     }
 
-    /// The chosen attachments of the earlier e-mail, in its order.
+    /// The chosen attachments of the earlier e-mail, in the order that they have there.
     ///
-    /// - Throws: ``FieldsealError`` when they are too large together, or one no longer exists. None is left out silently.
+    /// - Throws: ``FieldsealError`` when the attachments are too large together, or an attachment no longer exists. No attachment
+    ///   is left out silently.
     private func takenAlong(_ email: UUID, _ visit: Visit) async throws -> [JSONValue] {
         var taken: [JSONValue] = []
         var size = 0
@@ -212,7 +213,7 @@ extension Console {
             var members: [JSONValue.Member] = [.init("body", .string(body))]
             for name in ["filename", "mimetype"] {
                 let text = try Self.text(name, of: found)
-                // The type may come from an older version. If it is not a media type, it is left out.
+                // The stored type may come from an older version of the service. A type that is not a media type is left out.
                 if !text.isEmpty, name != "mimetype" || MailMediaType.isOne(text) { members.append(.init(name, .string(text))) }
             }
             taken.append(.object(members))

@@ -18,7 +18,7 @@ struct MailText {
         hasMore = ["<img", "<table", "<hr", "<style"].contains { lower.contains($0) }
     }
 
-    /// The classes of the smallest frame that shows all of it, also on a phone.
+    /// The CSS classes of the smallest frame that shows all of the text, also on a phone.
     var frame: String {
         let lines = text.trimmingCharacters(in: .whitespacesAndNewlines).split(separator: "\n", omittingEmptySubsequences: false)
         let count = lines.reduce(0) { $0 + 1 + $1.utf8.count / Self.lineLength }

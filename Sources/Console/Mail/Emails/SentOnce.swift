@@ -4,9 +4,9 @@ import Model
 import Records
 import Tenancy
 
-// A form that is sent again after its e-mail was sent, such as by the Back button: it leads to that e-mail.
+// If a form is sent again after its e-mail was sent, for example with the Back button, the response leads to that e-mail.
 //
-// The id of an e-mail is made of what was typed, without the files. A browser does not send those again by itself.
+// The id of an e-mail is derived from what was typed, without the files, because a browser does not send chosen files again.
 extension Console {
     /// The prefix of the fields about files that did not arrive. No person types these fields, so the e-mail's id does not
     /// depend on them.
@@ -40,8 +40,8 @@ extension Console {
         .redirect("\(visit.root)/records/emails/\(id.text)?done=sent")
     }
 
-    /// The id for the e-mail of a form: the one that is made of what was typed, unless an e-mail with other files has that id
-    /// already.
+    /// The id for the e-mail of a form. The id is derived from what was typed and, if an e-mail with other files has that id
+    /// already, also from the files.
     func emailID(_ visit: Visit, attached: [JSONValue]) async throws -> UUID? {
         let name = EntityDefinition.email.logicalName
         guard let (id, _) = try await earlier(visit) else {

@@ -32,7 +32,7 @@ enum TypedAddresses {
         return String(text[text.index(after: open)..<close])
     }
 
-    /// The name in `Name <address>`, without its quotes; nil for none.
+    /// The name in `Name <address>`, without its quotes; nil if there is no name.
     static func name(_ text: String) -> String? {
         guard let open = text.lastIndex(of: "<"), text.contains(">") else { return nil }
         let name = text[..<open].trimmingCharacters(in: .whitespaces)

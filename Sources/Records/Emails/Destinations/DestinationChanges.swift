@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The changes of one transaction to settings that decide where credentials are sent. They are checked after all writes, so the
-/// order and grouping of the writes do not matter.
+/// The changes of one transaction to settings that decide where credentials are sent. The changes are checked after all writes, so
+/// the order and grouping of the writes do not matter.
 struct DestinationChanges {
     /// An encrypted attribute of a record.
     struct Credential: Hashable {
@@ -24,9 +24,9 @@ struct DestinationChanges {
     /// What the writes of one caller do to a record's settings.
     private struct Part {
         let session: Session
-        /// The attributes that the caller named in writes that count as a confirmation.
+        /// The attributes that the caller named, except in writes that confirm nothing (``Start/isSentAsRead``).
         var named: Set<String> = []
-        /// The attributes to which the caller gave a value that differs from the one before the first write.
+        /// The attributes to which the caller gave a value that differs from the value before the first write.
         var changed: Set<String> = []
     }
 
@@ -36,7 +36,7 @@ struct DestinationChanges {
         let isAuthorized: Bool
         /// One part for each caller, in the order of their first writes.
         var parts: [Part] = []
-        /// Whether a client sent settings together with values that only a read returns. Such a write confirms nothing.
+        /// Whether a client sent settings together with values that only a read returns. A write with such values confirms nothing.
         var isSentAsRead = false
         /// The values after the writes, computed from what clients sent, in the order of ``MailDestination/values``.
         var expected: [String?]
@@ -53,7 +53,7 @@ struct DestinationChanges {
             return (authors.isEmpty ? parts : authors).map(\.session)
         }
 
-        /// Adds what a write does.
+        /// Notes what a write does, in the ``Part`` of the write's caller.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
             if input.isWrittenBack {
@@ -83,7 +83,7 @@ struct DestinationChanges {
     private var order: [MailDestination.Place] = []
     /// Credentials that the writes set.
     private var renewed: Set<Credential> = []
-    /// The profiles that were deleted. If one is created again with the same id, none of its settings is authorized yet.
+    /// The profiles that were deleted. If a profile is created again with the same id, none of its settings is authorized at first.
     private var deletedProfiles: Set<UUID> = []
 
     /// Whether a write can change where credentials are sent.
@@ -112,7 +112,7 @@ struct DestinationChanges {
         starts[place]?.take(input, isNew: isNew, by: session)
     }
 
-    /// The value of a new record's attribute that the client does not name.
+    /// The value that a new record gets for an attribute that the client does not name.
     private static func initialValue(_ attribute: String, of entity: EntityDefinition) -> String? {
         guard case .value(let value)? = entity.serverDefaults.first(where: { $0.name == attribute })?.serverDefault else {
             return nil
@@ -120,7 +120,7 @@ struct DestinationChanges {
         return text(value)
     }
 
-    /// A value as ``MailDestination`` reads it.
+    /// A value as text, in the form in which ``MailDestination`` reads it from the database.
     private static func text(_ value: AttributeValue) -> String? {
         switch value {
         case .text(let text): text
@@ -137,7 +137,7 @@ struct DestinationChanges {
         for lookup in lookups { clear(lookup.attribute.logicalName, of: lookup.referencing.logicalName, from: id, by: session) }
     }
 
-    /// Whether the settings are, or name, a profile that was deleted and created again.
+    /// Whether the settings are those of a profile that was deleted and created again, or name such a profile.
     private func isRemade(_ settings: MailDestination) -> Bool {
         let profile = settings.isProfile ? settings.place.id : settings.value("emailserverprofile").flatMap { UUID(text: $0) }
         return profile.map(deletedProfiles.contains) ?? false
@@ -167,9 +167,9 @@ struct DestinationChanges {
     /// Call it last in the transaction. The step that locks the attested state comes last here, because all sign-ins wait for that
     /// lock, and a change set may take long.
     ///
-    /// - Parameter session: The session of the transaction. Rights are those of the sessions that made the changes.
-    /// - Throws: ``Refusal`` if a credential would be sent elsewhere and a caller may not decide that, or if this service did not
-    ///   write the stored settings.
+    /// - Parameter session: The session of the transaction. The rights that count are those of the callers that made the changes.
+    /// - Throws: ``Refusal`` if a credential would be sent elsewhere and the caller may not decide that. Also thrown if SQL changed
+    ///   the settings, and the write does not confirm all of them.
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
         let (organization, kek, grants) = (session.organization, session.kek, session.state.grants)
         var changed: [Grant] = []
@@ -187,7 +187,7 @@ struct DestinationChanges {
                 try requireReview(stored, to: after, start, session, on: connection)
             }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            // If SQL changed the settings, or they name a new profile, any attribute may have changed.
+            // If SQL changed the settings, or their profile was created again, any attribute may have changed.
             let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             let authors = start.authors(of: moved)
@@ -197,8 +197,8 @@ struct DestinationChanges {
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
             if after.isProfile, try isRemade || start.destination != nil || grants.names(grant.name) { changed.append(grant) }
-            // No event if the earlier settings named no server and no account, and the same request renewed every credential: no
-            // stored one goes to another server.
+            // No event is recorded if the earlier settings named no server and no account, and the same request set every
+            // credential. No credential from before the request goes to another server then.
             let isMoved = start.destination.map(\.namesPlace) ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             events += authors.map {
@@ -223,8 +223,8 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// Requires that the stored settings equal those that were sent, before they are authorized. A trigger of the database's
-    /// owner could have changed them.
+    /// Requires that the stored settings equal the settings that were sent, before the stored ones are authorized. A trigger of the
+    /// database's owner could have changed the stored ones.
     private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)
@@ -282,7 +282,8 @@ struct DestinationChanges {
     }
 
     /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. The rows of
-    /// these credentials stay locked. So a password that is set at the same moment is seen, or its writer waits.
+    /// these credentials stay locked. So another transaction that sets a password at the same moment waits for this one, or has
+    /// ended and its password is seen here.
     private func credentials(
         behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [Credential] {

@@ -23,7 +23,8 @@ extension MailDestination {
         try renewGrants(of: profiles, in: organization, under: kek, on: connection)
     }
 
-    /// Replaces the tags of profiles in the attested list, which has the tags of those that were changed after their creation.
+    /// Replaces the tags of profiles in the attested list. The list has the tag of each profile that was changed after its
+    /// creation.
     private static func renewGrants(
         of profiles: [MailDestination], in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

@@ -7,8 +7,8 @@ package import Tenancy
 
 // The queue or the user that a mailbox belongs to, and whose stored credential it may use.
 extension MailDestination {
-    /// The settings of the mailbox that a new queue or user gets. They bind the mailbox to the queue or user before the mailbox has
-    /// a server.
+    /// The settings of the mailbox that a new queue or user gets. These settings bind the mailbox to the queue or user before the
+    /// mailbox has a server.
     static func belonging(_ mailbox: UUID, to holder: UUID, of entity: EntityDefinition) -> MailDestination {
         let known = ["regardingobjectid": holder.text, "regardingobjecttypecode": entity.logicalName]
         let place = Place(entity: EntityDefinition.mailbox.logicalName, id: mailbox)
@@ -25,8 +25,8 @@ extension MailDestination {
         )
     }
 
-    /// The attributes that say whose mailbox it is, if a write names the same queue or user as these settings; empty otherwise. An
-    /// update can't write these attributes.
+    /// The attributes that say which queue or user a mailbox belongs to, if a write repeats their present values; empty otherwise.
+    /// An update can repeat these values, and can't change them.
     func agreed(with input: ParsedValues) -> Set<String> {
         guard let holder = input.agreed["regardingobjectid"], value("regardingobjectid") == holder.id.text,
             value("regardingobjecttypecode") == holder.entity.logicalName
@@ -34,7 +34,8 @@ extension MailDestination {
         return ["regardingobjectid", "regardingobjecttypecode"]
     }
 
-    /// Whose stored credential a mailbox may use, and at which servers; empty for other settings.
+    /// Text for an error: whose stored credential a mailbox may use, and at which servers. Empty for settings that name no queue or
+    /// user.
     ///
     /// - Parameter after: The mailbox's settings after the write.
     func whose(
@@ -53,7 +54,7 @@ extension MailDestination {
         return "the \(type) \(holder), whose stored credential \(use)"
     }
 
-    /// Binds mailboxes without a server and without a user name to their queues and users. It is for an organization whose tags
+    /// Binds mailboxes without a server and without a user name to their queues and users. Call it for an organization whose tags
     /// do not cover queues and users yet.
     package static func authorizeBelonging(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection

@@ -8,7 +8,7 @@ import Tenancy
 // profile needs no other right to remove it from mailboxes.
 extension MailDestination {
     /// Runs `clear`, which removes a deleted profile from its mailboxes. Settings that the service wrote stay authorized without
-    /// the profile. Other settings stay unauthorized, so that they still have to be reviewed.
+    /// the profile. Settings that the service did not write stay unauthorized, so that an administrator still has to review them.
     static func removing(
         profile: UUID, from session: Session, on connection: isolated PostgresConnection, _ clear: () throws -> Void
     ) throws {

@@ -7,11 +7,11 @@ package import Tenancy
 
 /// The settings of a record that decide to which servers its credentials are sent, and for which account.
 ///
-/// The service stores a tag of the key-encryption key over them (`mail_destination`). It releases a credential only if the settings
-/// match their tag. So SQL alone can't send a password to another server or use it for another account. The account matters because
-/// an application's secret, or a master user's password, opens the mailbox of every user name.
+/// The service stores a tag of the key-encryption key over these settings, in the table `mail_destination`. The service releases a
+/// credential only if the settings match their tag. So SQL alone can't send a password to another server or use it for another
+/// account. The account matters because an application's secret, or a master user's password, opens the mailbox of every user name.
 package struct MailDestination: Sendable, Equatable {
-    /// A record with such settings.
+    /// A record with settings that decide where its credentials are sent.
     package struct Place: Hashable, Sendable {
         /// The logical name of one of ``MailDestination/entities``.
         package let entity: String
@@ -37,7 +37,7 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// The entities that have such settings.
+    /// The entities that have settings which decide where credentials are sent.
     package static let entities: [EntityDefinition] = [.emailServerProfile, .mailbox, .queue, .userSettings]
 
     /// The attributes that only name the account of a credential of the same record.
@@ -55,8 +55,8 @@ package struct MailDestination: Sendable, Equatable {
         "emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl", "username",
     ]
 
-    /// Whether the settings name no server, no account and no holder of the mailbox. That is so for a mailbox with no profile,
-    /// user name, queue or user, and for a queue or a user with no user name.
+    /// Whether the settings name no server, no account and no holder of the mailbox. True for a mailbox with no profile, user name,
+    /// queue or user, and for a queue or a user with no user name.
     package var isEmpty: Bool { !namesPlace && value("regardingobjectid") == nil }
 
     /// Whether the settings name a server or an account.
@@ -72,8 +72,8 @@ package struct MailDestination: Sendable, Equatable {
         Self.attributes(of: place.entity).firstIndex(of: attribute).flatMap { values[$0] }
     }
 
-    /// The attributes that have a value and that a caller has to name. The type of a reference is not among them, because the
-    /// reference includes it.
+    /// The attributes that have a value. A write that confirms these settings has to name all of them. The type of a reference is
+    /// left out, because the reference includes its type.
     package var present: [String] {
         zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil && $0.0 != "regardingobjecttypecode" }.map(\.0)
     }
@@ -107,8 +107,8 @@ package struct MailDestination: Sendable, Equatable {
 
     /// Whether the service authorized these settings, and has authorized no later settings of the record.
     ///
-    /// - Parameter grants: The attested list. It has the newest tag of each profile that was changed or deleted. So an older state
-    ///   that SQL restores with its tag is not authorized.
+    /// - Parameter grants: The attested list. The list has the newest tag of each profile that was changed or deleted. So an older
+    ///   state that SQL restores with its tag is not authorized.
     package func isAuthorized(
         by tag: [UInt8]?, _ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> Bool {
@@ -148,7 +148,8 @@ package struct MailDestination: Sendable, Equatable {
         MailDestination(place, zip(Self.attributes(of: place.entity), values).map { $0 == "emailserverprofile" ? nil : $1 })
     }
 
-    /// Reads a record's settings and whether they match their tag; nil if there is no such record.
+    /// Reads a record's settings and whether they are authorized (``isAuthorized(by:_:in:under:)``); nil if there is no such
+    /// record.
     ///
     /// - Parameter locks: Whether the row stays locked until the transaction ends.
     static func read(
@@ -229,8 +230,8 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// Authorizes all present settings. This happens only when an administrator brings an organization here on the command
-    /// line, or applies the migration that introduced the tags.
+    /// Authorizes all present settings. Call this only when an administrator registers an organization on the command line, or
+    /// applies the migration that introduced the tags.
     package static func authorizeAll(
         _ entities: [EntityDefinition] = entities, in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

@@ -5,7 +5,7 @@ package struct MailServers: Sendable {
 
     private var values: [String: String] = [:]
 
-    /// - Parameter value: Gives the value of one of the attributes.
+    /// - Parameter value: Returns the value of the attribute with the given name.
     package init(_ value: (String) throws -> String?) rethrows {
         for name in Self.attributes { values[name] = try value(name) }
     }

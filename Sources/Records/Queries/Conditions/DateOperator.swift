@@ -1,6 +1,7 @@
 package import Foundation
 
-/// The date conditions of Dataverse's query functions and of FetchXML. Both have the same names.
+/// The date conditions of Dataverse's query functions and of FetchXML. Query functions and FetchXML have the same names for these
+/// conditions.
 package struct DateOperator: Sendable {
     private let kind: Kind
     /// Whether the operator takes a number.
@@ -43,7 +44,7 @@ package struct DateOperator: Sendable {
         return nil
     }
 
-    /// The calendar in UTC, for any zone and language of the machine. A week begins on Sunday.
+    /// The calendar in UTC, regardless of the machine's time zone and language. A week begins on Sunday.
     private static let calendar = {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = .gmt
@@ -56,8 +57,7 @@ package struct DateOperator: Sendable {
 
     /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive), within the years 1 to 9999.
     ///
-    /// - Parameter number: How many units, 1 to 10,000. For operators that take no number, such as `Last7Days`, the default is
-    ///   right.
+    /// - Parameter number: How many units, 1 to 10,000. The default, 7, is for operators such as `Last7Days`, which take no number.
     package func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
         let (from, to) = unbounded(number, now)
         func bounded(_ date: Date) -> Date { min(max(date, Self.allDates.lowerBound), Self.allDates.upperBound) }

@@ -5,7 +5,8 @@ import Model
 package indirect enum Filter: Sendable {
     case all([Filter])
     case any([Filter])
-    /// True where the condition is false or, without `isThreeValued`, unknown.
+    /// True if the condition is false. If the condition is unknown, the result is unknown with `isThreeValued`, as in SQL, and true
+    /// without it.
     case not(Filter, isThreeValued: Bool = false)
     case compare(RecordQuery.Column, Comparison, Literal)
     case compareColumns(RecordQuery.Column, Comparison, RecordQuery.Column)
@@ -16,7 +17,7 @@ package indirect enum Filter: Sendable {
     /// Whether a date is in a range: from one moment (inclusive) to another (exclusive). Nil for an open end.
     case within(RecordQuery.Column, Date?, Date?)
     case fiscal(RecordQuery.Column, FiscalCondition)
-    /// Whether the record with the id in the column is above or under another one in the hierarchy of its entity.
+    /// Whether the record with the id in the column is above or under another record in the hierarchy of its entity.
     case hierarchy(RecordQuery.Column, HierarchyPlace, Literal)
     /// Whether the column refers to the caller, or to the caller's business unit or teams.
     case isCallers(RecordQuery.Column, CallersOwn)
@@ -62,7 +63,7 @@ package indirect enum Filter: Sendable {
         case userOrTeams
     }
 
-    /// The position of a record relative to another one of its entity.
+    /// The position of a record relative to another record of its entity.
     package enum HierarchyPlace: Sendable {
         case above, under
         case atOrAbove, atOrUnder

@@ -2,7 +2,7 @@
 package struct FiscalCondition: Sendable {
     /// The name of the condition in the database's function `fiscal_ranges`.
     let kind: String
-    /// Years or periods, counted from the current one.
+    /// The number of years or periods. For a condition such as `LastFiscalYear`, the offset from the current year or period.
     let count: Int
     let period: Int
     let year: Int
@@ -23,10 +23,11 @@ package struct FiscalCondition: Sendable {
         "inorbeforefiscalperiodandyear": ("until", 0, .periodAndYear), "inorafterfiscalperiodandyear": ("from", 0, .periodAndYear),
     ]
 
-    /// The arguments of a condition such as `LastXFiscalYears` or `last-x-fiscal-years`; nil for another name.
+    /// The arguments of a condition such as `LastXFiscalYears` or `last-x-fiscal-years`; nil if the name is not that of a fiscal
+    /// condition.
     package static func arguments(of name: String) -> Arguments? { names[plain(name)]?.takes }
 
-    /// - Returns: Nil for another name.
+    /// - Returns: Nil if the name is not that of a fiscal condition.
     package init?(_ name: String, _ numbers: [Int]) {
         guard let (kind, offset, takes) = Self.names[Self.plain(name)] else { return nil }
         self.kind = kind

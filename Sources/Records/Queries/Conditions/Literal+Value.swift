@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 
 extension AttributeType {
-    /// Kinds of comparable types. Each is named after PostgreSQL's type.
+    /// Kinds of comparable types. Each kind is named after a type of PostgreSQL.
     enum Kind: String {
         case text
         case integer = "int8"
@@ -29,7 +29,7 @@ extension AttributeType {
 
     /// Parses a literal as a value of this type. FetchXML and SQL write most literals as texts.
     ///
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` saying what the attribute is compared with. It quotes no literal.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` saying what the attribute is compared with. The message quotes no literal.
     func value(of literal: Literal, for attribute: AttributeDefinition) throws(FieldsealError) -> AttributeValue {
         if let value = value(of: literal) { return value }
         if case .text(let text) = literal, text.utf8.contains(0) {

@@ -1,7 +1,7 @@
 import Foundation
 import Model
 
-/// A value as the client wrote it. Its attribute's type decides how it is parsed.
+/// A value as the client wrote it. The type of the attribute decides how the literal is parsed.
 package enum Literal: Sendable, Equatable {
     case null
     case bool(Bool)

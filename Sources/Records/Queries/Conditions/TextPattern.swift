@@ -1,5 +1,5 @@
-/// A pattern of Dataverse's `like`: `%` matches any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that is not in the
-/// set.
+/// A pattern of Dataverse's `like`: `%` matches any characters and `_` matches one. `[a-c]` matches one character of a set, and
+/// `[^a-c]` one that is not in the set.
 package struct TextPattern: Sendable, Equatable {
     /// The pattern for PostgreSQL's `LIKE` with `\` as the escape character, or a regular expression if the pattern has sets.
     let pattern: String
@@ -9,7 +9,7 @@ package struct TextPattern: Sendable, Equatable {
     package static func starts(with text: String) -> TextPattern? { sql("\(text)%") }
     package static func ends(with text: String) -> TextPattern? { sql("%\(text)") }
 
-    /// Matches texts that contain this text. None of its characters is a wildcard.
+    /// A pattern for texts that contain `text`, in which no character is a wildcard.
     package static func holding(_ text: String) -> TextPattern {
         let parts = [Part.any] + text.map(Part.literal) + [.any]
         return TextPattern(pattern: parts.map(\.like).joined(), isRegularExpression: false)
@@ -26,8 +26,8 @@ package struct TextPattern: Sendable, Equatable {
             isRegularExpression: hasSets)
     }
 
-    /// The pattern as a regular expression. PostgreSQL can cancel the match, whose time grows only with the length of the text.
-    /// The time of `LIKE` grows with the text's length times the pattern's, and `LIKE` can't be cancelled within one text.
+    /// The pattern as a regular expression. PostgreSQL can cancel the match, whose time grows only with the length of the text. The
+    /// time of `LIKE` grows with the text's length times the pattern's length, and `LIKE` can't be cancelled within one text.
     var regularExpression: String {
         guard !isRegularExpression else { return pattern }
         var parts: [Part] = []

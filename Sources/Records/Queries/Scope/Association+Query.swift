@@ -4,7 +4,7 @@ package import Model
 
 // Queries for the records of an association.
 extension Association {
-    /// The condition for records of the other entity that are linked with a record.
+    /// The condition for the records of ``other`` that are linked with the record `id` of ``own``.
     package func members(of id: UUID) -> Filter {
         var link = RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: nil)
@@ -12,15 +12,15 @@ extension Association {
         return .exists(link, negated: false)
     }
 
-    /// Joins the other entity's records with their link rows. The link rows have ``ownID``.
+    /// Joins the records of ``other`` with their link rows. ``ownID`` is a column of the link rows.
     var link: RecordQuery.Link {
         RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: Self.alias)
     }
 
-    /// The id of the record that a linked record belongs to.
+    /// The column of a link row with the id of the record of ``own``.
     var ownID: RecordQuery.Column { RecordQuery.Column(own.primaryID, alias: Self.alias) }
 
-    /// The alias of the link rows in a query. No client can use it.
+    /// The alias of the link rows in a query. Clients can't use this alias.
     static let alias = "@association"
 }

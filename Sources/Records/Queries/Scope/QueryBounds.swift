@@ -1,7 +1,8 @@
 import Model
 
-/// The limits of a parsed query, counted over all of its parts. They are the same for each query language. They are checked before any
-/// work that grows with the query. Each language's parser also has a limit of its own for nesting, which is reached before ``depth``.
+/// The limits of a parsed query, counted over all of its parts. The limits are the same for each query language. They are checked
+/// before any work whose cost grows with the query. Each language's parser also has a limit of its own for nesting, which is
+/// reached before ``depth``.
 enum QueryBounds {
     /// How many columns a query returns at most. PostgreSQL's limit is 1,664.
     static let outputs = 500
@@ -50,7 +51,7 @@ enum QueryBounds {
 }
 
 extension Filter? {
-    /// Both conditions, in one list. So conditions that are added one by one are not nested.
+    /// The condition that both conditions are true, as one `.all` list. So conditions that are added one by one are not nested.
     package func and(_ other: Filter) -> Filter {
         switch self {
         case nil: other

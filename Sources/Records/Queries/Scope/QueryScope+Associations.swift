@@ -1,7 +1,7 @@
 import Model
 
 extension QueryScope {
-    /// `any` and `all` over a many-to-many relationship.
+    /// Writes a condition with `any` or `all` over a many-to-many relationship as SQL.
     mutating func lambda(
         over association: Association,
         of table: Table,

@@ -97,7 +97,8 @@ extension QueryScope {
         return column.attribute.type.isLongText ? column.ifReadable(condition) : condition
     }
 
-    /// Compares dates to the second, as clients read them, by ranges that an index supports.
+    /// Compares whole seconds, because clients read dates without fractions. The conditions are ranges of the column itself, so
+    /// that an index can be used.
     private func compare(
         _ column: Resolved,
         _ comparison: Filter.Comparison,
@@ -105,7 +106,8 @@ extension QueryScope {
         _ statement: inout StatementBuilder
     ) -> String {
         let seconds = date.timeIntervalSince1970
-        // The first second at or after the date, and the first second after it. They are equal unless the date is a whole second.
+        // The first second at or after the date, and the first second after it. These two differ only if the date is a whole
+        // second.
         let from = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.up))))
         let to = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.down) + 1)))
         let isEqual = "(\(column.sql) >= \(from) AND \(column.sql) < \(to))"
@@ -177,7 +179,7 @@ extension QueryScope {
             arguments[2] = "\(year) + (\(period) > \(last))::integer"
         default: break
         }
-        // A separate array, so that PostgreSQL computes it once for the whole query.
+        // The ranges are an array from a subquery, so that PostgreSQL computes them once for the whole query.
         let ranges = "\(statement.organization.qualified("fiscal_ranges"))(\(kind), \(arguments.joined(separator: ", ")))"
         return "(\(column.sql) <@ ANY (ARRAY(SELECT tstzrange(f.starts, f.ends) FROM \(ranges) AS f)))"
     }
@@ -317,7 +319,7 @@ extension QueryScope {
 }
 
 extension Filter {
-    /// The same condition, with an alias for the columns that have none.
+    /// The same condition, with an alias for the columns that have no alias yet.
     fileprivate func named(_ alias: String?) -> Filter {
         func column(_ column: RecordQuery.Column) -> RecordQuery.Column {
             var column = column

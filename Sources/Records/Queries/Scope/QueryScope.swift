@@ -5,8 +5,8 @@ import Tenancy
 
 /// The tables of one SELECT, and the names of their columns.
 ///
-/// Every name of every query is resolved here. This type adds the caller's read access, and refuses encrypted attributes. Three
-/// more places refuse them too (docs/architecture.md).
+/// Every name of every query is resolved here. This type adds the conditions that limit rows to those that the caller may read.
+/// This type also refuses encrypted attributes, as three other places do (docs/architecture.md).
 struct QueryScope {
     /// A table in a FROM clause.
     struct Table {
@@ -36,7 +36,7 @@ struct QueryScope {
     /// How a table is joined.
     enum JoinKind {
         case inner, outer
-        /// Joins only the first of the rows, by id.
+        /// Joins only the row with the lowest id.
         case first
     }
 
@@ -53,15 +53,18 @@ struct QueryScope {
         var sql: String { expression ?? table.sql(attribute) }
         /// Whether the attribute is the record's id.
         var isID: Bool { attribute.column == table.entity.idColumn }
-        /// The expression to sort by: texts regardless of case. Every use is counted by ``StatementBuilder/count(_:uses:)``.
+        /// The expression to sort by: texts regardless of case. The code that uses it counts each use with
+        /// ``StatementBuilder/count(_:uses:)``.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
-        /// The expression to compare: dates to the second, as clients read them. Every use is counted in the same way.
+        /// The expression to compare: dates to the second, as clients read them. The code that uses it counts each use with
+        /// ``StatementBuilder/count(_:uses:)``.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
 
         /// Makes a condition that PostgreSQL evaluates only for rows that the caller may read.
         ///
-        /// PostgreSQL evaluates cheap conditions first, and considers a pattern cheap. So the time of a query would reveal whether
-        /// a text that the caller may not read matches. PostgreSQL doesn't reorder the parts of CASE (its documentation, 4.2.14).
+        /// PostgreSQL evaluates cheap conditions first, and considers a pattern cheap. So without the CASE, the time of a query
+        /// would reveal whether a text that the caller may not read matches. PostgreSQL doesn't reorder the parts of CASE (its
+        /// documentation, 4.2.14).
         func ifReadable(_ condition: String) -> String {
             table.restriction.map { "CASE WHEN \($0) THEN \(condition) END" } ?? condition
         }
@@ -104,7 +107,8 @@ struct QueryScope {
         return resolved
     }
 
-    /// Resolves an attribute to be returned. It may be encrypted, because it is always returned as null.
+    /// Resolves an attribute to be returned. The attribute may be encrypted, because an encrypted attribute is always returned as
+    /// null.
     mutating func resolveReadable(
         _ column: RecordQuery.Column,
         _ statement: inout StatementBuilder
@@ -115,7 +119,7 @@ struct QueryScope {
             let relationships = table.entity.singleValued(all: step)
             guard let relationship = relationships.first else { throw Self.noStep(step, from: table.entity) }
             if relationships.count > 1 {
-                // Users and teams have only the owner's id in common, and the record itself has it.
+                // Users and teams have only the owner's id in common, and the record itself has this id.
                 guard place == column.path.count - 1, column.name.lowercased() == relationship.attribute.logicalName else {
                     throw Self.ambiguous(step, of: table.entity)
                 }
@@ -174,7 +178,7 @@ struct QueryScope {
         return table
     }
 
-    /// Joins another entity's table. The join condition limits its rows to those that the caller may read.
+    /// Joins another entity's table. The join condition limits the table's rows to those that the caller may read.
     @discardableResult
     mutating func join(
         _ entity: EntityDefinition,

@@ -7,6 +7,6 @@ import Tenancy
 struct UncertainCommit: Error {
     /// The process id of the server process that was asked to commit.
     let backend: Int32
-    /// The outcomes of the writes, if they arrived before the commit.
+    /// The outcomes of the writes, if their results arrived before the COMMIT was sent.
     let outcomes: [WriteOutcome]?
 }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The current one of several writes.
+/// Says which of several writes is being done, so that an error can be reported for this write.
 package final class WriteProgress: Sendable {
     private let current = Mutex(0)
 

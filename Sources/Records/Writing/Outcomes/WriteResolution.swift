@@ -5,8 +5,8 @@ import Tenancy
 
 /// Finds out whether a transaction was committed, after its connection broke during the COMMIT.
 ///
-/// It uses another connection, to the primary. First it waits until the server process of the broken connection has ended,
-/// because until then the commit may still happen. Then it waits until a commit would survive a failover.
+/// The resolution uses a different connection, to the primary. First it waits until the server process of the broken connection has
+/// ended, because until then the commit may still happen. Then it waits until a commit would survive a failover.
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
@@ -19,7 +19,7 @@ struct WriteResolution: Sendable {
     private enum Verdict {
         case happened(WriteOutcome)
         case didNotHappen
-        /// The record exists, and neither outcome is certain. It may have another writer's values.
+        /// The record exists, but its values may be another writer's. So it is not certain whether this write happened.
         case unclear(WriteOutcome?)
     }
 
@@ -76,7 +76,7 @@ struct WriteResolution: Sendable {
         guard let id = trace.id ?? known?.id else { return .unclear(known) }
         let entity = trace.entity
         let created = entity["createdon"] != nil && entity["createdby"] != nil
-        // A record from elsewhere has its original date in `createdon`.
+        // A migrated record has its original date in `createdon`, and the date of its creation here in `overriddencreatedon`.
         let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """
@@ -112,7 +112,8 @@ extension Session {
     /// Locks the records in a fixed order, so that transactions that were in a deadlock can't cause it again.
     func lock(_ traces: [WriteTrace], on connection: isolated PostgresConnection) throws {
         for (name, traces) in Dictionary(grouping: traces, by: \.entity.logicalName).sorted(by: { $0.key < $1.key }) {
-            // Without the UPDATE right the service can't lock rows, and no transaction waits for them.
+            // If an entity has no message Update, the service's database role has no UPDATE right. Without this right it can't lock
+            // rows, and no transaction waits for them.
             guard let entity = traces.first?.entity, entity.has(.update) else { continue }
             let id = entity.idColumn
             _ = try connection.query(

@@ -16,10 +16,10 @@ package struct NewRecord: Sendable {
     private let now = Date()
     private let origin: Origin
 
-    /// The caller's place in the organization, for the values that the server fills in.
+    /// The caller and its business unit, for the values that the server fills in.
     package struct Origin: Sendable {
         package let organization: Organization
-        /// The caller's systemuser; nil for a command.
+        /// The caller's systemuser; nil for the command line.
         package let user: UUID?
         package let businessUnit: UUID
         /// The user that sent the request, if it was sent in the name of another user.
@@ -43,7 +43,8 @@ package struct NewRecord: Sendable {
         self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
-            // Dates that clients may write have no fractions of a second. So writing back what was read changes nothing.
+            // Dates that clients may write have no fractions of a second. So a client that writes back a record as it read it
+            // changes nothing.
             let isWritten = entity[name]?.validFor.contains(.update) ?? false
             sources[name] = if case .now = serverDefault { isWritten ? .own : .now } else { .shared }
             self.values[name] =
@@ -65,8 +66,8 @@ package struct NewRecord: Sendable {
         fillOwner(origin)
     }
 
-    /// A record that is brought from elsewhere keeps its original creation date. `overriddencreatedon` then has the date of its
-    /// creation here.
+    /// A migrated record keeps its original creation date. The record's `overriddencreatedon` gets the date on which this service
+    /// creates it.
     private mutating func takeOriginalDate() {
         guard case .date(let original)? = values["overriddencreatedon"] else { return }
         values["createdon"] = .date(original)
@@ -88,7 +89,7 @@ package struct NewRecord: Sendable {
         sources[name] = .shared
     }
 
-    /// The INSERT. It returns the version number and the id.
+    /// The INSERT of the record. The statement returns the version number and the id.
     func insert(in organization: Organization) -> RowInsert {
         var insert = RecordInsert(
             schema: organization.schema, entity: entity.logicalName, isTeams: values["owneridtype"] == .text("team"),
@@ -126,13 +127,13 @@ package struct NewRecord: Sendable {
         return NewRecord(.userSettings, id: id, [:], origin: sameCaller(in: organization, unit))
     }
 
-    /// The caller, for a record that is made along with this one.
+    /// The origin of a record that is made together with this one: the same caller, and the given business unit.
     private func sameCaller(in organization: Organization, _ unit: UUID) -> Origin {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The statements for the initial mailbox of a user or a queue with an e-mail address. They write the mailbox's row, the tag
-    /// that binds it to the user or queue, and a queue's reference to it.
+    /// The statements for the initial mailbox of a user or a queue with an e-mail address. These statements write the mailbox's
+    /// row, the tag that binds it to the user or queue, and a queue's reference to it.
     func mailbox(
         in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> [(sql: String, parameters: [PostgresParameter])]? {

@@ -81,15 +81,16 @@ extension AttributeType {
 }
 
 extension EntityDefinition {
-    /// Whether a required attribute may have an empty text, because that is its default. A record's name is never empty.
+    /// Whether a required attribute may have an empty text. True if the default is an empty text; false for a record's name, which
+    /// is never empty.
     func keepsEmptyText(_ attribute: AttributeDefinition) -> Bool {
         guard attribute.required == .system, attribute.logicalName != primaryName else { return false }
         return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
     }
 
-    /// The lookup of a navigation property. A lookup whose entities do not exist here has no such property in the metadata. Such a
-    /// lookup is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and both followed by the own entity's
-    /// name.
+    /// The lookup of a navigation property. A lookup whose entities do not exist here has no navigation property in the metadata.
+    /// It is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and each of the two followed by this
+    /// entity's name.
     func lookup(boundBy property: String) -> AttributeDefinition? {
         if let relationship = singleValued(property) { return relationship.attribute }
         let name = property.lowercased()

@@ -12,23 +12,24 @@ package struct ParsedValues: Sendable {
     private(set) var secrets: [String: String?] = [:]
     /// References to records that must exist and whose ids are not resolved yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
-    /// Values of attributes that an update can't write. They are ignored if the record has the same values, and refused
+    /// Values of attributes that an update can't write. These values are ignored if the record has the same values, and refused
     /// otherwise.
     private(set) var kept: [String: AttributeValue] = [:]
-    /// References that an update can't write, and that equal those of the record.
+    /// References that an update can't write, and that equal the record's references.
     private(set) var agreed: [String: (entity: EntityDefinition, id: UUID)] = [:]
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
-    /// Encrypted attributes that the client sent as null. A read returns null for them too, so the client may not mean to clear
-    /// them.
+    /// Encrypted attributes that the client sent as null. A read returns null for these attributes even if they have a value, so
+    /// the client may not mean to clear them.
     private var nulls: Set<String> = []
     /// Whether the client sent anything that only a read returns: values that no update writes, or annotations.
     private(set) var isAsRead = false
-    /// Whether the values are a record that a client of SOAP retrieved. It has only the nulls that the client set.
+    /// Whether the values are a record that a SOAP client retrieved and sent back. A record from a SOAP client has a null only
+    /// where the client set it.
     private var isRetrieved = false
 
-    /// Whether the client may be writing back a record as it read it, without having looked at each value. References are no
-    /// sign of that, because a read returns them in another form.
+    /// Whether the client may be writing back a record as it read it, without having looked at each value. A reference does not
+    /// show this, because a read returns references in a different form.
     private(set) var isWrittenBack = false
     /// The annotation of a record that a client of SOAP retrieved.
     package static let retrieved = "@fieldseal.retrieved"
@@ -54,7 +55,7 @@ package struct ParsedValues: Sendable {
     /// What the values are for.
     enum Purpose {
         case create, update
-        /// An update, or a create if there is no such record. It accepts the attributes of both.
+        /// An update, or a create if there is no such record. An upsert accepts each attribute that a create or an update accepts.
         case upsert
         /// A new record that is nested in another new record.
         case part
@@ -62,7 +63,8 @@ package struct ParsedValues: Sendable {
 
     /// Checks the members of a JSON object.
     ///
-    /// - Throws: ``FieldsealError`` naming the attribute and what it accepts. It never quotes the value of an encrypted attribute.
+    /// - Throws: ``FieldsealError`` naming the attribute and what it accepts. The error never quotes the value of an encrypted
+    ///   attribute.
     init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
         self.entity = entity
         try Self.requireEachOnce(members, of: entity)
@@ -102,7 +104,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Keeps passwords that are null in a record that is written back as it was read.
+    /// Leaves a password unchanged if it is null in a record that the client writes back as it read it.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` if there is nothing else to write.
     private mutating func leaveUnreadPasswords() throws(FieldsealError) {
@@ -124,7 +126,7 @@ package struct ParsedValues: Sendable {
         return entity[member.name.lowercased()] ?? entity.singleValued(member.name)?.attribute
     }
 
-    /// Gives an attachment the size of its new content, and refuses one that belongs to no e-mail.
+    /// Gives an attachment the size of its new content, and refuses an attachment that belongs to no e-mail.
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
@@ -158,7 +160,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleState() throws(FieldsealError) {
         let isEmail = entity.logicalName == EntityDefinition.email.logicalName
         guard case .int(let status)? = values["statuscode"], case .state(let states)? = entity["statecode"]?.type else { return }
-        // Each state has one status, whose number is that of the state plus one. A state of e-mails has several statuses.
+        // Each state has one status, whose number is the state's number plus one. A state of e-mails has several statuses.
         guard let state = isEmail ? EmailStatus(rawValue: status)?.state : status - 1, states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
@@ -170,8 +172,8 @@ package struct ParsedValues: Sendable {
         if !isEmail { values["statecode"] = .int(state) }
     }
 
-    /// Refuses an attribute that is given twice, in different cases or as a value and a reference, because one of them would be
-    /// lost.
+    /// Refuses an attribute that is given twice, in different cases or as a value and a reference, because one of the two values
+    /// would be lost.
     static func requireEachOnce(_ members: [JSONValue.Member], of entity: EntityDefinition) throws(FieldsealError) {
         var names: Set<String> = []
         for member in members {
@@ -186,7 +188,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Annotations that clients send back unchanged. They have no effect.
+    /// Annotations that clients send back unchanged. In a request, these annotations have no effect.
     private static let harmlessAnnotations: Set<Substring> = [
         "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
         "@odata.associationLink",
@@ -194,14 +196,14 @@ package struct ParsedValues: Sendable {
     /// The harmless annotations that belong to a whole record, not to one of its properties.
     private static let annotationsOfRecords: Set<Substring> = ["@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id"]
 
-    /// Whether an annotation comes from a response. A request that has it writes back what was read.
+    /// Whether an annotation comes from a response. A request with an annotation from a response writes back what was read.
     private static func isOfReads(_ annotation: Substring, _ isOfRecord: Bool) -> Bool {
         if ["@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink"].contains(annotation) { return isOfRecord }
         return annotation.hasPrefix("@OData.Community.Display.") || annotation.hasPrefix("@Microsoft.Dynamics.CRM.")
     }
 
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
-    ///   `@odata.bind`, for one of an unknown property, and for the type of another entity.
+    ///   `@odata.bind`, for an annotation of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
         isAsRead = isAsRead || Self.isOfReads(annotation, isOfRecord)
@@ -237,7 +239,7 @@ package struct ParsedValues: Sendable {
     }
 
     private mutating func set(_ name: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
-        // A lookup is also cleared by its navigation property.
+        // A navigation property that is null clears its lookup.
         let lookup = value == .null ? entity.singleValued(name)?.attribute : nil
         guard let attribute = entity[name.lowercased()] ?? lookup else { throw refusal(ofUnknown: name) }
         guard !isKept(attribute, for: purpose) else {
@@ -270,7 +272,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Sets the record's id, which users and teams have under two names.
+    /// Sets the record's id. Users and teams have their id under two names.
     private mutating func set(id: AttributeValue) throws(FieldsealError) {
         guard id != .id(.empty) else { return }
         guard values[entity.primaryID] == nil || values[entity.primaryID] == id else {
@@ -338,7 +340,7 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        // A reference that an update can't write is compared with that of the record, after its key was resolved to an id.
+        // A reference that an update can't write is compared with the record's reference, after its key was resolved to an id.
         case .update where attribute.type.isReference && !attribute.validFor.isDisjoint(with: [.create, .read]): return true
         case .upsert where attribute.type.isReference && attribute.validFor.contains(.read): return true
         case .update where !attribute.validFor.contains(.update),
@@ -348,7 +350,8 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Whether the value of an attribute that can't be updated is compared with that of the record. Encrypted values never are.
+    /// Whether the value of an attribute that can't be updated is compared with the record's value. Encrypted values are never
+    /// compared.
     private func isKept(_ attribute: AttributeDefinition, for purpose: Purpose) -> Bool {
         guard !Self.stamps.contains(attribute.logicalName), !entity.isID(attribute), attribute.validFor.contains(.read),
             !attribute.isEncrypted, !attribute.type.isReference, !attribute.type.isImage
@@ -365,7 +368,7 @@ package struct ParsedValues: Sendable {
         (createOnly + kept.keys).sorted().compactMap { name in entity[name].map { ($0, kept[name] ?? values[name]) } }
     }
 
-    /// Marks values that are compared with those of the record instead of written.
+    /// Marks values that are not written, but only compared with the record's values.
     mutating func keep(_ names: some Sequence<String>) {
         for name in names {
             kept[name] = values[name]
@@ -393,8 +396,8 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Refuses a write of one attribute alone, if the service maintains it. Among other values its value would be ignored, but here
-    /// there is nothing else to write.
+    /// Refuses a write of one attribute alone, if the service maintains it. Beside other values the value of this attribute would
+    /// be ignored, but here there is nothing else to write.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
     package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {

@@ -2,7 +2,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// What determines the text of a new record's INSERT: everything but the values.
+/// What determines the text of a new record's INSERT: everything except the values.
 struct RecordInsert: Hashable {
     /// Where a column's value comes from.
     enum Source: Hashable {
@@ -67,7 +67,7 @@ struct RecordInsert: Hashable {
             """
     }
 
-    /// How many arrays there are: one for the time, and one for each column with the source ``Source/own``.
+    /// How many arrays the INSERT has: one for the time, and one for each column with the source ``Source/own``.
     private var arrays: Int { 1 + sources.count { $0 == .own } }
 
     /// The expression of each attribute's value.

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// One statement that updates a record and writes or clears its cells. Both happen, or neither does.
+/// One statement that updates a record and writes or clears its cells. Either both changes happen, or none.
 struct UpdateStatement {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -18,7 +18,7 @@ struct UpdateStatement {
         if case .int(let state) = values["statecode"], values["statuscode"] == nil,
             case .status(let statuses) = entity["statuscode"]?.type
         {
-            // The default status for a state, unless the client sets another.
+            // The state's default status, if the client sets no other status.
             let status =
                 entity.logicalName == EntityDefinition.email.logicalName ? EmailStatus(state: state)?.rawValue : state + 1
             if let status, statuses.contains(status) { values["statuscode"] = .int(status) }
@@ -58,7 +58,7 @@ struct UpdateStatement {
         return parameters.count
     }
 
-    /// The statement. It returns the record's new version number, or no row.
+    /// The finished statement. It returns a row with the record's new version number, or no row if no record meets the conditions.
     ///
     /// - Parameters:
     ///   - conditions: The conditions that select the record.
