@@ -167,6 +167,19 @@ def test_an_organization_is_not_moved_under_another_key(deployment, server, ids)
     assert caller.sign_in().status_code == 200 and caller.request().status_code == 200
 
 
+def test_a_move_is_refused_if_sql_named_a_key_encryption_key(deployment, ids):
+    """Neither database has the key that the row names, so the refusal doesn't ask for it."""
+    row = "UPDATE config.organization_key SET kek_id = '{}' WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = 'contoso')"
+    deployment.sql("main", row.format("0123456789abcdef"))
+    try:
+        refused = deployment.run("org", "move", "contoso", "--to", "east", check=False)
+        assert refused.returncode == 1 and "Nothing was changed" in refused.stderr, refused.stderr
+        assert "A row of config in the database main names the key-encryption key 0123456789abcdef, which neither database has" in refused.stderr
+        assert "kek rotate" not in refused.stderr and "has another one" not in refused.stderr
+    finally:
+        deployment.sql("main", row.format(ids["main"]))
+
+
 def test_an_organization_is_taken_there_with_its_key(deployment, server, ids):
     """What the refusal of a move advises: by a file, or by the same key for both databases."""
     home = deployment.main.home
