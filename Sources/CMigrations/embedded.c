@@ -194,6 +194,12 @@ static const unsigned char config_0034[] = {
 static const unsigned char config_0034_down[] = {
 #embed "../../migrations/config/0034_trigger_functions.down.sql"
 };
+static const unsigned char config_0035[] = {
+#embed "../../migrations/config/0035_key_change_progress.sql"
+};
+static const unsigned char config_0035_down[] = {
+#embed "../../migrations/config/0035_key_change_progress.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -446,6 +452,8 @@ static const struct embedded_file files[] = {
     {"config/0033_audit_sealing.down.sql", config_0033_down, sizeof config_0033_down},
     {"config/0034_trigger_functions.sql", config_0034, sizeof config_0034},
     {"config/0034_trigger_functions.down.sql", config_0034_down, sizeof config_0034_down},
+    {"config/0035_key_change_progress.sql", config_0035, sizeof config_0035},
+    {"config/0035_key_change_progress.down.sql", config_0035_down, sizeof config_0035_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

@@ -112,6 +112,9 @@ def test_the_progress_of_a_change_that_sql_made_up(service, cells, total, phase,
             answer = service.get("RetrieveDataEncryptionKeyChange()")
             assert answer.status_code == 200, answer.text
             assert service.get("WhoAmI").status_code == 200
+            # The view of the database's administrators shows the row too.
+            [(percent, alive)] = service.sql("SELECT percent, is_alive FROM config.key_change_progress")
+            assert alive and (percent is None or 0 <= percent <= 100)
         finally:
             service.sql("DELETE FROM config.key_change")
 
