@@ -10,7 +10,7 @@ from PowerPlatform.Dataverse.client import DataverseClient
 
 deployment = json.loads((pathlib.Path(os.environ.get("FIELDSEAL_HOME", ".fieldseal")) / "dev.json").read_text())
 organization = f"{deployment['baseURL']}/{deployment['organization']}"
-# The client uses requests, which trusts the development certificate authority by this variable.
+# The client uses the library requests. With this variable, requests trusts the development certificate authority.
 os.environ["REQUESTS_CA_BUNDLE"] = deployment["caFile"]
 
 

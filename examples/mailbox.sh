@@ -7,7 +7,7 @@ base=$(jq -r .baseURL "$deployment")
 authority=$(jq -r .caFile "$deployment")
 api="$base/contoso/api/data/v9.2"
 
-# A token is valid for an hour. The secret goes to curl on standard input, so that it is not in the list of processes.
+# A token is valid for an hour. curl reads the secret from standard input, so that the secret is not in the list of processes.
 token=$(jq -r '"client_id=\(.clients.admin.clientId)&client_secret=\(.clients.admin.clientSecret | @uri)"' "$deployment" |
     curl -sS --fail --cacert "$authority" -d grant_type=client_credentials -d @- "$base/contoso/oauth2/v2.0/token" | jq -r .access_token)
 
@@ -25,7 +25,7 @@ call -X PATCH "$api/mailboxes($id)" -d '{"password": "the second one"}'
 call -X PATCH "$api/mailboxes($id)" -d '{"password": null}'
 call "$api/mailboxes($id)?\$select=ispasswordset" | jq -c '{ispasswordset}'
 
-# An encrypted attribute can't be searched: the error says so.
+# A search by an encrypted attribute is refused, and the error says why.
 curl -sS --cacert "$authority" -H @<(echo "Authorization: Bearer $token") -G "$api/mailboxes" \
     --data-urlencode "\$filter=password eq 'the second one'" | jq -r .error.message
 

@@ -28,7 +28,7 @@ struct OpenCells {
                 FileHandle.standardError.write(Data("This is not the key of \(schema).\n".utf8))
                 exit(1)
             }
-            // During a key change there are cells of two keys: a statement that reads cells names the key version.
+            // During a key change there are cells of two keys. So a statement that reads cells has to name the key version.
             let cells = try connection.query(
                 """
                 SELECT m.mailboxid, coalesce(m.name, ''), c.password FROM mailbox AS m JOIN mailbox_cell AS c USING (mailboxid)
@@ -37,7 +37,7 @@ struct OpenCells {
             for row in cells {
                 let address = CellAddress(organization: organization, record: try row.decode(0), attribute: "mailbox.password")
                 let password = try key.open(row.decode(2, as: PostgresBytes.self).bytes, at: address)
-                // `password` is wiped when it is released; this copy, for the terminal, is not.
+                // `password` is wiped when it is released. This copy of it, for the terminal, is not wiped.
                 print(
                     try row.decode(1, as: String.self), password.withBytes { String(decoding: $0, as: UTF8.self) }, separator: "\t")
             }
