@@ -1,10 +1,10 @@
 import PostgresClient
 
 extension Doctor {
-    /// How long a statement waits for a lock of another transaction. Many statements may wait for the same one.
+    /// How long a statement waits for a lock of another transaction. Many statements may wait for the same lock.
     package static let lockLimit = Duration.seconds(3)
 
-    /// Describes a part that waited for a lock too long, with the process that holds it.
+    /// The finding that a part of the examination waited too long for a lock. It names the process that holds the lock.
     func heldUp(_ what: String, of subject: String) async -> Finding {
         let holder = try? await lockHolder()
         return Finding(
@@ -16,7 +16,7 @@ extension Doctor {
             } ?? "run fieldseal doctor again")
     }
 
-    /// The session that keeps others from reading a table of the program; nil if there is none any more.
+    /// The database session whose lock keeps other sessions from reading a table of the program; nil if none does any more.
     private func lockHolder() async throws -> (process: Int, words: String)? {
         let connection = try await connect()
         let row = try await connection.run { connection in

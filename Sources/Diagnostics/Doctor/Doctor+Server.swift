@@ -39,7 +39,7 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports if the connected role's password has expired or expires within 30 days. The role then can't connect.
+    /// Reports if the connected role's password has expired or expires within 30 days. Afterwards the role can't connect with it.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -55,8 +55,8 @@ extension Doctor {
         }
     }
 
-    /// Reports organizations that running servers refuse. A server may remember a newer attested state than the database has,
-    /// after a restore.
+    /// Reports organizations that running servers refuse. After a restore, a server may remember a newer attested state than the
+    /// database has.
     func refusals(on connection: isolated PostgresConnection) throws -> [Finding] {
         try ServerPresence.refusals(on: connection).map { refusal in
             Finding(

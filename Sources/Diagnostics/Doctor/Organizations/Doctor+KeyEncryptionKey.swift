@@ -21,7 +21,7 @@ extension Doctor {
         }
     }
 
-    /// Reports if this program has the wrong key-encryption key. Then no other check would give a true result.
+    /// Reports if this program has the wrong key-encryption key. With a wrong key, no other check gives a true result.
     func wrongKeyEncryptionKey(on connection: isolated PostgresConnection) throws -> Finding? {
         let migrated = try connection.query(
             "SELECT to_regclass('config.organization_key') IS NOT NULL AND to_regclass('config.signing_key') IS NOT NULL")
