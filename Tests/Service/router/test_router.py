@@ -351,7 +351,7 @@ def test_what_a_server_may_send_is_bounded(routed):
     scripts = {
         "larger than the router accepts": imap_answers(listed, (b"", lambda d: b"* 1 FETCH (UID 1 BODY[] {104857600}\r\n" + b"x" * 65_536)),
         "closed the connection": imap_answers(listed, (b"", lambda d: b"* 1 FETCH (UID 1 BODY[] {1000}\r\nSubject: half")),
-        "more than is taken": imap_answers((b"", lambda d: b"* " + b"y" * (1 << 20))),
+        "more data than the limit allows": imap_answers((b"", lambda d: b"* " + b"y" * (1 << 20))),
     }
     router = routed.router_pid()
     before = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{router}/status").read_text())[1])
