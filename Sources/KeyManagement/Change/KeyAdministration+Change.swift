@@ -223,7 +223,7 @@ extension KeyAdministration {
                 try record(
                     SecurityEvent(
                         .keyChanged, .failed,
-                        details: "the change of \(by) ended without a word while \(phase); its key is not in force"
+                        details: "the change of \(by) ended while \(phase), without reporting a result; its key is not in force"
                     ), on: connection)
             }
         }

@@ -120,13 +120,13 @@ def test_no_record_is_created_under_the_empty_id(service):
 @pytest.mark.parametrize("value", ["2024-02-30T00:00:00Z", "/Date(1700000000000)/", "2024-01-01T00:00:00+0530", "tomorrow"])
 def test_a_text_that_is_no_date(service, value):
     message = refused(service.request("POST", "emails", {"subject": "x", "scheduledend": value}), 400, "0x80048D19")
-    assert message.startswith("scheduledend takes a date and time") and "not a string" not in message and "this text is none" in message
+    assert message.startswith("scheduledend takes a date and time") and "not a string" not in message and "this text is not valid" in message
 
 
 def test_a_text_that_is_no_id_and_no_picture(service):
     for name, value in (("queueid", "x"), ("queueid", "{" + str(uuid.uuid4()) + "}"), ("entityimage", "?")):
         message = refused(service.request("POST", "queues", {"name": "x", name: value}), 400, "0x80048D19")
-        assert message.startswith(f"{name} takes") and message.endswith("and this text is none."), message
+        assert message.startswith(f"{name} takes") and message.endswith("and this text is not valid."), message
     assert "not a number" in refused(service.request("POST", "queues", {"name": "x", "queueid": 1}), 400, "0x80048D19")
 
 

@@ -50,7 +50,7 @@ def test_an_offer_that_is_confirmed_twice_changes_nothing_the_second_time(consol
     for code in (one_time_password(secret, -1), one_time_password(secret), "000000"):
         again = visitor.send("account/confirm", sealed=sealed, code=code)
         said = text(again)
-        assert again.status_code == 400 and ON in said and "shown before still count" in said, said
+        assert again.status_code == 400 and ON in said and "shown before are still valid" in said, said
         assert not codes_of(again) and 'class="secret"' not in again.text and stored(console, "of one confirm") == before
     assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE kind = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
     # The codes that were shown turn it off. The offer has ended then, too.
@@ -65,7 +65,7 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
     visitor = signed_in(console, "of two tabs")
     old, new = offered(visitor), offered(visitor)
     wrong = visitor.send("account/confirm", sealed=old[1], code="000000")
-    assert wrong.status_code == 400 and "not the one of this secret" in text(wrong) and old[1] in wrong.text
+    assert wrong.status_code == 400 and "does not match this secret" in text(wrong) and old[1] in wrong.text
     assert len(codes_of(visitor.send("account/confirm", sealed=new[1], code=one_time_password(new[0], -1)))) == 10
     before = stored(console, "of two tabs")
     for action, form in (("confirm", {"sealed": old[1], "code": one_time_password(old[0])}), ("offer", {})):
@@ -120,12 +120,12 @@ def test_recovery_codes_are_counted_and_replaced(console):
     for sent in (code, codes[9]):
         again = visitor.send("account/codes", code=sent, marks=marks)
         assert again.status_code == 400 and not codes_of(again), text(again)
-        assert "replaced since this page was opened, and those that were shown then count. Now nothing was changed" in text(again), text(again)
+        assert "replaced since this page was opened, and the new ones are valid. Nothing was changed now" in text(again), text(again)
     # Without it, and after a mistake in a page that is new, it does not.
     mistaken = visitor.send("account/codes", code="AAAA-BBBB-CCCC-DDDD", marks=html_forms.form(replaced.text, "account/codes").fields["marks"])
     assert mistaken.status_code == 400 and "the recovery codes stay as they are" in text(mistaken), text(mistaken)
     again = visitor.send("account/codes", code=code)
-    assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last count." in text(again) and not codes_of(again)
+    assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last are valid." in text(again) and not codes_of(again)
     assert "Recovery codes replaced" in text(Visitor(console).get("events?kind=signIns"))
     assert console.sql("SELECT outcome FROM org_contoso.security_event WHERE kind = 'recovery codes replaced' AND actor = 'user:of few codes'") == [("succeeded",)]
     # The old ones are void, the new ones count.
