@@ -63,7 +63,7 @@ extension Doctor {
                 .error, "refused-by-server", refusal.organization,
                 "the server \(refusal.host) refuses the organization: \(refusal.reason)",
                 advice:
-                    "find out who changed the database, and don't restart the server before. Where the database was restored on purpose: "
+                    "find out who changed the database before you restart the server. If the database was restored on purpose, "
                     + "compare it with a copy of the events, then restart the server")
         }
     }
@@ -116,7 +116,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "owner-sees-no-snapshots",
-                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation under one that needs it",
+                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation that a snapshot needs",
                     advice: "GRANT pg_read_all_stats TO fieldseal_owner"))
         }
         return findings

@@ -20,7 +20,7 @@ extension Doctor {
             return Finding(
                 .warning, "kek-id-changed",
                 "the row of the token-signing key \(row.id.text) names the key-encryption key \(row.kekID), which does not seal "
-                    + "it: SQL wrote that id. The key opens, and nothing stops",
+                    + "it: SQL wrote that id. The key still opens, and the service works",
                 advice: "find out who changed config.signing_key; then UPDATE config.signing_key SET kek_id = "
                     + "'\(deployment.kek.id)' WHERE signing_key_id = '\(row.id.text)'")
         }

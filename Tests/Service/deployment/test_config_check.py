@@ -204,7 +204,7 @@ def test_what_is_seldom_meant_is_noted(cluster, check, more, words):
 def test_files_that_others_may_write_or_that_libpq_does_not_read_are_noted(cluster, settings, tmp_path):
     passwords = tmp_path / "pgpass"
     passwords.write_text("*:*:*:*:x\n")
-    for mode, words in ((0o640, "libpq reads none that others may: chmod 0600"), (0o600, None)):
+    for mode, words in ((0o640, "libpq ignores a file that other users may read: chmod 0600"), (0o600, None)):
         passwords.chmod(mode)
         file = settings()
         file.write_text(file.read_text().replace("user=fieldseal_service", f"user=fieldseal_service passfile={passwords}"))
