@@ -1,4 +1,4 @@
-"""Every page of the console as it is drawn: at each width and in both schemes, in every language, with a hundred thousand records."""
+"""Every page of the console as the browser draws it: at each width, in both color schemes and in every language, with a hundred thousand records."""
 
 import datetime
 import html
@@ -34,7 +34,7 @@ LONG = "A name that is as long as names may be, and has no end in sight " * 2 + 
 def console():
     with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
-        # The mail servers of the samples are not there: what a router found of them would change the pages.
+        # The sample mail servers do not exist, so the router is stopped: its reports would change the pages.
         router = deployment.router_pid()
         os.kill(router, signal.SIGSTOP)
         deployment.ids = populate(deployment)
@@ -64,7 +64,7 @@ def person(console, name, password):
 
 
 def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
-    """Nothing sticks out, no word is broken, targets are large enough, and axe finds nothing."""
+    """Nothing extends beyond the page, no word is divided, targets are large enough, and axe reports nothing."""
     found = []
     for name, path in {"sign-in": "sign-in?invited=1", **console.wanted}.items():
         for scheme in ("light", "dark"):
@@ -88,7 +88,7 @@ def test_opened_views_have_headings_in_order(console, browser):
         assert violations(browser) == [], path
 
 
-# The form of a list's filters: whether its button is alone in a row, and each day in the row of the other.
+# The form of a list's filters: whether its button has a row of its own, and whether both days are in the same row.
 FILTERS = """
 const form = document.querySelector("form.filters"), box = (e) => e.getBoundingClientRect(), row = (a, b) => Math.abs(box(a).bottom - box(b).bottom) < 2;
 const fields = [...form.querySelectorAll(":is(input, select):not([type=hidden])")].filter((e) => e.getClientRects().length);
@@ -121,7 +121,7 @@ def test_filters_are_in_even_rows(console, language):
     assert found == []
 
 
-# What stays in place while a page is scrolled, as a part of the window's height.
+# The elements that stay in place while a page is scrolled, as a fraction of the window's height.
 STAYING = """
 return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"].includes(getComputedStyle(e).position) && e.getClientRects().length)
     .reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / innerHeight;
@@ -129,26 +129,26 @@ return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"
 
 
 def test_a_short_window_is_left_to_the_page(console, browser):
-    """At 200 percent, half of a window of 1440 by 900, bars take a fifth of the height at most."""
+    """At 200 percent, which halves a window of 1440 by 900, bars cover at most a fifth of the height."""
     for name in ("mailbox", "mailbox-new", "mailboxes", "person", "compose", "connect"):
         browser.get(f"{console.pages}/{console.wanted[name]}")
         resize(browser, 720, 450)
         assert browser.execute_script(STAYING) <= 0.2, name
         resize(browser, 1440, 900)
-        # In a window of usual height the buttons of a form stay in sight.
+        # In a window of usual height, the buttons of a form stay visible.
         places = browser.execute_script("return [...document.querySelectorAll('.save')].map((e) => getComputedStyle(e).position)")
         assert set(places) <= {"sticky"} and bool(places) == (name not in ("mailboxes", "person", "compose")), (name, places)
     resize(browser, 1280)
 
 
-#: Addresses that are not pages: downloads, answers to the script, documents in a frame, and the way to a provider.
+#: Addresses that are not pages: downloads, responses to the script, documents in a frame, and the redirect to a provider.
 NO_PAGES = {
     "events.jsonl", "events.csv", "audit.csv", "records/:set/export.csv", "settings/data-encryption/progress", "lookup/:entity", "records/:set/:id/body",
     "records/:set/:id/attachments/:attachment", "sign-in/with/:issuer", "sign-in/back"}
 
 
 def composing_routes():
-    """The path of every page on which an e-mail is written, and of its form: one for each case of an enumeration."""
+    """The path of every page on which an e-mail is written, and of its form: one path for each case of an enumeration."""
     assert "router, composing.path" in (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     source = (ROOT / "Sources/Console/Mail/Emails/EmailComposing.swift").read_text()
     [cases] = re.findall(r"enum Composing: String, CaseIterable \{\n(.*?)\n\n", source, re.S)
@@ -158,11 +158,11 @@ def composing_routes():
 
 
 def routes():
-    """The path of every page that the console adds, as its source has them."""
+    """The path of every page of the console, read from its source."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     for path, rest in re.findall(r'\b(?:get\(\s*router|open\(router, \.get), (?:"([^"]*)"|path)(?:, |\) )(.*)', source.replace("Self.approvalsPath", '"settings/approvals"')):
         path = (path or "settings/data-encryption").replace("\\(path)", "settings/data-encryption")
-        # An address that leads on at once is no page.
+        # An address that redirects at once is not a page.
         if rest.startswith("{ .redirect("):
             continue
         for ending in ("disable", "remove") if "\\(ending)" in path else ("",):
@@ -171,12 +171,12 @@ def routes():
 
 
 def test_every_page_is_among_those_that_are_measured(console):
-    """A page that is added without its name in the list of `screenshots.py` would be drawn by no test."""
+    """Each page has its name in the list of `screenshots.py`. Otherwise no test would draw it."""
     measured = [path.split("?")[0] for path in ("sign-in", *console.wanted.values())]
     found = set(routes())
     assert len(found) > 35 and NO_PAGES < found and not any("\\(" in path for path in found), sorted(found)
     for path in found - NO_PAGES:
-        # A named part matches any text, except the text of another route.
+        # A path parameter matches any text, except the path of another route.
         pattern = re.compile(re.sub(r":\w+", "[^/]+", path))
         assert any(pattern.fullmatch(shown) for shown in measured), path
     # Each kind of list and record is drawn.
