@@ -13,15 +13,15 @@ from patroni import Machine
 from service import PATIENCE
 from waiting import until
 
-#: Of a range that is reserved for tests of networks (RFC 2544), so that no machine is reached by these addresses.
+#: A range that is reserved for tests of networks (RFC 2544), so these addresses reach no real machine.
 RANGE = "198.18"
-#: The hardware address of no machine.
+#: A hardware address that no machine has.
 NO_MACHINE = "02:00:00:00:ff:ff"
 NETWORK = "/proc/{}/ns/net"
 
 
 class CannotMakeNetworks(Exception):
-    """This machine can't have network namespaces: the tests of partitions need root, and iproute2 and util-linux."""
+    """This machine can't have network namespaces. The tests of partitions need root, iproute2 and util-linux."""
 
 
 def ip(*arguments, inside=None):
@@ -34,7 +34,7 @@ def ip(*arguments, inside=None):
 
 
 class Holder:
-    """A process that does nothing in a namespace of its own, and keeps it so."""
+    """A process that does nothing except keep its namespace alive."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class Holder:
 
 
 class Node(Machine):
-    """A machine of the network. What is started in it has its address alone."""
+    """A machine of the network. A program that is started in it can use only its address."""
 
     def __init__(self, network, name, number):
         self.network, self.name, self.number = network, name, number
@@ -81,7 +81,7 @@ class Node(Machine):
 
 
 def interface(number):
-    """The end of a network's cable on this side."""
+    """The end of a network's cable in this process's namespace."""
     return pathlib.Path("/sys/class/net", f"fieldseal{number}")
 
 
@@ -95,7 +95,7 @@ class Network:
         try:
             ip("link", "add", "bridge", "type", "bridge", inside=self.hub.pid)
             ip("link", "set", "bridge", "up", inside=self.hub.pid)
-            # The tests reach each machine, also one that is cut off from the others.
+            # The tests can reach each machine, also one that is cut off from the others.
             ip("link", "add", self.cable, "type", "veth", "peer", "name", "tests", "netns", self.hub.pid)
             ip("link", "set", "tests", "master", "bridge", "up", inside=self.hub.pid)
             ip("address", "add", f"{self.prefix}.254/24", "dev", self.cable)
@@ -110,7 +110,7 @@ class Network:
         return node
 
     def cut(self, sender, *receivers, both=True):
-        """Loses all that a machine sends to others from now on, without a word to either; also all that they send to it, if `both`."""
+        """From now on, drops all packets that a machine sends to the others, without an error for either side. If `both`, also drops the packets to it."""
         for receiver in receivers:
             sender.sends(receiver, NO_MACHINE)
             if both:
@@ -125,5 +125,5 @@ class Network:
     def remove(self):
         for holder in [*(node.holder for node in self.nodes.values()), self.hub]:
             holder.end()
-        # With the hub its end of the cable is gone, and so is this one.
+        # When the hub's namespace ends, its end of the cable is removed, and so is this end.
         until(lambda: not pathlib.Path("/sys/class/net", self.cable).exists())
