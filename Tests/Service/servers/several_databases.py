@@ -42,7 +42,7 @@ class Deployment:
         return self.main.run(*arguments, settings="several", **options)
 
     def settings(self, name, **changes):
-        """Writes further settings: those of `several.yaml` with changes."""
+        """Writes further settings: those of `several.yaml` with changes. None removes a setting."""
         home = self.main.home
         all = {**yaml.safe_load((home / "several.yaml").read_text()), **changes}
         (home / f"{name}.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in all.items() if value is not None))
