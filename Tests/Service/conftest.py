@@ -60,10 +60,7 @@ def pytest_unconfigure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Leaves out tests of packages for which this machine has no Python, and tests whose turn it is not. `make test-full` runs all tests, and fails
-    without the packages' Python.
-
-    `make test-full` has them all, and fails without the packages' Python.
-    """
+    without the packages' Python."""
     left_out = set()
     if not FULL:
         left_out |= {item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])}

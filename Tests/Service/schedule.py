@@ -1,9 +1,5 @@
 """Which tests run in turns, and in which order: a file, or a part of a long one, is one unit of a worker, and the longest run first. seconds.json
-says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It is used only for parts, turns and order.
-
-seconds.json says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It decides about parts, turns and
-order, and about nothing else.
-"""
+says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It is used only for parts, turns and order."""
 
 import collections
 import itertools
@@ -74,10 +70,7 @@ def seed_of(day):
 
 def waiting(names, seed, alone=()):
     """The tests whose turn it is not with this seed. Each test has one turn, and all turns take about the same number of seconds. The tests in
-    `alone`, which run while no other test does, have separate turns.
-
-    Those of `alone`, which run when nothing else does, have turns of their own.
-    """
+    `alone`, which run while no other test does, have separate turns."""
     alone = sorted(alone)
     others = [name for name in names if name not in alone]
     long = sorted((unit for unit in units(others) if unit[0] > ALWAYS), key=lambda unit: (-unit[0], unit[1]))

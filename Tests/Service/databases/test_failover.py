@@ -101,10 +101,7 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, seconds):
     """The primary commits, the standby has received the commit, and the response is lost with the primary. Until the standby is promoted, it can be
-    queried, but does not show what it has not replayed yet.
-
-    Until it is promoted the standby can be asked, and does not show what it has not replayed yet.
-    """
+    queried, but does not show what it has not replayed yet."""
     cluster, standby = pair
     server = Server(cluster, "both")
     results = {}

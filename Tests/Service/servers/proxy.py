@@ -20,11 +20,7 @@ TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_n
 class Proxy:
     """Forwards TCP connections on a free port to PostgreSQL's socket. A test sets `strike`, which is called with each statement's number and SQL, and
     returns an action or None. With `within`, it is called only in transactions that contain a statement with this text, because a program also has
-    other transactions.
-
-    A test sets `strike`. It is called with each statement's number and SQL, and returns an action or None. With `within`, it is
-    called only in transactions that have a statement with this text: a program has transactions of its own besides.
-    """
+    other transactions."""
 
     def __init__(self, socket_path, terminate=None):
         self.target = socket_path

@@ -26,10 +26,7 @@ from scratch import PATIENCE  # noqa: E402
 
 class Deployment:
     """A development deployment. Everything that it starts is stopped with it. In a run of the tests, its cluster is a copy, unless it is `bare`: then
-    `fieldseal dev` begins with an empty folder.
-
-    In a run of the tests its cluster is a copy, unless it is `bare`: then `fieldseal dev` begins with an empty folder.
-    """
+    `fieldseal dev` begins with an empty folder."""
 
     def __init__(self, bare=False, **environment):
         self.home = scratch.new_folder()

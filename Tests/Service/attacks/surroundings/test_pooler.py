@@ -13,10 +13,7 @@ from server import serve_settings
 
 class Pooler:
     """Speaks PostgreSQL's protocol to clients, with its own keys for cancel requests, as PgBouncer does. In transaction mode all clients share one
-    server process, each for the time of a transaction.
-
-    In transaction mode all clients share one server process, each for the time of a transaction.
-    """
+    server process, each for the time of a transaction."""
 
     def __init__(self, cluster, mode):
         self.path, self.mode = f"{cluster.home}/.s.PGSQL.5432", mode
