@@ -225,7 +225,7 @@ def test_the_object_id_names_the_user_of_batches_and_their_parts(service):
     for headers, more, expected in (({"CallerObjectId": object}, {}, user), ({}, {"CallerObjectId": object}, user), ({"CallerObjectId": own}, {"CallerObjectId": object}, admin)):
         (answer,) = batch(service, [{**request, "headers": headers}], **more).json()["responses"]
         assert answer["body"]["UserId"] == expected, (headers, more)
-    # What is written in a change set is that user's.
+    # The records of a change set name the user as their author.
     subject = f"set of an object {uuid.uuid4()}"
     assert statuses(multipart(service, change_set(part("POST", "emails", {"subject": subject}, id=1, headers=f"CallerObjectId: {object}\r\n")))) == [204]
     (email,) = service.get(f"emails?$filter=subject eq '{subject}'&$select=_createdby_value,_createdonbehalfby_value").json()["value"]

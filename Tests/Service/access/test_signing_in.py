@@ -196,7 +196,7 @@ def test_a_request_without_a_token_is_told_where_to_get_one(service):
         known["clientId"], client_credential=known["clientSecret"], instance_discovery=False, verify=service.dev["caFile"],
         authority=values["authorization_uri"].replace("/oauth2/authorize", ""))
     assert whoami(service, app.acquire_token_for_client([f"{values['resource_id']}.default"])["access_token"])
-    # The endpoint itself asks for a client in its own way.
+    # The token endpoint's own refusal asks for Basic authentication.
     assert post(service, "oauth2/v2.0/token", {"grant_type": "client_credentials"}).headers["WWW-Authenticate"].startswith("Basic")
 
 

@@ -73,7 +73,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
         fields = {**form(asked), attribute: "", **({f"{attribute}!choose": choice} if choice else {})}
         assert admin.session.post(f"{admin.pages}/{path}", fields).status_code == 200
         assert stored(console, entity_set, id, attribute) == now, choice
-    # Deleting what another person set is asked for as well; and what only they set is told.
+    # The page also asks before a value that another person set is deleted. It reports the fields that only the other person changed.
     asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": f"clear: {attribute}"})
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
     told = conflict("theirs alone", **({"name": "renamed by me"} if values else {"emailusername": "renamed by me"}))

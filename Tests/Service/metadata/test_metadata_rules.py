@@ -1,5 +1,5 @@
-"""$metadata by the shape of CSDL XML, and by the rules that Microsoft's validator of models has beside it (the codes of EdmErrorCode in
-Microsoft.OData.Edm, of the rules for what this document has). Each rule is also tried on a document that breaks it."""
+"""$metadata is checked against the shape of CSDL XML, and against the further rules of Microsoft's validator of models (the codes of EdmErrorCode in
+Microsoft.OData.Edm that concern this document). Each rule is also tried on a document that breaks it."""
 
 import copy
 import re

@@ -1,6 +1,6 @@
-"""The value of each documented member of metadata, of every piece of metadata: by what the service does, and else as Dataverse's reference has it.
+"""The value of each documented member, for every piece of metadata: as the service behaves, and otherwise as Dataverse's reference says.
 
-Each member is either in a table here, or is tried by another test (TRIED). A member that is in neither fails.
+Each member is in a table here, or another test tries it (TRIED). A test fails for a member that is in neither.
 """
 
 import base64
@@ -242,7 +242,7 @@ OPTION = {
 PRIVILEGE = {**off("CanBeDeep", "CanBeEntityReference", "CanBeParentEntityReference", "CanBeRecordFilter"), "CanBeGlobal": equal(True)}
 CASCADE = {name: equal("NoCascade") for name in ("Assign", "Merge", "Reparent", "RollupView", "Share", "Unshare")}
 
-# The members that other tests try: test_metadata_truth.py and those below of all entities, test_metadata.py of statuses.
+# The members that other tests try: test_metadata_truth.py, the tests of all entities below, and test_metadata.py for statuses.
 TRIED = {
     "EntityMetadata": "ActivityTypeMask EntitySetName HasEmailAddresses IsActivity IsActivityParty IsAuditEnabled IsIntersect IsOptimisticConcurrencyEnabled IsStateModel LogicalCollectionName MetadataId "
                       "OwnershipType PrimaryIdAttribute PrimaryImageAttribute PrimaryNameAttribute Privileges",

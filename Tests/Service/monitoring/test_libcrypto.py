@@ -1,8 +1,8 @@
-"""What the program does with a libcrypto that has no scrypt, whose FIPS provider is active, or that computes wrong.
+"""The program with a libcrypto that has no scrypt, whose FIPS provider is active, or that computes wrong results.
 
-A library stands before libcrypto, by LD_PRELOAD (support/libcrypto_shim.c), and answers single calls otherwise. All else is computed
-by the machine's own libcrypto. So these tests show what the program asks libcrypto, and what it does and says with each answer. They
-don't show that its algorithms run under a FIPS provider, or which ones a FIPS provider refuses.
+A library that is loaded with LD_PRELOAD (support/libcrypto_shim.c) replaces single functions of libcrypto. The machine's own libcrypto
+computes everything else. So these tests show which functions the program calls, and what it does and says for each result. They don't
+show that the algorithms run under a FIPS provider, or which algorithms a FIPS provider refuses.
 """
 
 import html

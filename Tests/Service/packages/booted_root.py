@@ -1,12 +1,12 @@
 """Makes roots in which systemd is the first process.
 
-The root has namespaces of its own: of mounts, processes, the network, cgroups, IPC and the host's name. What is started in it sees nothing
-of this machine's processes and ports, and ends with it. What differs from a machine:
+The root has separate namespaces of mounts, processes, the network, cgroups, IPC and the host's name. Programs that are started in it can't
+see this machine's processes and ports, and end with the root. It differs from a real machine:
 
-- There is no cgroup controller, only the tree of version 2 for its names. So MemoryMax= and TasksMax= of the units are read, and not in force.
-- /sys and /proc/sys can't be written, and the capabilities to load modules and to set the clock are away, so that nothing reaches the
-  machine. ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= take away what is not there; the tests read that they are set.
-- Only the devices that programs need are there, and one file in /dev that is not a device, to see that PrivateDevices= hides it.
+- No cgroup controllers are available, only the cgroup tree of version 2. So the units' MemoryMax= and TasksMax= are read but have no effect.
+- /sys and /proc/sys are read-only, and the capabilities to load modules and to set the clock are missing, which protects this machine. So
+  ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= have nothing to remove, and the tests check only that they are set.
+- /dev has only the devices that programs need, and a file that is not a device, which PrivateDevices= must hide.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Builds the Debian packages, and makes roots to install them into.
 
-A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else. If the program has Swift's
-libraries in it, as the one of `make packages` has, there is no Swift in the root. A program of a debug build loads them from there.
+A root is an overlay over this machine's file system, in a mount namespace, so packages are installed only there. If the program contains
+Swift's libraries, like the one of `make packages`, the root has no Swift. A program of a debug build loads the libraries from the root.
 """
 
 import json

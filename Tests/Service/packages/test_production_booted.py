@@ -1,8 +1,8 @@
-"""docs/production.md on a machine with systemd, as it stands: every command of its `sh` and `console` blocks, and the lines to write.
+"""docs/production.md on a machine with systemd: runs every command of its `sh` and `console` blocks, and writes the files that it shows.
 
-The names of the page are those of the root's /etc/hosts, so that nothing of a command is changed. What a person does besides is done by
-the test: it gives the files of section 1 and 3, changes names and connection strings in the settings where the page says so, and is the editor of
-`systemctl edit`. apt-get takes no package from a server, since the root has no network.
+The root's /etc/hosts has the page's host names, so the commands run unchanged. The test does what a person would do besides: it provides the
+files of sections 1 and 3, changes names and connection strings in the settings where the page says so, and acts as the editor of
+`systemctl edit`. apt-get gets no package from a server, because the root has no network.
 """
 
 import re

@@ -28,7 +28,7 @@ SERVICE = UNITS[0]
 
 
 class Machine(BootedRoot):
-    """A root with the packages installed and set up, and a PostgreSQL beside it."""
+    """A root with the packages installed and set up, and a PostgreSQL server."""
 
     def __init__(self, cluster, packages):
         super().__init__({DATABASE: cluster.home})

@@ -54,7 +54,7 @@ def test_starttls_and_login(ruled, inbox):
 
 
 class LateRelay(threading.Thread):
-    """Stands before a server and holds what it says first: for some seconds, or, for the first connections, for ever by hanging up."""
+    """A relay in front of a server. It delays the greeting for some seconds, or closes the first connections without one."""
 
     def __init__(self, port, seconds=0.0, hang_up=0):
         super().__init__(daemon=True)

@@ -1,7 +1,7 @@
-"""A network of this process's own: machines in network namespaces, joined by a bridge, and cables that can be cut, also one way.
+"""A network inside of this process: machines in network namespaces, joined by a bridge, and cables that can be cut, also in one direction only.
 
-The namespaces have no names. Each lasts as long as the process that holds it, and the interfaces last as long as the namespaces. The
-holders end with this process, however it ends, so nothing stays behind.
+The namespaces have no names. A namespace exists as long as the process that holds it, and an interface exists as long as its namespace. The
+holding processes end with this process, no matter how it ends, so nothing is left behind.
 """
 
 import os
@@ -25,7 +25,7 @@ class CannotMakeNetworks(Exception):
 
 
 def ip(*arguments, inside=None):
-    """Calls ip(8), in the namespace of this process or that of another one."""
+    """Runs ip(8), in the namespace of this process or of another one."""
     prefix = ["nsenter", f"--net={NETWORK.format(inside)}"] if inside else []
     result = subprocess.run([*prefix, "ip", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
     if result.returncode:

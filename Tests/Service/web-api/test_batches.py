@@ -255,7 +255,7 @@ def test_a_part_has_the_length_that_it_says(service):
 
 
 def test_an_address_means_in_a_batch_what_it_means_alone(service):
-    """A plus in a query is a space, in a request by itself and in each form of a batch; in a path it is a plus."""
+    """A plus in a query is a space, both in a single request and in each form of a batch. In a path it is a plus."""
     name = f"plus {uuid.uuid4().hex[:8]}"
     for text in (f"{name} a", f"{name}+a"):
         service.create("queues", {"name": text})

@@ -1,4 +1,4 @@
-"""A deployment whose router is stopped, so that a test takes its place: mailboxes, leases, credentials and e-mails."""
+"""A deployment whose router is stopped, so that tests act as the router: mailboxes, leases, credentials and e-mails."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ class Mailroom(Deployment):
         return self
 
     def started_router(self):
-        """The router's process, which starts beside the service."""
+        """Waits for the router's process, which starts beside the service."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -247,7 +247,7 @@ CHANGES = [
     # SQL makes a draft wait to be sent, in the name of a person who may send as its sender.
     "UPDATE email SET statuscode = 6, submitter = s.partyid FROM activityparty AS s WHERE s.activityid = email.activityid AND s.participationtypemask = 1 AND email.activityid = %(draft)s",
     "UPDATE email SET statuscode = 6, submitter_is_administrator = true WHERE activityid = %(draft)s",
-    # With the tag of another e-mail.
+    # SQL gives a draft the tag of another e-mail.
     "UPDATE email SET statuscode = 6, submitter = o.submitter, submission_tag = o.submission_tag FROM email AS o WHERE o.activityid = %(mine)s AND email.activityid = %(draft)s",
     # SQL changes the subject or the recipient of an e-mail that waits to be sent.
     "UPDATE email SET subject = 'pay now' WHERE activityid = %(mine)s",
