@@ -325,7 +325,7 @@ def test_what_a_principal_may_do_through_teams_and_without_a_role(service, calle
     roles = {r["name"]: r["roleid"] for r in service.get("roles?$select=name").json()["value"]}
     team = service.create("teams", {"name": f"access {uuid.uuid4()}", "teammembership_association@odata.bind": [f"/systemusers({user})"]})
     queue = service.create("queues", {"name": f"access {team}", "ownerid@odata.bind": f"/teams({team})"})
-    # Neither the team nor its member may do anything with queues; and a user without a role may do nothing.
+    # Neither the team nor its member has any rights to queues. A user without a role has no rights at all.
     assert access(service, f"teams({team})", "queues", queue) == access(service, f"systemusers({user})", "queues", queue) == set()
     nobody = service.create("systemusers", {"fullname": "No role", "domainname": f"none-{uuid.uuid4().hex[:8]}"})
     mailbox = owned(service, "mailbox", nobody)

@@ -1,4 +1,4 @@
-"""The audit names the caller of each change: of every audited entity, however the change was made."""
+"""The audit names the caller of each change of every audited entity, in whichever way the change was made."""
 
 import uuid
 
@@ -27,7 +27,7 @@ def audits(service, record):
 
 @pytest.fixture(scope="module")
 def entities(service):
-    """The sets of the audited entities, by their logical names."""
+    """The entity sets of the audited entities, by their logical names."""
     definitions = service.get("EntityDefinitions?$select=LogicalName,EntitySetName,IsAuditEnabled").json()["value"]
     audited = {d["LogicalName"]: d["EntitySetName"] for d in definitions if d["IsAuditEnabled"]["Value"]}
     assert set(audited) == set(NEW) | {"usersettings"}
@@ -42,7 +42,7 @@ def deputy(service):
 
 
 def written(service, entities, name, headers):
-    """Creates a record, changes it and deletes it. Returns its id, and the operations that the audit has of it."""
+    """Creates, changes and deletes a record. Returns its id, and the operations in its audit entries."""
     if name == "usersettings":
         record, operations = service.create("systemusers", NEW["systemuser"](), **headers), [1, 2]
     else:

@@ -85,7 +85,7 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     granted = token(server, id, own)
     assert granted.status_code == 200
     bearer = granted.json()["access_token"]
-    # Without --bind-tokens it is a bearer token.
+    # Without --bind-tokens, the token is a bearer token, which is valid on any connection.
     assert "cnf" not in jwt.decode(bearer, options={"verify_signature": False})
     assert who_am_i(server, bearer).status_code == 200
     for refused in (token(server, id), token(server, id, other), token(server, server.client["clientId"], own), token(server, id, other, client_secret="wrong")):

@@ -192,7 +192,7 @@ def test_a_user_is_disabled_by_sql_too_but_not_enabled(service):
 
 
 def users(response):
-    """The users that the parts of a batch were done as."""
+    """The users as whom the parts of a batch were executed."""
     return [json.loads(line)["UserId"] for line in response.text.split("\r\n") if line.startswith('{"@odata.context"')]
 
 

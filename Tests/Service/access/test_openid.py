@@ -84,7 +84,7 @@ def browser():
 
 
 def prove_there(driver, begin):
-    """Signs in at the provider, which `begin` leads to."""
+    """Signs in at the provider, to which `begin` leads the browser."""
     def fill(name, text):
         def is_typed(driver):
             field = driver.find_element(By.NAME, name)
@@ -184,7 +184,7 @@ def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_scri
 
 
 def begin(deployment, session):
-    """Sends a browser to the provider: (where to, the provider's parameters)."""
+    """Sends a browser to the provider. Returns the provider's address, and the parameters in it."""
     # The sign-in page redirects a person who is signed in.
     for cookie in [cookie for cookie in session.cookies if cookie.name == "__Host-fieldseal"]:
         session.cookies.clear(cookie.domain, cookie.path, cookie.name)
@@ -221,7 +221,8 @@ def test_what_was_not_asked_for_is_refused(trusting, provider):
     location, parameters = begin(trusting, ada)
     assert parameters["code_challenge_method"] == "S256" and len(parameters["state"]) == 43 and "nonce" in parameters
     back = code_for(provider, ada, location)
-    # Login CSRF: another person's code in this browser, or the reverse; a state of another attempt; no state; another issuer's response.
+    # Attempts of login CSRF: another person's code in this browser, and the reverse; the state of another attempt; no state; a response of another
+    # issuer.
     _, other = begin(trusting, eve)
     for session, url in [
         (eve, back), (visitor(trusting), back), (ada, back.replace(f"state={parameters['state']}", f"state={other['state']}")),

@@ -1,4 +1,4 @@
-"""How passwords of people are derived: scrypt or PBKDF2 for new ones, each verified by what its row says."""
+"""The derivation of people's passwords: scrypt or PBKDF2 for new passwords. Each password is verified with the algorithm of its row."""
 
 import hashlib
 import hmac

@@ -160,7 +160,7 @@ def test_authlib_gets_a_token_by_what_the_service_says_of_itself(service, assert
         assert whoami(service, token["access_token"])
 
 
-# What the documents say
+# The discovery documents
 
 
 def test_discovery_documents_have_what_libraries_require(service):
@@ -466,7 +466,7 @@ def test_a_token_that_was_revoked_is_refused(service):
         assert revoke(known, token=token, token_type_hint="refresh_token").status_code == 200
         message = refused(service.get("WhoAmI", token=token), 401, "0x80048405")
         assert "revoked" in message
-    # The same token under the signature's twin (ECDSA: s and n - s).
+    # The same token with the other valid signature (in ECDSA, s and n - s are both valid).
     head, tail = token.rsplit(".", 1)
     raw = base64.urlsafe_b64decode(tail + "==")
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -478,7 +478,7 @@ def test_a_token_that_was_revoked_is_refused(service):
     assert revoke(known).json()["error"] == "invalid_request"
     assert service.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'token revoked' AND actor = %s",
                        [f"client:{known['clientId']}"])[0][0] >= 1
-    # A parameter may be encoded in any way.
+    # A parameter may be percent-encoded in any way.
     assert post(service, "oauth2/revoke", urllib.parse.urlencode(
         {"client_id": known["clientId"], "client_secret": known["clientSecret"], "token": kept}),
         headers={"Content-Type": "application/x-www-form-urlencoded"}).status_code == 200

@@ -1,4 +1,4 @@
-"""docs/backups.md: dumps of the whole database, checked and restored, and recovery to moments around a key change."""
+"""docs/backups.md: dumps of the whole database are checked and restored, and the database is recovered to moments around a key change."""
 
 import json
 import os

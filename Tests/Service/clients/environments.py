@@ -16,7 +16,7 @@ PROGRAMS = pathlib.Path(__file__).parent / "programs"
 PACKAGES = {
     "airbyte": ("airbyte-source-microsoft-dataverse==1.0.2 truststore==0.10.5", range(9, 12)),
     "datapyrse": ("datapyrse==0.8.0 truststore==0.10.5", range(12, 20)),
-    # Its metadata says 3.10, and its code has the syntax of 3.12.
+    # Its metadata requires Python 3.10, but its code has the syntax of 3.12.
     "dataversepython": ("DataversePython==1.1.0", range(12, 20)),
 }
 

@@ -364,7 +364,7 @@ def test_other_buttons_of_a_page_warn_of_what_was_typed(console, browser):
     assert "/delete" not in browser.current_url
     press(browser, By.LINK_TEXT, "Delete")
     assert "/delete" in browser.current_url
-    # Another form of the page.
+    # The form of another button on the page.
     id = person(console, "buttoned")
     browser.get(f"{console.pages}/access/people/{id}")
     browser.find_element(By.CSS_SELECTOR, "form[action$=role-user] input[type=radio]:not(:checked)").click()

@@ -320,7 +320,7 @@ STRIKES = [
 
 @pytest.fixture
 def struck(deployment, passed):
-    """The proxy, with the organization in main."""
+    """The proxy of `passed`, with the organization in the database main."""
     if place(deployment, "struck") != ["main"]:
         move(deployment, "struck", "main")
     return passed

@@ -208,7 +208,7 @@ def fetch(tree, isNegated=False):
     return f"<condition {name} operator='{operator}' value={xml.sax.saxutils.quoteattr(value[0])}/>"
 
 
-# MARK: What is asked
+# MARK: Questions in each language
 
 class Asker:
     def __init__(self, service, tag, entity_set="emailserverprofiles"):

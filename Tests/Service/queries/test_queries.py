@@ -443,7 +443,7 @@ def test_an_inner_error_comes_where_it_is_preferred(service):
     assert inner["innererror"]["message"] == inner["message"] == plain["message"] and inner["code"] == plain["code"]
 
 
-# MARK: What Dataverse's languages have beside comparisons
+# MARK: Operators that Dataverse's languages have in addition to comparisons
 
 def fetched(service, entity_set, inside, head="", **headers):
     entity = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "businessunits": "businessunit", "emails": "email"}[entity_set]

@@ -94,7 +94,7 @@ class LateRelay(threading.Thread):
 
 @pytest.mark.parametrize("tls, relay", [("STARTTLS", {"seconds": 2.5}), ("implicit", {"hang_up": 1})])
 def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tls, relay):
-    """On a port that says nothing of TLS, the first look goes wrong: a late greeting, or a connection that ends without one."""
+    """If a profile's port does not say whether to use TLS, the first attempt can fail: the greeting is late, or the connection ends without one."""
     servers = ruled.mail.description
     relay = LateRelay(servers["imap"]["startTLSPort" if tls == "STARTTLS" else "port"], **relay)
     try:

@@ -69,7 +69,7 @@ class Node(Machine):
         return usual
 
     def enter(self, arguments, as_postgres=False):
-        """The command line that runs a program in this machine."""
+        """The command line that runs a program in this machine's namespace."""
         user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if as_postgres else []
         return ["nsenter", f"--net={NETWORK.format(self.holder.pid)}", *user, *arguments]
 

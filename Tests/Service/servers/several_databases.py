@@ -13,7 +13,7 @@ from service import PATIENCE
 
 
 class Deployment:
-    """The databases `east`, `main` (with the organization contoso) and `west`; west is a PostgreSQL of its own."""
+    """The databases `east`, `main` (with the organization contoso) and `west`. West is in a PostgreSQL server of its own."""
 
     def __init__(self, *own):
         """`own` names the databases with their own key-encryption key, in the file `kek-NAME`."""

@@ -85,7 +85,7 @@ class Walk:
             result.append((request, status))
         return result, model
 
-    # MARK: Steps: each sends something, and gives what is expected
+    # MARK: Steps: each sends requests, and returns the expected result
 
     def step_create(self):
         id, body = self.id(), self.fields()
@@ -251,7 +251,7 @@ class Walk:
     def step_key(self):
         return self.service.set_key("Key-1!" + secrets.token_urlsafe(40)), 204, self.model
 
-    # MARK: What holds after each step
+    # MARK: Checks after each step
 
     def check(self, model, step):
         read = {}

@@ -136,7 +136,7 @@ class Walk:
     def batch(self, requests, **headers):
         return self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json", **headers)
 
-    # MARK: Steps: each sends something, and gives what is expected
+    # MARK: Steps: each sends requests, and returns the expected result
 
     def step_reference(self):
         change = self.change()
@@ -273,7 +273,7 @@ class Walk:
             return response, 403, self.model
         return response, status, model
 
-    # MARK: What holds after each step
+    # MARK: Checks after each step
 
     def check(self, model, step):
         links = set()

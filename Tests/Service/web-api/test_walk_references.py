@@ -202,7 +202,7 @@ class Walk:
         boxes = {box: None if profile == id else profile for box, profile in self.model.boxes.items()}
         return response, 204, Model({i: p for i, p in self.model.profiles.items() if i != id}, boxes)
 
-    # MARK: What holds after each step
+    # MARK: Checks after each step
 
     def check(self, model, step):
         profiles = self.service.get(f"emailserverprofiles?$select=name,description&$filter=startswith(name,'{self.tag}')").json()["value"]

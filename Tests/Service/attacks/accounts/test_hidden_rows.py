@@ -231,7 +231,7 @@ def test_a_rule_that_sql_changed_is_not_replaced_by_a_weaker_one(server, second)
         with shown_as(server, "config.key_control", "approval_seconds", 61, "true", []):
             awaited(second("POST", "fieldseal.SetKeyControl", rule))
         awaited(second("POST", "fieldseal.SetKeyControl", rule))
-        # A stricter one needs no approval.
+        # A stricter rule needs no approval.
         assert second("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 60, "SignInSeconds": 90}).status_code == 204
     finally:
         other = caller(server, server.client)

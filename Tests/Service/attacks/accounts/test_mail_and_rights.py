@@ -1,4 +1,4 @@
-"""Mail is sent only as its owner, and no caller can extend its own rights: statuses, senders, owners, approvals, shares, lookups."""
+"""Mail can be sent only with the rights of its owner, and no caller can extend its own rights: by statuses, senders, owners, approvals, shares or lookups."""
 
 import base64
 import threading

@@ -49,7 +49,7 @@ def with_setting(cluster, where, name, value):
 
 
 def use(server):
-    """Creates, reads, pages in two languages, updates, deletes, and reads the key."""
+    """Uses the service: creates, reads, updates and deletes records, opens pages in two languages, and reads the key."""
     id = str(uuid.uuid4())
     for attempt in range(3):
         # The first requests may use the ended connections, so they are repeated.

@@ -35,7 +35,7 @@ def server(cluster):
 def struck(server, action, part, method, path, body=None, headers={}, within='"mailbox"'):
     """Sends a request, and makes the proxy act on one of its statements. For COMMIT, the transaction must also have a statement with the text `within`."""
     proxy = server.cluster.proxy
-    # BEGIN names READ COMMITTED.
+    # The text of BEGIN contains "READ COMMITTED", so COMMIT is compared as a whole statement.
     if part == "COMMIT":
         proxy.reset(lambda _, sql: action if sql == part else None, within=within)
     else:
