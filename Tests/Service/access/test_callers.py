@@ -182,7 +182,7 @@ def test_roles(service):
 
     assert len(service.get("mailboxes", client="router").json()["value"]) > 1
     refused(service.request("PATCH", f"mailboxes({own})", {"incomingemailstatus": 1}, client="router"), 403, "0x80040220")
-    # A router reads the mail that it is given to send, and no other e-mail.
+    # A router gets the e-mails that it sends through its own messages, and can't read e-mails as records.
     email = service.create("emails", {"subject": "not the router's"})
     for path in ("emails?$select=subject", f"emails({email})", "activityparties", "activitymimeattachments?$select=body", "tracelogs"):
         refused(service.get(path, client="router"), 403, "0x80040220")

@@ -257,7 +257,7 @@ def test_a_development_deployment_says_no_password_that_does_not_hold():
         person = deployment.start().dev["console"]
         deployment.stop()
         assert f"as admin, password {person['password']}." in deployment.log().decode()
-        # The notice is shown as long as it is true.
+        # `fieldseal dev` prints the password as long as it is valid.
         assert deployment.start().dev["console"] == person
         deployment.run("user", "reset", "admin", stdin="words of their own\n")
         deployment.stop()

@@ -328,7 +328,7 @@ def test_a_form_waits_while_the_password_is_changed_first(console, queue):
 def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
     person(console, "late-factor", "System Administrator")
     tabs = Tabs(console, queue, "late-factor", password("late-factor"))
-    # The session continues, and its next form must do the first step again.
+    # The session continues, but the person has to turn on two-step sign-in before the next form is processed.
     try:
         console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
         # The forms of another page, or of another person, are not kept.

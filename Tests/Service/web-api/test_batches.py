@@ -206,7 +206,7 @@ def test_an_address_of_another_organization_is_not_taken_for_this_ones(service, 
     refused(service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": address}), 400, "0x8005F100")
     refused(service.request("PUT", f"queues({queue})/ownerid/$ref", {"@odata.id": address}), 400, "0x8005F100")
     refused(service.request("POST", "queues", {"name": "x", "ownerid@odata.bind": address}), 400, "0x8005F100")
-    # The same with the batch's full address, in each form that clients write.
+    # The service's own address is accepted, in each form that clients write.
     for own in (f"{service.api}/systemusers({owner})", f"/contoso/api/data/v9.1/systemusers({owner})", f"/systemusers({owner})", f"systemusers({owner})"):
         assert service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": own}).status_code == 204
         assert statuses(multipart(service, part("GET", own))) == [200]

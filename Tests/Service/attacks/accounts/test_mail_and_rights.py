@@ -522,7 +522,7 @@ def test_an_address_that_changed_since(room):
     id = room.drafted(queue, client="admin")
     assert room.send(id, client="admin").status_code == 200
     assert room.request("PATCH", f"queues({queue})", {"emailaddress": "another@contoso.test"}).status_code == 204
-    failed(room, id, box, "sender's own")
+    failed(room, id, box, "sender's address")
     # The mailbox's own address may differ from the queue's, but it must have one.
     assert room.request("PATCH", f"mailboxes({box})", {"emailaddress": None}).status_code == 204
     assert "emailaddress" in room.send(id, client="admin").text

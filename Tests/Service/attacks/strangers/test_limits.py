@@ -306,7 +306,7 @@ def test_readiness_is_checked_once_for_all_who_ask(small):
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%config.migration%' AND pid <> pg_backend_pid()"
         while small.sql(waiting)[0][0] == 0:
             assert not all(future.done() for future in asked)
-        # While these requests wait, another one is answered.
+        # All of the requests share one statement, and one more request starts no other.
         assert small.sql(waiting) == [(1,)]
         assert healthy(small) and small.sql(waiting) == [(1,)]
         holder.rollback()

@@ -125,7 +125,7 @@ def test_settings_of_a_client_are_named_after_the_client(console):
     [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = '# dev-router'")
     assert console.request("PATCH", f"usersettingscollection({id})", {"paginglimit": 75}).status_code == 204
     listed = Visitor(console).get(f"audit?id={id}").text
-    # A stored name that looks like another notation is shown unchanged.
+    # The author of a change is shown as “dev-router (client)”, and the stored name among the values is shown unchanged.
     assert "dev-router (client)" in listed and "# dev-router" not in listed.replace("<td># dev-router</td>", "")
 
 
