@@ -185,7 +185,7 @@ def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_scri
 
 def begin(deployment, session):
     """Sends a browser to the provider. Returns the provider's address, and the parameters in it."""
-    # The sign-in page redirects a person who is signed in.
+    # The sign-in page redirects a person who is signed in, so the cookie of the session is removed.
     for cookie in [cookie for cookie in session.cookies if cookie.name == "__Host-fieldseal"]:
         session.cookies.clear(cookie.domain, cookie.path, cookie.name)
     page = session.get(f"{deployment.pages}/sign-in").text

@@ -103,7 +103,7 @@ def test_a_wrong_command_line_shows_the_usage_of_its_command(cluster, tmp_path):
     assert not (tmp_path / "archive").exists()
     refused = cluster.run("client", "remove-key", "app", "nope", check=False)
     assert refused.returncode == WRONG_LINE and "Usage: fieldseal client remove-key" in refused.stderr
-    # Whether an organization exists is not a question of usage, so the exit code is different.
+    # The error is not about the usage of the command, so it does not print the usage.
     cluster.run("org", "create", "second")
     refused = cluster.run("key", "status", check=False)
     assert refused.returncode == WRONG_LINE and "contoso, second" in refused.stderr and "Usage" not in refused.stderr

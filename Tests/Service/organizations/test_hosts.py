@@ -195,7 +195,7 @@ def test_a_host_serves_its_own_organization_alone(hosted):
     for name in (HOST.upper(), f"{HOST}:443"):
         answer = call(hosted, "GET", f"{hosted.base}/api/data/v9.2/queues?$top=1", Host=name)
         assert answer.json()["@odata.context"].startswith(f"https://{HOST}/api/")
-    # The console has one address, to which the others redirect. Pages that belong to no organization are at all of them.
+    # The console has one address, and a page at another host names it. Addresses that belong to no organization work at every host.
     page = call(hosted, "GET", f"{hosted.root}/overview", token="", Accept="text/html")
     assert page.status_code == 421 and hosted.base in page.text
     for path in ("healthz", "readyz"):

@@ -138,7 +138,7 @@ def test_filters_decide_what_becomes_a_record(ruled):
     # Dataverse's reason codes: 6, a recipient accepts all mail; -1, no filter accepts the message; 5, it is accepted because of its sender; 7, the
     # sender is invalid.
     assert [check(m) for m in range(4)] == [(True, 6), (False, -1), (False, -1), (False, -1)]
-    # A queue that ignores unsolicited mail accepts answers, whatever its filter is.
+    # A queue that ignores unsolicited mail accepts only answers, whatever its filter is.
     [queue] = ruled.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])[0]
     for ignores, expected in ((True, (False, -1)), (False, (True, 6))):
         assert ruled.request("PATCH", f"queues({queue})", {"ignoreunsolicitedemail": ignores}).status_code == 204

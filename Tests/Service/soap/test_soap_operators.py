@@ -163,7 +163,7 @@ def test_a_join_that_is_none_is_refused_for_that_reason(service):
         assert "JoinOperator" in refused_by(ask(service, expression("mailbox", columns("name"), links=links)), "0x80040219"), links
     filters = f"<x:FilterExpression>{criteria()}<x:AnyAllFilterLinkEntity>{inner(plain)}</x:AnyAllFilterLinkEntity></x:FilterExpression>"
     assert "Sideways" in refused_by(ask(service, expression("mailbox", columns("name"), criteria(filters=filters))), "0x80040219")
-    # Below a link with Exists, a usual link is one that must exist.
+    # Below a link with Exists, an outer join is refused, because each link there must exist.
     assert fault(ask(service, expression("mailbox", columns("name"), links=joined("Exists", links=joined("LeftOuter")))))[1] == "0x80060888"
 
 

@@ -54,7 +54,7 @@ def wait(driver, condition):
 
 
 def press(driver, how, what):
-    """Presses a button that sends a form, and waits for the next page. A request that the test sent earlier would cancel the form."""
+    """Presses a button that sends a form, and waits for the next page. A request that a test sends before that page has arrived would cancel the form."""
     before = driver.find_element(By.TAG_NAME, "html")
     deadline = time.monotonic() + PATIENCE
     while True:

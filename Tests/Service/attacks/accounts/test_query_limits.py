@@ -236,7 +236,7 @@ def test_twenty_heavy_queries_of_one_client_leave_the_others_served(patient):
 def test_more_requests_at_a_time_than_one_client_may_have():
     deployment = Deployment(FIELDSEAL_LIMITS_REQUESTS="40").start()
     try:
-        # One client may have a quarter of the 40 connections, but at least 16.
+        # One client may have a quarter of the 40 requests, but at least 16.
         with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(24) as pool:
             deployment.token(), deployment.token("user")
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")

@@ -678,7 +678,7 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
     [(newest,)] = place.sql("SELECT max(security_event_id) FROM security_event")
     assert place.sql("SELECT count(*) FROM security_event") == [(newest,)], "numbers have no gaps"
     first = place.sql("SELECT min(security_event_id) FROM security_event WHERE kind = 'key read'")[0][0]
-    # Only the next request of this session verifies the state in its own transaction.
+    # The next request of this session verifies the state in its own transaction.
     assert place.get("mailboxes", place.server.token).status_code == 200
     cut(place, f"security_event_id >= {first}")
 

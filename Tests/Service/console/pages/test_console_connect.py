@@ -234,6 +234,6 @@ def test_the_usual_port_follows_the_type_of_the_server(console):
                 assert port.get_attribute("placeholder") == number
     finally:
         driver.quit()
-    # The service itself uses the same default.
+    # Without JavaScript, the service shows the port of the chosen protocol.
     again = Visitor(console).send("connect", **MAILBOX | {"protocol": "pop3", "incomingport": "", "emailaddress": "nothing"})
     assert 'name="incomingport" value="" inputmode="numeric" placeholder="995"' in again.text
