@@ -1,4 +1,4 @@
-"""api/…: requests per second of 16 keep-alive connections over TLS, against the same PostgreSQL or the same server."""
+"""api/…: requests per second over 16 keep-alive connections with TLS, compared with the same PostgreSQL or the same server."""
 
 import pathlib
 import re
@@ -19,7 +19,7 @@ SECONDS = 5
 
 
 def load(service, path, body=None, type="application/json"):
-    """Requests per second that were answered with 2xx; any other answer ends the measurement."""
+    """Requests per second with a status of 2xx. Any other status ends the measurement."""
     url = path if path.startswith("http") else f"{service.api}/{path}"
     command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
     with tempfile.NamedTemporaryFile() as file:
@@ -35,8 +35,8 @@ def load(service, path, body=None, type="application/json"):
 
 
 class Reference:
-    """A copy of the database in the same PostgreSQL. In the service's own the events of pgbench, with tags that verify nothing, would
-    be evidence of an attack."""
+    """A copy of the database in the same PostgreSQL. In the service's own database, the events of pgbench have invalid tags, which would look like an
+    attack."""
 
     def __init__(self, service):
         dump = subprocess.run(["pg_dump", service.dev["postgres"]], capture_output=True, check=True).stdout
@@ -55,7 +55,7 @@ class Reference:
 
 
 def pgbench(reference, script):
-    """Transactions per second of as many connections, with prepared statements."""
+    """Transactions per second over as many connections, with prepared statements."""
     binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
     program = str(binaries[-1]) if binaries else "pgbench"
     output = subprocess.run(
@@ -67,7 +67,7 @@ def pgbench(reference, script):
 
 
 def requests(service, count, path):
-    """Sends so many reads; any answer but 2xx ends the measurement."""
+    """Sends so many reads. Any status except 2xx ends the measurement."""
     command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-n", str(count), "-H", f"Authorization: Bearer {service.token()}"]
     output = subprocess.run([*command, f"{service.api}/{path}"], capture_output=True, text=True, check=True).stdout
     assert f"status codes: {count} 2xx" in output, output
@@ -93,7 +93,7 @@ def run_list(service):
     service.sql("ANALYZE org_contoso.mailbox")
     session = http.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
-    # Compressing is worth its time on a slow line alone.
+    # Compression is useful only on a slow line.
     session.headers["Accept-Encoding"] = "identity"
     session.headers["Authorization"] = f"Bearer {service.token()}"
     columns = LISTED.replace("_ownerid_value", "ownerid")
@@ -118,7 +118,7 @@ def run(names):
     service = Deployment()
     try:
         service.start()
-        # Before a hundred thousand creates, which PostgreSQL would clean up behind in the meantime.
+        # These are measured before a hundred thousand creates, after which PostgreSQL would be busy cleaning up.
         if "api/list" in names:
             run_list(service)
         if "api/create" in names:

@@ -1,4 +1,4 @@
-"""Measures figures, each against its reference in turn in one run, and writes their ratios to .fieldseal/bench.json.
+"""Measures figures and their references alternately in one run, and writes their ratios to .fieldseal/bench.json.
 
     bench.py [FIGURE…]      all of them, or those whose names begin so
 """
@@ -18,19 +18,19 @@ OUTPUT = ROOT / ".fieldseal" / "bench.json"
 
 
 def paired(subject, reference, runs=3):
-    """Runs both in turn and returns the medians: (subject, reference)."""
+    """Runs both alternately, and returns the medians: (subject, reference)."""
     sides = [], []
     for number in range(runs + 1):
         for side, measure in zip(sides, (subject, reference)):
             value = measure()
-            # The first of each warms up.
+            # The first run of each only warms up.
             if number:
                 side.append(value)
     return tuple(map(statistics.median, sides))
 
 
 def record(figure, ratio, goal, **detail):
-    """Prints one figure and keeps it beside those of earlier runs. A goal is such as "<= 1.3" or ">= 0.5"."""
+    """Prints one figure, and stores it beside those of earlier runs. A goal is a text such as "<= 1.3" or ">= 0.5"."""
     known = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else []
     sign, bound = goal.split()
     detail["measuredOn"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -72,6 +72,6 @@ def main(wanted):
 
 
 if __name__ == "__main__":
-    # The modules below import this one by its name.
+    # The modules below import this module by its name.
     sys.modules["bench"] = sys.modules["__main__"]
     main(sys.argv[1:])

@@ -19,13 +19,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def spent(pid):
-    """The seconds that a process has computed."""
+    """How many seconds of processor time a process has used."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def serve(program):
-    """Runs one deployment, and measures it each time that a line of standard input names a kind."""
+    """Runs one deployment. For each line of standard input, measures the kind of request that the line names."""
     os.environ["FIELDSEAL"] = program
     import api
     import requests

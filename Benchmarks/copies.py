@@ -1,4 +1,4 @@
-"""Organizations that sleep, made as copies of one: their schema by SQL, and their rows of `config`."""
+"""Unused organizations, made as copies of one: their schemas by SQL, and their rows in `config`."""
 
 import concurrent.futures
 import pathlib
@@ -10,11 +10,11 @@ import psycopg
 from attested import Attestor
 from cluster import MIGRATIONS
 
-#: Organizations made at a time.
+#: How many organizations are made at the same time.
 PARALLEL = 3
-#: Organizations made by one connection, whose process remembers all of their tables.
+#: How many organizations one connection makes. Its server process keeps all of their tables in memory.
 BATCH = 50
-#: Rows of `config` that an organization which nobody has used has, beside its attested state.
+#: The tables of `config` in which an unused organization has rows, besides its attested state.
 TABLES = ("migration", "organization_key")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = """
@@ -23,7 +23,7 @@ LEDGER = """
 
 
 def statements(cluster, template):
-    """What makes the schema of the template, with the mark that the names of functions have meanwhile, and what fills it."""
+    """The statements that make the schema of the template, with the prefix of the functions' temporary names, and the statements that fill the schema."""
     applied = [name for name, in cluster.sql(f"SELECT name FROM org_{template}.migration")]
     made = LEDGER + (ROOT / "migrations/organization.sql").read_text()
     for name in reversed([name for name in MIGRATIONS if name not in applied]):
@@ -35,7 +35,7 @@ def statements(cluster, template):
 
 
 def copy_organizations(cluster, template, names):
-    """Makes an organization of each name, as `template` is. Their cells' keys are the template's, so none of them has passwords."""
+    """Makes an organization like `template` for each name. Their keys are the template's, so none of them has passwords."""
     made, rows = statements(cluster, template)
     [(id, rotation)] = cluster.sql(f"SELECT organization_id::text, rotation_id::text FROM org_{template}.encryption")
     copies = [(name, uuid.uuid4()) for name in names]
@@ -45,7 +45,7 @@ def copy_organizations(cluster, template, names):
             connection.execute("SET check_function_bodies = off; SET client_min_messages = error; SET synchronous_commit = off")
             for name, new in batch:
                 own = rows.replace(f"org_{template}", schema(name)).replace(id, str(new)).replace(rotation, str(new))
-                # One call, and one transaction.
+                # One statement, in one transaction.
                 connection.execute(
                     f"SET LOCAL ROLE fieldseal_owner; CREATE SCHEMA {schema(name)}; SET LOCAL search_path = {schema(name)}, pg_temp; "
                     f"SET LOCAL fieldseal.maintenance = 'on'; {made.replace('$new', f'${new.hex}')}; "
@@ -62,7 +62,7 @@ def schema(name):
 
 
 def register(cluster, template, copies):
-    """Their rows of `config`, each attested state with a tag of its own."""
+    """Inserts their rows in `config`. Each attested state has its own tag."""
     attestor = Attestor(cluster)
     columns = "revision, key_version, fingerprint, grants_digest, events, newest_event, head, kek_id"
     with psycopg.connect(cluster.superuser) as connection:

@@ -1,4 +1,4 @@
-"""events/…: verifying a chain of a million security events, and the overview of an organization that has them."""
+"""events/…: verifying a chain of a million security events, and the overview of an organization with as many."""
 
 import time
 
@@ -9,7 +9,7 @@ from service import Deployment
 FIGURES = ["events/verify", "events/overview"]
 EVENTS = 1_000_000
 
-# Chained as the service does it, in one statement: of a million events only the hashes matter.
+# Computes the chain as the service does, in one statement. Only the hashes of the million events matter.
 FILL = """DO $$
 DECLARE
     event org_contoso.security_event;
@@ -28,14 +28,14 @@ END $$"""
 
 
 def fill(service, events):
-    """Adds events past the service, and has the chain attested as it is."""
+    """Inserts events with SQL, and attests the chain as it is then."""
     service.sql(FILL.format(events=events))
     service.sql("VACUUM ANALYZE org_contoso.security_event")
     service.run("org", "attach", "contoso", "--yes")
 
 
 def verify(service):
-    """Events a second, the program's start included."""
+    """How many events are verified per second, including the start of the program."""
     start = time.monotonic()
     answer = service.json("events", "verify", "--org", "contoso")
     assert answer["verified"] > EVENTS and not answer["problems"], answer
@@ -43,14 +43,14 @@ def verify(service):
 
 
 def hashed(service):
-    """Events a second that PostgreSQL computes the hash of, and compares nothing."""
+    """For how many events per second PostgreSQL computes the hash, without comparing it."""
     start = time.monotonic()
     service.sql("SELECT count(org_contoso.security_event_hash(e)) FROM org_contoso.security_event AS e")
     return EVENTS / (time.monotonic() - start)
 
 
 def overview(service):
-    """Milliseconds of the console's first page, and of one that needs no database but for the session."""
+    """The milliseconds of the console's first page, and of a page that needs the database only for the session."""
     session = requests.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
     session.headers["Origin"] = service.base

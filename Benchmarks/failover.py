@@ -11,12 +11,12 @@ from service import PATIENCE
 from waiting import until
 
 FIGURES = ["failover/gap"]
-#: Acknowledged writes before and after a switchover.
+#: How many acknowledged writes are awaited before and after a switchover.
 STEADY = 50
 
 
 class Loop:
-    """Something that writes again and again, and when it succeeded."""
+    """Writes again and again, and records when a write succeeded."""
 
     def __init__(self, write):
         self.write, self.acknowledged, self.is_over = write, [], threading.Event()
@@ -33,7 +33,7 @@ class Loop:
         until(lambda: len(self.acknowledged) >= mark + STEADY)
 
     def stop(self):
-        """The longest time between two writes that succeeded, in seconds."""
+        """Stops. Returns the longest time between two successful writes, in seconds."""
         self.is_over.set()
         self.thread.join(PATIENCE)
         return max(later - earlier for earlier, later in zip(self.acknowledged, self.acknowledged[1:]))

@@ -1,4 +1,4 @@
-"""keychange/…: what changing the key costs, against what PostgreSQL needs for moving the same bytes."""
+"""keychange/…: the cost of a key change, compared with the time that PostgreSQL needs to move the same bytes."""
 
 import pathlib
 import re
@@ -27,7 +27,7 @@ CLIENTS = 8
 
 
 def load(service, cells):
-    """Replaces the organization's records by ones with so many cells over the five columns, all of them valid."""
+    """Replaces the organization's records with new ones that have so many valid cells, in all five columns."""
     each = cells // 5
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET search_path = org_contoso; SET synchronous_commit = off")
@@ -51,14 +51,14 @@ def load(service, cells):
 
 
 def change(service):
-    """Seconds of one change, the client's start and the derivation of the new key included."""
+    """The seconds of one key change, including the start of the command and the derivation of the new key."""
     start = time.monotonic()
     service.run("key", "change")
     return time.monotonic() - start
 
 
 def copy_floor(service):
-    """Seconds of copying every cell table out and in, in binary, in one transaction with their primary keys."""
+    """The seconds of copying every cell table out and in, in binary form, in one transaction, including their primary keys."""
     conninfo = service.dev["postgres"]
     version = service.sql("SELECT key_version FROM org_contoso.encryption")[0][0]
     start = time.monotonic()
@@ -78,7 +78,7 @@ def copy_floor(service):
     return seconds
 
 
-# References: a column in the records' own table, updated in place.
+# The reference: a column in the table of the records, updated in place.
 
 WIDE = "CREATE TABLE wide (id uuid PRIMARY KEY, {}, password bytea); CREATE INDEX ON wide (a1); CREATE INDEX ON wide (a2)".format(
     ", ".join(f"a{n} text" for n in range(1, 18)))
@@ -87,7 +87,7 @@ IV = "decode('000102030405060708090a0b0c0d0e0f', 'hex')"
 
 
 def update(service, rows, value, expression):
-    """Seconds of updating `rows` rows of a 19-column table with two secondary indexes, freshly loaded."""
+    """The seconds of updating `rows` rows of a newly filled table with 19 columns and two secondary indexes."""
     columns = ", ".join(f"'attribute {n} of ' || i" for n in range(1, 18))
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning; DROP TABLE IF EXISTS wide")
@@ -123,7 +123,7 @@ def pgp_update(service):
 
 
 def h2load(service, paths, body=None):
-    """Requests per second, and the longest one in milliseconds, of `CLIENTS` connections for `SECONDS` seconds."""
+    """Requests per second, and the longest request in milliseconds, over `CLIENTS` connections for `SECONDS` seconds."""
     command = ["h2load", "--h1", "-c", str(CLIENTS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
     with tempfile.NamedTemporaryFile("w") as list_, tempfile.NamedTemporaryFile("wb") as data:
         list_.writelines(f"{service.api}/{path}\n" for path in paths)
@@ -140,7 +140,7 @@ def h2load(service, paths, body=None):
 
 
 def beside_changes(service, measure):
-    """What `measure` returns while the key is changed without a break."""
+    """The result of `measure` while one key change follows another."""
     ending, changes = threading.Event(), []
 
     def loop():
@@ -158,7 +158,7 @@ def beside_changes(service, measure):
 
 
 def memory(service):
-    """MiB that the service needs at its peak during a change, above what it needed before."""
+    """How much more memory the service uses at its maximum during a key change, in MiB."""
     pid = service.process.pid
     status = pathlib.Path(f"/proc/{pid}/status")
 

@@ -1,4 +1,4 @@
-"""router/…: messages that come in and go out, beside what Debian's isync and Postfix's smtp-source take for the same."""
+"""router/…: messages that are received and sent, compared with Debian's isync and Postfix's smtp-source."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from waiting import until
 FIGURES = ["router/ingest", "router/send", "router/memory", "router/large", "router/idle"]
 INCOMING = int(os.environ.get("FIELDSEAL_BENCH_INCOMING", "5000"))
 OUTGOING = int(os.environ.get("FIELDSEAL_BENCH_OUTGOING", "1000"))
-# smtp-source's sessions at a time; a mailbox has one.
+# How many sessions smtp-source has at the same time. A mailbox has one.
 SESSIONS = 1
 
 
@@ -31,13 +31,13 @@ def set_mailbox(service, box, **columns):
 
 
 def fill(service, address):
-    """Messages of 4 KiB in a mailbox."""
+    """Puts messages of 4 KiB into a mailbox."""
     text = "Lorem ipsum dolor sit amet, consetetur sadipscing elitr.\r\n" * 64
     service.mail.drop(address, [message(subject=f"number {n}", to=address, body=text).as_bytes() for n in range(INCOMING)])
 
 
 def ingest(service, box):
-    """Seconds until every message is a record."""
+    """The seconds until every message is a record."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     set_mailbox(service, box, router_state="NULL")
     start = time.monotonic()
@@ -50,7 +50,7 @@ def ingest(service, box):
 
 
 def mbsync(service, address):
-    """Seconds of copying the same messages into a folder."""
+    """The seconds of copying the same messages into a folder."""
     folder = pathlib.Path(tempfile.mkdtemp(dir=service.home))
     imap = service.mail.description["imap"]
     (folder / "rc").write_text(f"""
@@ -86,7 +86,7 @@ SyncState *
 
 
 def send(service, box, q):
-    """Seconds until every record left."""
+    """The seconds until every e-mail was sent."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     targets = [{"subject": f"number {n}", "description": "x" * 2_000, "email_activity_parties": [
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]}
@@ -96,7 +96,7 @@ def send(service, box, q):
     for (email,) in service.sql("SELECT activityid FROM org_contoso.email"):
         response = service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""})
         assert response.status_code == 200, response.text
-    # They wait until the mailbox sends; what is measured begins when they are due.
+    # The e-mails wait until the mailbox sends. The measurement begins when they are due.
     service.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = now() + interval '1 day'")
     set_mailbox(service, box, enabledforoutgoingemail="true")
     start = time.monotonic()
@@ -109,7 +109,7 @@ def send(service, box, q):
 
 
 def smtp_source(service):
-    """Seconds of Postfix's own generator, which signs in nowhere and encrypts nothing."""
+    """The seconds of Postfix's own generator, which does not sign in and does not encrypt."""
     start = time.monotonic()
     subprocess.run(["/usr/sbin/smtp-source", "-s", str(SESSIONS), "-m", str(OUTGOING), "-l", "2600", "-f", "support@contoso.test", "-t", "customer@elsewhere.test",
                     f"127.0.0.1:{service.mail.description['inject']['port']}"], check=True, capture_output=True)
@@ -117,12 +117,12 @@ def smtp_source(service):
 
 
 def peak(service, box, address, size):
-    """MiB that a router of its own takes at most for one message with an attachment of so many bytes."""
+    """The maximum memory of a separate router in MiB, for one message with an attachment of so many bytes."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     service.mail.clear(address)
     note = message(subject="heavy", to=address)
     note.add_attachment(os.urandom(size), maintype="application", subtype="octet-stream", filename="a.bin")
-    # The router beside the service is put to sleep, so that this one has the mailbox.
+    # The router beside the service is stopped, so that this one gets the mailbox.
     router = subprocess.Popen(["/usr/bin/env", PROGRAM, "router", "--interval", "1", "--workers", "1"], env=service.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -138,7 +138,7 @@ def peak(service, box, address, size):
 
 
 class ListedPOP3Server(POP3Server):
-    """A POP3 server whose lists are made once: what is measured is the router."""
+    """A POP3 server that computes its lists only once, so that the measurement is about the router."""
 
     def __init__(self, certificate, messages):
         self.lists = {
@@ -166,10 +166,10 @@ class ListedPOP3Server(POP3Server):
 
 
 def large(service, count, new=10):
-    """A function that measures one turn at a POP3 mailbox with so many messages, of which the last ten are new, in milliseconds."""
+    """Returns a function that measures one turn of a POP3 mailbox with so many messages, of which the last are new, in milliseconds."""
     texts = [f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: {n} of {count}\r\n\r\nText\r\n".encode() for n in range(count)]
     server = ListedPOP3Server(service.mail.servers.folder / "server", texts)
-    # The ids under which the router knows messages: the server's, and the size.
+    # The ids under which the router knows messages: the server's id, and the size.
     known = [b"%s %d" % (server.name(n), len(texts[n - 1])) for n in range(1, count - new + 1)]
     digest = base64.b64encode(hashlib.sha256(b"\n".join(known)).digest()).decode()
     state = json.dumps({"known": {"count": len(known), "digest": digest}})
@@ -177,11 +177,11 @@ def large(service, count, new=10):
         "name": f"{count} messages", "emailaddress": "support@contoso.test", "username": "bob", "password": "p", "allowemailconnectortousecredentials": True,
         "incomingemaildeliverymethod": 0, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
         "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(service, service.mail, 'pop3', incomingportnumber=server.port)})"})
-    # No turn before its state is set.
+    # No turn may begin before the mailbox's state is set.
     set_mailbox(service, box, enabledforincomingemail="false", incomingemaildeliverymethod="2")
 
     def measure():
-        # No turn is under way, and none begins by itself.
+        # No turn is running, and none begins automatically.
         set_mailbox(service, box, enabledforincomingemail="false")
         until(lambda: service.sql("SELECT coalesce(processingstatecode, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
         service.sql("DELETE FROM org_contoso.email WHERE receivingmailboxid = %s", [box])
@@ -200,8 +200,8 @@ IDLE_SECONDS = int(os.environ.get("FIELDSEAL_BENCH_IDLE_SECONDS", "180"))
 
 
 def requests_while_idle(service):
-    """Requests of a router's that has nothing to do, for so many seconds."""
-    # The one beside the service looks at mailboxes more often than a router does by default.
+    """How many requests a router without work sends in so many seconds."""
+    # The router beside the service checks mailboxes more often than a router with default options.
     os.kill(service.router_pid(), 15)
     until(lambda: b"router stopped" in service.log())
     service.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false")
@@ -231,11 +231,11 @@ def run(names):
     service.home.chmod(0o755)
     try:
         service.start()
-        # What Postfix does with e-mails after it took them is no part of either side.
+        # What Postfix does with e-mails after accepting them is not measured.
         service.mail = Mail(service.home, postfix="transport_maps = inline:{{elsewhere.test=discard:}}")
         address = "support@contoso.test"
         q, box = queue(service, service.mail, profile(service, service.mail), address)
-        # A turn that tests the mailbox would write its own state over what is set here.
+        # A turn that tests the mailbox would overwrite the state that is set here.
         until(lambda: service.sql("SELECT incomingemailstatus, outgoingemailstatus, processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1, 1, 0)])
         set_mailbox(service, box, enabledforincomingemail="false", enabledforoutgoingemail="false")
         if "router/send" in names:

@@ -1,4 +1,4 @@
-"""scale/… and move/…: several databases, many organizations, and an organization that is moved."""
+"""scale/… and move/…: several databases, many organizations, and moving an organization."""
 
 import json
 import os
@@ -20,16 +20,16 @@ from service import PATIENCE
 
 FIGURES = ["scale/databases", "scale/organizations", "scale/idle", "move/copy", "move/pause"]
 DATABASES = 4
-#: Organizations that are busy, and all of them.
+#: The number of busy organizations, and of all organizations.
 BUSY, ALL = 100, int(os.environ.get("FIELDSEAL_BENCH_ORGANIZATIONS", "1000"))
-#: Of the organization that is moved.
+#: The number of cells of the organization that is moved.
 CELLS = int(os.environ.get("FIELDSEAL_BENCH_MOVE", "500000"))
 CONNECTIONS, SECONDS = 16, 5
-#: After these seconds autovacuum looks at every table again, as docs/scaling.md recommends it for many organizations.
+#: How many seconds pass between two visits of autovacuum to a table. docs/scaling.md recommends this for many organizations.
 NAP_SECONDS = 600
-#: Two times that, and what autovacuum takes then.
+#: Two such intervals, and the time that autovacuum takes then.
 IDLE_SECONDS = 2 * NAP_SECONDS + 10
-#: Of the organization that is moved.
+#: The number of clients that write to the organization that is moved.
 WRITERS = 4
 
 
@@ -66,7 +66,7 @@ def token(server, organization, settings):
 
 
 def reads(server, tokens):
-    """Requests per second over all organizations at the same time, with an equal number of connections each."""
+    """Requests per second over all organizations at the same time, with an equal number of connections for each."""
     each = max(1, CONNECTIONS // len(tokens))
     running = [
         subprocess.Popen(
@@ -98,7 +98,7 @@ def run_databases():
 
 
 def create(cluster, first, last):
-    """Organizations by number, several at a time."""
+    """Creates the organizations with these numbers, several at a time."""
     todo = list(range(first, last))
     while todo:
         batch, todo = todo[:2], todo[2:]
@@ -107,10 +107,10 @@ def create(cluster, first, last):
 
 
 def processor_seconds(server, cluster):
-    """Of the server, and of PostgreSQL with all that it has started."""
+    """The processor time of the server, and that of PostgreSQL with all of its processes."""
     def of(pid):
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        # Its own, and that of children that have ended.
+        # The process's own time, and that of its ended children.
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     postgres = int((cluster.home / "data/postmaster.pid").read_text().split()[0])
@@ -155,7 +155,7 @@ def run_organizations(names):
 
 
 class Writers:
-    """Clients that create mailboxes one after the other, and when the requests of all of them were acknowledged."""
+    """Clients that create mailboxes one after another. Records the times at which the requests of all of them were acknowledged."""
 
     def __init__(self, server, token):
         self.url, self.token = f"{server.base}/contoso/api/data/v9.2/mailboxes", token
@@ -175,7 +175,7 @@ class Writers:
                 self.acknowledged.append(time.monotonic())
 
     def stop(self):
-        """The longest time between two acknowledged requests, in seconds."""
+        """Stops the clients. Returns the longest time between two acknowledged requests, in seconds."""
         self.is_over.set()
         for thread in self.threads:
             thread.join()

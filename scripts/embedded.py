@@ -1,12 +1,12 @@
-"""Libraries of others whose code is inside of Swift and of the Swift packages: their versions and license texts."""
+"""Libraries of other authors whose code is inside of Swift and of the Swift packages: their versions and license texts."""
 
 import dataclasses
 import pathlib
 import re
 
-#: License texts of what brings none along.
+#: License texts for code that has none beside it.
 TEXTS = pathlib.Path(__file__).resolve().parent.parent / "dist/licenses"
-#: Words in the notice of a file that the package's own authors wrote.
+#: Words in the notices of files that the package's own authors wrote.
 OWN = re.compile(r"This source file is part of|^Yams\.h\s")
 NOTICE = re.compile(r"copyright|licen[cs]e|public domain", re.IGNORECASE)
 SOURCES = {".c", ".cc", ".cpp", ".h", ".S"}
@@ -14,14 +14,14 @@ SOURCES = {".c", ".cc", ".cpp", ".h", ".S"}
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A library: the folder of its code below the folder of packages, and where its version and its license text are."""
+    """A library: the folder of its code, below the folder of packages, and where its version and license text are found."""
     name: str
     folder: str
     license: str
     url: str
-    #: A file of the package, and a pattern whose groups are the version. Without it the version is the package and its version.
+    #: A file in the package, and a pattern whose groups are the version. If it is None, the version is that of the package.
     version: tuple[str, str] | None = None
-    #: The files whose first comments are the notices; or a file of dist/licenses.
+    #: The files whose first comments are the notices, or a file of dist/licenses.
     notices: str = "**/*"
     text: str | None = None
 
@@ -41,7 +41,7 @@ PARTS = [
 
 
 def components(checkouts, versions):
-    """What is inside of the packages. `versions` are those of the packages, by the names of their folders."""
+    """The libraries inside of the packages. `versions` has the versions of the packages, by the names of their folders."""
     covered = [checkouts / part.folder for part in PARTS]
     for file in foreign(checkouts, versions):
         if not any(folder in (file, *file.parents) for folder in covered):
@@ -50,7 +50,7 @@ def components(checkouts, versions):
 
 
 def foreign(checkouts, packages):
-    """The files in C whose notice is not that of the package's authors."""
+    """The C files whose notice is not that of the package's authors."""
     for package in packages:
         for file in sorted((checkouts / package / "Sources").rglob("*")):
             if file.suffix in SOURCES and file.is_file() and (text := notice(file)) and not OWN.search(text):
@@ -72,14 +72,14 @@ def component(part, checkouts, versions):
 
 
 def notices(folder, pattern):
-    """The different notices of the files, or a license file as it is."""
+    """The distinct notices of the files; for a license file, its text."""
     files = [folder] if folder.is_file() else sorted(file for file in folder.glob(pattern) if file.is_file())
     texts = [notice(file) if file.suffix else file.read_text().strip() for file in files if file.suffix in SOURCES or file.name == "LICENSE"]
     return "\n\n".join(dict.fromkeys(text for text in texts if text and not OWN.search(text)))
 
 
 def notice(file):
-    """The first comment of a file in C, without its marks, if it speaks of rights."""
+    """The first comment of a C file without the comment marks, if it is about copyright."""
     text = file.read_text(errors="replace")[:12_000]
     found = re.match(r"(?:#[^\n]*\n|\s)*((?:\s*/\*.*?\*/|\s*//[^\n]*\n)+)", text, re.DOTALL)
     lines = [re.sub(r"^\s*(?:/\*+|//+|\*+(?!/))? ?|\s*\*+/\s*$", "", line).rstrip() for line in found.group(1).splitlines()] if found else []
@@ -88,7 +88,7 @@ def notice(file):
 
 
 def swift(libraries, version):
-    """Swift's own libraries, which are in a folder, and ICU, which Foundation has in it with its data."""
+    """Swift's own libraries, which are in a folder, and ICU, which is inside of Foundation with its data."""
     library = (libraries / "linux/lib_FoundationICU.so").read_bytes()
     major = re.search(rb"icudt(\d+)", library).group(1)
     icu = re.search(rb"\0(" + major + rb"\.[\d.]+)\0", library).group(1).decode()

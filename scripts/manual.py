@@ -11,7 +11,7 @@ SHELLS = ("bash", "zsh", "fish")
 def completions(binary):
     """The completion scripts, by shell."""
     scripts = {shell: output(binary, "--generate-completion-script", shell) for shell in SHELLS}
-    # bash reads the file, and does not run it.
+    # bash reads this file and does not execute it, so it needs no first line with an interpreter.
     return {**scripts, "bash": scripts["bash"].removeprefix("#!/bin/bash\n")}
 
 
@@ -56,7 +56,7 @@ def page(command, name, commands, version):
 
 
 def body(command, words):
-    """The options of a command, and its own commands with theirs."""
+    """The options of a command, and its subcommands with their options."""
     lines = [".SH OPTIONS", *options(command)] if options(command) else []
     for entry in command.get("subcommands", []):
         if entry["commandName"] == "help":
@@ -100,5 +100,5 @@ def settings(root, version):
 
 
 def plain(text):
-    """Markdown without its marks."""
+    """A Markdown text without its markup."""
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "").replace("**", "").strip()

@@ -15,13 +15,13 @@ import uuid
 
 import embedded
 
-#: By the first words of each license that occurs.
+#: The licenses that occur, recognized by the first words of their texts.
 LICENSES = [("Apache License", "Apache-2.0"), ("MIT License", "MIT"), ("Permission is hereby granted", "MIT"), ("Redistribution and use", "BSD-3-Clause")]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def components(root, binary):
-    """Swift packages from Package.resolved and what is inside of them, Swift itself with ICU, and Debian's libraries."""
+    """The Swift packages in Package.resolved with the code inside of them, Swift itself with ICU, and Debian's libraries."""
     pins = json.loads((root / "Package.resolved").read_text())["pins"]
     checkouts = binary.parent.parent / "checkouts"
     found = [package(checkouts, pin) for pin in sorted(pins, key=lambda pin: pin["identity"])]
@@ -37,7 +37,7 @@ def compiler():
 
 
 def folder(location):
-    """The name of the folder into which a package is checked out."""
+    """The name of the folder into which Swift checks out a package."""
     return pathlib.PurePosixPath(location).name.removesuffix(".git")
 
 
@@ -56,12 +56,12 @@ def package(checkouts, pin):
 
 
 def debian(binary):
-    """The installed packages that have the libraries which the program itself names."""
+    """The installed packages with the libraries that the program itself names."""
     needed = re.findall(r"NEEDED\)\s+Shared library: \[(.+?)\]", subprocess.run(["readelf", "-d", binary], check=True, capture_output=True, text=True).stdout)
     paths = dict(re.findall(r"^\s*(\S+) => (/\S+)", subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout, re.MULTILINE))
     names = set()
     for library in needed:
-        # Files of /lib are registered under one of two names; Swift's own libraries under none.
+        # dpkg registers a file of /lib under /lib or /usr/lib. Swift's own libraries belong to no package.
         for path in filter(None, (paths.get(library), paths.get(library, "").replace("/lib/", "/usr/lib/", 1))):
             result = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True)
             if result.returncode == 0:
@@ -79,7 +79,7 @@ def cyclonedx(version, found):
         component = {"type": "library", "bom-ref": entry["purl"], "name": entry["name"], "version": entry["version"], "purl": entry["purl"],
                      "scope": "required", "externalReferences": [{"type": "distribution", "url": entry["url"]}]}
         if entry["license"]:
-            # More than one license, or one with an exception, is an expression.
+            # Several licenses, or one with an exception, form an expression.
             component["licenses"] = [{"expression": entry["license"]} if " " in entry["license"] else {"license": {"id": entry["license"]}}]
         if "revision" in entry:
             component["properties"] = [{"name": "vcs:revision", "value": entry["revision"]}]
@@ -95,13 +95,13 @@ def cyclonedx(version, found):
 
 
 def licenses(found):
-    """The license texts of what is linked into the program."""
+    """The license texts of everything that is linked into the program."""
     parts = [f"{'=' * 78}\n{e['name']} {e['version']}\n{e['url']}\n{'=' * 78}\n\n{e['text'].strip()}\n" for e in found if e["linked"]]
     return "What is linked into fieldseal, with the license of each part.\n\n" + "\n".join(parts)
 
 
 def copyright_file(root):
-    """debian/copyright of the packages."""
+    """The text of debian/copyright for the packages."""
     return (root / "dist/debian/copyright").read_text()
 
 

@@ -10,7 +10,7 @@ public enum CryptoLibrary {
         public let provider: String?
     }
 
-    /// Makes libcrypto keep its memory when the process exits, because running threads would read freed memory.
+    /// Prevents libcrypto from freeing its memory when the process exits, because threads that still run would read it.
     ///
     /// It must be called before anything else uses libcrypto.
     public static func keepUntilExit() { OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) }
@@ -51,8 +51,8 @@ public enum CryptoLibrary {
         return name(EVP_KDF_get0_provider(function))
     }
 
-    /// Compares known results: the cipher and MAC of cells (RFC 7518 appendix B.3), the derivation of keys, and SHA-256. It also
-    /// checks that two random values differ.
+    /// Checks that libcrypto computes known results: the cipher and MAC of cells (RFC 7518 appendix B.3), the derivation of keys,
+    /// and SHA-256. Also checks that two random values differ.
     ///
     /// - Throws: ``CryptoSelfTestError`` for the first wrong result; ``CryptoLibraryError`` for a missing algorithm.
     public static func selfTest() throws {

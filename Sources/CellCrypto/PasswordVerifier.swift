@@ -26,7 +26,7 @@ public enum PasswordVerifier {
     private static let headLength = 5
     /// The iterations of new verifiers. OWASP recommends at least 210,000 with HMAC-SHA-512.
     private static let newIterations: UInt32 = 600_000
-    /// The accepted iterations, so that a row written by SQL can't occupy a thread for hours.
+    /// The iteration counts that a stored salt may have. With a limit, a row written by SQL can't occupy a thread for hours.
     private static let acceptedIterations: ClosedRange<UInt32> = 210_000...10_000_000
 
     /// A new salt for an algorithm.

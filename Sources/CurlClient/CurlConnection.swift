@@ -39,7 +39,7 @@ package final class CurlConnection {
     /// Sends a line with CRLF.
     package func send(_ line: String) throws(CurlError) { try send(Array("\(line)\r\n".utf8)) }
 
-    /// Reads a line and returns it without its end.
+    /// Reads a line and returns it without the line break.
     ///
     /// - Parameter limit: The longest line in bytes.
     package func line(limit: Int = 1 << 16) throws(CurlError) -> [UInt8] {

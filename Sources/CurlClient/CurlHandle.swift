@@ -145,7 +145,7 @@ private final class Cancellation {
     init(_ isCancelled: @escaping @Sendable () -> Bool) { self.isCancelled = isCancelled }
 }
 
-/// - Returns: 0 to continue.
+/// - Returns: 0 to continue the transfer, 1 to cancel it.
 private func isTransferCancelled(
     _ context: UnsafeMutableRawPointer?, _: curl_off_t, _: curl_off_t, _: curl_off_t, _: curl_off_t
 ) -> Int32 {

@@ -7,7 +7,8 @@ package struct HTTPSRequest: Sendable {
     package var method = "GET"
     package var headers: [String] = []
     package var body: [UInt8]?
-    /// The path of a file with CA certificates in PEM, which are trusted instead of the system's; nil for the system's.
+    /// The path of a file with CA certificates in PEM, which are trusted instead of the system's CA certificates; nil to trust the
+    /// system's.
     package var authorityFile: String?
     /// The time limit of the whole request in seconds.
     package var timeout = 10

@@ -34,7 +34,8 @@ package struct MailServer {
     package var port: Int
     /// When TLS begins.
     package var tls: TLS
-    /// The path of a file with CA certificates in PEM, which are trusted instead of the system's; nil for the system's.
+    /// The path of a file with CA certificates in PEM, which are trusted instead of the system's CA certificates; nil to trust the
+    /// system's.
     package var authorityFile: String?
     /// Who signs in, with what; nil for a connection without signing in.
     package var credential: (user: String, secret: String, signIn: SignIn)?

@@ -7,7 +7,8 @@ enum SignInRefusal {
         "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",
     ]
 
-    /// Whether the last line of a server's answers is a temporary failure. Then the user name and the password may be right.
+    /// True if the last line of a server's responses is about a temporary failure, so that the user name and the password may be
+    /// right.
     static func isTemporary(_ answers: [UInt8]) -> Bool {
         guard let last = answers.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }).last else { return false }
         // SMTP's codes for temporary failures begin with 4 (RFC 5321 section 4.2.1).

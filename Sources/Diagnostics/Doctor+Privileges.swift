@@ -1,7 +1,7 @@
 import PostgresClient
 
-// Rights with which a role could bypass the guards: to settings, to PostgreSQL's own functions and tables, and to functions that
-// run as a role with more rights.
+// Checks for rights with which a role could bypass the guards: rights to settings, to PostgreSQL's own functions and tables, and to
+// functions that run as a role with more rights.
 extension Doctor {
     /// Reports the rights with which a role other than a superuser could bypass the guards.
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
@@ -33,7 +33,7 @@ extension Doctor {
         }
     }
 
-    /// The name, the privilege and the role of each right that ``catalogGrants(on:)`` finds.
+    /// SQL for the rights that ``catalogGrants(on:)`` reports: the object, the privilege and the role.
     private static let foreignGrants = """
         WITH granted (class, object, part, name, acl, initial) AS (
             SELECT 'pg_proc'::regclass, p.oid, 0, 'the function ' || p.oid::regprocedure, p.proacl, acldefault('f', p.proowner)
@@ -58,8 +58,8 @@ extension Doctor {
          ORDER BY 1, 2, 3
         """
 
-    /// Rights of the program's roles, or of all roles, in `pg_catalog` that PostgreSQL does not give them: to functions that read files,
-    /// to tables with passwords of roles, and to make objects there.
+    /// Reports rights in `pg_catalog` that the program's roles or PUBLIC have and that PostgreSQL does not grant. Such a right may
+    /// be to a function that reads files, to a table with passwords of roles, or to create objects.
     private func catalogGrants(on connection: isolated PostgresConnection) throws -> [Finding] {
         try connection.query(Self.foreignGrants).map { row in
             let (name, privilege): (String, String) = (try row.decode(0), try row.decode(1))
@@ -70,7 +70,7 @@ extension Doctor {
         }
     }
 
-    /// Reports SECURITY DEFINER functions that the service's role may call, and that run as a superuser or as the owner.
+    /// Reports SECURITY DEFINER functions that the service's role may call, and that run as a superuser or as `fieldseal_owner`.
     private func definerFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -86,8 +86,8 @@ extension Doctor {
             let (function, owner): (String, String) = (try row.decode(0), try row.decode(1))
             let words =
                 "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)"
-            // A function can be added to any extension. The extensions that the program uses have no SECURITY DEFINER function of
-            // their own.
+            // Anyone with the right can add a function to an extension. The extensions that the program uses have no SECURITY
+            // DEFINER function of their own, so one that seems to belong to them is an error too.
             guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {
                 return Finding(
                     .error, "definer-function", words,
@@ -136,7 +136,8 @@ extension Doctor {
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
         """
 
-    /// Reports pgcrypto functions that were replaced, or that another function hides. The recovery functions call them.
+    /// Reports functions of pgcrypto that were replaced, or that a function of the same name hides. The recovery functions call
+    /// these functions of pgcrypto.
     private func recoveryFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

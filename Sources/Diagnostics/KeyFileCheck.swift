@@ -71,7 +71,7 @@ final class KeyFileCheck: Sendable {
                 findings.append(
                     Finding(
                         .warning, "kek-copy-nearby", "\(copy) is on the same file system as the key-encryption key itself",
-                        advice: "keep the copy where it survives the loss of the other"))
+                        advice: "keep the copy where it survives the loss of the original"))
             }
         } catch let problem as KeyEncryptionKeyFile.Problem {
             findings.append(Finding(.error, "kek-copy-unusable", "\(problem)", advice: "copy the key-encryption key again"))

@@ -1,7 +1,8 @@
 import Foundation
 
 extension String {
-    /// A value of a form or a query: every character but the unreserved ones of RFC 3986 section 2.3 is percent-encoded.
+    /// The text as a value of a form or a query. Every character is percent-encoded except the unreserved ones of RFC 3986 section
+    /// 2.3.
     package var formEncoded: String { addingPercentEncoding(withAllowedCharacters: unreserved) ?? "" }
 }
 

@@ -8,7 +8,8 @@ package enum ISO8601 {
 
     /// Parses a date, or a date and time with or without seconds and their fraction. Without an offset it is in UTC.
     ///
-    /// Foundation's parser accepts the 30th of February as the 2nd of March, 25 o'clock as the next day, and any text at the end.
+    /// Foundation's parser is not used, because it accepts the 30th of February as the 2nd of March, 25 o'clock as the next day,
+    /// and any text at the end.
     ///
     /// - Returns: Nil for an invalid date or time, for years outside of 1 to 9999, and for an offset of more than 14 hours, which no
     ///   zone has.

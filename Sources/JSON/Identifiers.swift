@@ -36,7 +36,7 @@ extension UUID {
 
     /// Parses 32 hexadecimal digits with hyphens, in either case, and nothing else.
     ///
-    /// Foundation's initializer accepts a sign or a space as a digit, and then returns another id.
+    /// Foundation's initializer accepts a sign or a space as a digit, and then returns a different id.
     @inlinable
     package init?(text: some StringProtocol) {
         var id: (UInt64, UInt64) = (0, 0)

@@ -5,7 +5,7 @@ package struct JSONParser {
     /// How deeply objects and arrays are nested at most.
     package static let depthLimit = 64
 
-    /// The problem, and the position of the byte.
+    /// The input is not valid JSON, or the parser refuses it: it is nested too deeply, or a name occurs twice in an object.
     package struct SyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
         package let reason: String
         package let offset: Int

@@ -20,13 +20,13 @@ package enum JSONValue: Sendable, Equatable {
         }
     }
 
-    /// The first member with that name, for an object.
+    /// The first member with that name; nil if there is none, or if the value is not an object.
     package subscript(_ name: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.name == name }?.value
     }
 
-    /// The text, for a string.
+    /// The text of a string; nil for any other kind of value.
     package var string: String? {
         if case .string(let text) = self { text } else { nil }
     }

@@ -14,8 +14,8 @@ extension KeyAdministration {
     /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
     /// - Parameters:
-    ///   - isCopy: Whether reading the key counts as making a backup copy. False for a page that shows the key: there
-    ///     ``confirmCopy(of:)`` counts.
+    ///   - isCopy: Whether reading the key counts as making a backup copy. False for a page that shows the key: there only
+    ///     ``confirmCopy(of:)`` marks the key as copied.
     ///   - deliver: Receives the key. Only after it returns, the key counts as copied.
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
     package func retrieveDataEncryptionKey(
@@ -102,7 +102,7 @@ extension KeyAdministration {
         }
         let right: (text: OrganizationKeyText, data: DataKey)?
         do {
-            // No connection is held meanwhile, because each derivation takes some tenths of a second.
+            // No connection is held while keys are derived, because each derivation takes some tenths of a second.
             right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
                 for text in texts {
                     let key = OrganizationKeyText(text)

@@ -9,7 +9,7 @@ package import Tenancy
 package enum KeySetLock {
     /// Takes the lock for the open transaction, without waiting.
     ///
-    /// - Throws: 429 when another key change or activation is running.
+    /// - Throws: ``FieldsealError`` `.setIsAlreadyRunning` (HTTP 429) when another key change or activation is running.
     package static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let id = organization.id.bytes.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) }
         guard try connection.query("SELECT pg_try_advisory_xact_lock($1)", [.int64(id)])[0].decode(0) else {

@@ -1,6 +1,6 @@
 /// The reason for which a migration was not applied.
 package enum MigrationError: Error, Sendable, CustomStringConvertible {
-    /// The roles and the schema `cell` do not exist.
+    /// The roles and the schema `cell` do not exist: bootstrap.sql was not applied to the database.
     case notBootstrapped
     /// The connected role may not act as `fieldseal_owner`. For the service's role that is intended.
     case mayNotBecomeOwner(role: String, isService: Bool)

@@ -3,7 +3,8 @@ package import PostgresClient
 
 // The ledgers: `config.migration`, and one in each organization's schema.
 extension MigrationRunner {
-    /// Copies a schema's own ledger into `config.migration`, for a schema from elsewhere.
+    /// Copies a schema's own ledger into `config.migration`, for a schema that was made by another deployment or an earlier
+    /// `config`.
     package static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
         guard case .organization(let id, _, let schema) = target else { return }
         _ = try connection.query(
@@ -78,8 +79,8 @@ extension MigrationRunner {
         }
     }
 
-    /// The condition that a row of `config.migration` is of the organization $2, or of the deployment. It is the expression of
-    /// the table's index.
+    /// SQL for the condition that a row of `config.migration` belongs to the organization $2, or to the deployment if $2 is null.
+    /// It uses the expression of the table's index.
     static let ofTarget = """
         coalesce(organization_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
         """

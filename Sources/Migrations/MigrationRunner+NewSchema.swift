@@ -2,7 +2,7 @@ package import PostgresClient
 
 // All migrations of a schema, in a transaction of the caller.
 extension MigrationRunner {
-    /// Applies all of a target's migrations in the caller's transaction, for a new schema or one from elsewhere.
+    /// Applies all of a target's migrations in the caller's transaction, for a new schema, or for one that another deployment made.
     ///
     /// - Parameter last: The newest migration to apply; nil for all.
     package static func applyAll(
@@ -38,7 +38,8 @@ extension MigrationRunner {
         guard let last = migrations.last else { return }
         let statements = NewOrganizationSchema.embedded.statements(withFirstGeneration: withFirstGeneration)
         let start = ContinuousClock.now
-        // Checking function bodies takes time. A test compares this result with the migrations, where PostgreSQL checks them.
+        // Checking function bodies takes time, so PostgreSQL does not check them here. A test compares the result with that of the
+        // migrations, whose function bodies are checked.
         try connection.execute("SET LOCAL check_function_bodies = off")
         try execute(statements, of: last.name, on: target, on: connection)
         try connection.execute("RESET check_function_bodies")

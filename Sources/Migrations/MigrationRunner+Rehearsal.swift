@@ -29,7 +29,7 @@ extension MigrationRunner {
     /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind the rehearsal for long.
     private static let lockPatience = "2s"
 
-    /// Ends the transaction of a rehearsal by a rollback.
+    /// Thrown at the end of a rehearsal, so that its transaction is rolled back.
     private struct Done: Error {
         let steps: [Step]
         let notes: [String]

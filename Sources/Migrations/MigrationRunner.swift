@@ -11,8 +11,8 @@ package struct MigrationRunner: Sendable {
 
     /// - Parameters:
     ///   - conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
-    ///   - completion: Completes migrations with ``Migration/isCompletedByProgram``. A database without organizations does not need
-    ///     it.
+    ///   - completion: Completes migrations whose ``Migration/isCompletedByProgram`` is true. A database without organizations does
+    ///     not need this.
     package init(conninfo: String, completion: MigrationCompletion? = nil) {
         self.conninfo = conninfo
         self.completion = completion
@@ -33,8 +33,8 @@ package struct MigrationRunner: Sendable {
     /// - Throws: ``MigrationError`` `.encoding` for a database that is not in UTF8.
     package func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
 
-    /// Whether the database's locale has upper and lower case beyond ASCII. Otherwise searches for names with such letters are
-    /// case-sensitive.
+    /// Whether the database's locale knows upper and lower case of letters outside of ASCII. If not, searches for names with such
+    /// letters are case-sensitive.
     package func knowsCase() async throws -> Bool {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { try $0.query("SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436'")[0].decode(0) }
@@ -63,7 +63,7 @@ package struct MigrationRunner: Sendable {
     ///   - organization: The organization's name; nil for all.
     ///   - parallelism: How many connections are used at a time.
     ///   - onOutcome: Called with each target's outcome once it is finished.
-    /// - Returns: An outcome for each target. A failure does not undo the others.
+    /// - Returns: An outcome for each target. A failure in one target does not undo the migrations of the others.
     package func up(
         organization: String? = nil, parallelism: Int = defaultParallelism,
         onOutcome: @escaping @Sendable (Outcome) -> Void = { _ in }
@@ -246,7 +246,7 @@ package struct MigrationRunner: Sendable {
             if case .organization(_, _, let schema) = target {
                 try connection.execute("SET LOCAL search_path = \(quoteIdentifier(schema)), pg_temp")
             }
-            // The event triggers that protect guards accept migrations.
+            // With this setting, the event triggers that protect the guards allow what a migration changes.
             try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
             try connection.execute(sql)
             try connection.execute("RESET search_path; RESET fieldseal.maintenance")

@@ -1,8 +1,8 @@
-/// The tables, views and sequences that some of the migrations of one scope make, as their SQL says.
+/// The tables, views and sequences that a given set of migrations makes. They are read from the migrations' SQL.
 package struct MigrationTables: Sendable, Equatable {
     /// Tables whose rows a dump holds.
     package private(set) var tables: Set<String> = ["migration"]
-    /// Tables whose rows are in their partitions.
+    /// Partitioned tables. They have no rows of their own, because the rows are in the partitions.
     package private(set) var partitioned: Set<String> = []
     /// Tables whose rows a dump may leave out, because a crash loses the rows anyway.
     package private(set) var unlogged: Set<String> = []

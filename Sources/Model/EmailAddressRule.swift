@@ -12,7 +12,7 @@ package enum EmailAddressRule {
     /// The addresses of a list, separated by `;` or `,`, each with its name. A group (RFC 5322 section 3.4) counts as its
     /// members; `undisclosed-recipients:;` has none.
     ///
-    /// - Returns: Nil if an address in it could be lost.
+    /// - Returns: Nil if the text can't be read without the risk of losing an address.
     package static func list(_ text: String) -> [(address: String, name: String?)]? { AddressList.exactly(text) }
 
     /// Whether a text has an address anywhere.

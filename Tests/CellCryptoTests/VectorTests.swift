@@ -3,7 +3,7 @@ import Testing
 
 @testable import CellCrypto
 
-/// `Tests/Fixtures/cells.json`, in the form in which another implementation would run it too.
+/// Runs `Tests/Fixtures/cells.json`, whose form another implementation can run too.
 private struct Vectors: Decodable {
     struct Derivation: Decodable, CustomTestStringConvertible {
         let name, text, salt, dataKey, fingerprint: String

@@ -26,7 +26,7 @@ struct TextsTests {
         #expect(german.text("hello", ["name": "Ada"]) == "Hello Ada, {missing}")
         #expect(german["no such key"] == "no such key" && german.optional("no such key") == nil)
         #expect(german.filled("an open {brace", [:]) == "an open brace")
-        // A value is not filled again.
+        // A placeholder inside of a value is not replaced.
         #expect(german.filled("{a}{b}", ["a": "{b}", "b": "x"]) == "{b}x")
     }
 

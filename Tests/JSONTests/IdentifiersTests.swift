@@ -10,7 +10,7 @@ struct IdentifiersTests {
         let ids = UUID.timeOrdered(count: 10_000, now: Date(timeIntervalSince1970: 1_800_000_000))
         let texts = ids.map(\.uuidString)
         #expect(texts == texts.sorted() && Set(texts).count == 10_000)
-        // Version 7 of RFC 9562, with its variant.
+        // The version is 7, and the variant is that of RFC 9562.
         #expect(texts.allSatisfy { $0.dropFirst(14).first == "7" && "89AB".contains($0.dropFirst(19).first ?? "x") })
     }
 

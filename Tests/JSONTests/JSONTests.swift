@@ -25,7 +25,7 @@ struct JSONTests {
     func byteOrderMark() throws {
         #expect(try JSONParser.parse(Array("\u{FEFF} {\"a\":1}".utf8)) == ["a": 1])
         #expect(try JSONParser.parse(Array("\"\u{FEFF}\"".utf8)) == .string("\u{FEFF}"))
-        // Of UTF-16 and UTF-32.
+        // The byte order marks of UTF-16 and UTF-32.
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF, 0xFE, 0x31, 0x00]) }
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFE, 0xFF, 0x00, 0x31]) }
     }

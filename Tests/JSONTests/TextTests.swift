@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Testing
 
-/// What the service writes by hand, against what Foundation and the standard library write.
+/// Compares texts that the service writes with its own code with those of Foundation and the standard library.
 @Suite("Values as text")
 struct TextTests {
     @Test(
@@ -84,7 +84,7 @@ struct TextTests {
 
 private let id = "0123ABCD-89ef-4567-8a9b-fedcba987654"
 
-/// With a character replaced at each position, with one less, with one more, and others.
+/// Invalid ids: with a character replaced at each position, with one character less or more, and others.
 private let noIDs: [String] = {
     let replaced = id.indices.flatMap { index in
         ["-", "+", "g", " ", "é", "\0"].filter { $0 != String(id[index]) }.map {

@@ -96,7 +96,7 @@ struct ActivationTests {
             func session(of caller: Caller = TestOrganization.caller) async throws -> Session {
                 try await Session.begin(other, organization: "contoso", caller: caller)
             }
-            // Nothing of the organization is believed under another key-encryption key, until an administrator says so.
+            // Under another key-encryption key, no tag of the organization verifies until an administrator accepts its state.
             #expect(await #expect(throws: FieldsealError.self) { try await session() }?.code == .keySourceMissing)
             let registry = OrganizationRegistry(
                 conninfo: organization.database.conninfo, kek: other.kek, policy: other.policy)
@@ -105,7 +105,7 @@ struct ActivationTests {
                 name: "contoso", as: shown, trustingTags: false, by: TestOrganization.caller)
             #expect(!report.differences.isEmpty && report.authentic.isEmpty)
             #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive() == false)
-            // No list says what the rule for the key was, so the strictest one applies.
+            // Without a verified list, the rule for the use of the key is unknown, so the strictest one applies.
             let awaited = await #expect(throws: FieldsealError.self) {
                 try await KeyAdministration(session(), to: .activate).setDataEncryptionKey(text, change: false)
             }

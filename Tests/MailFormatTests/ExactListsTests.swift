@@ -46,7 +46,7 @@ struct ExactListsTests {
         "'", "\t", "Team:", "\\\"", "&lt;", "=?",
     ]
 
-    /// A name as a careful program quotes it.
+    /// A name that is quoted as RFC 5322 requires.
     private static func quoted(_ name: String) -> String {
         "\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
     }
@@ -58,7 +58,7 @@ struct ExactListsTests {
         for number in 0..<40_000 {
             var text = ""
             var written: [String] = []
-            // Some lists lack separators. A quote there and one further on could not be told from a quoted name.
+            // Some lists lack separators. Two quotation marks in such a list could also be those of one quoted name.
             let isLoose = number % 4 == 0
             let pieces = Self.pieces.filter { !isLoose || !$0.contains("\"") }
             for entry in 0..<Int.random(in: 1...4, using: &random) {

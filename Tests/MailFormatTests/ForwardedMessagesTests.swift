@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// What a forward mailbox reads in a message that carries others.
+/// The messages that a forward mailbox finds as attachments of a message.
 @Suite("Forwarded messages")
 struct ForwardedMessagesTests {
     private static let inner = "--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: c@x.test\r\nSubject: inner\r\n\r\nWords.\r\n"

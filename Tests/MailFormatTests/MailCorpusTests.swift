@@ -2,27 +2,29 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Messages as other mail systems' users met them, with what a person should see of each (Tests/Fixtures/mail).
+/// Real-world messages from reports about other mail systems, with what a person should see of each (Tests/Fixtures/mail).
 @Suite("Messages as the world sends them")
 struct MailCorpusTests {
-    /// What is said of a message; what is nil is not looked at.
+    /// The expectations for a message. A value that is nil is not checked.
     struct Expectation: Decodable {
         let subject: String?
         let from: String?
         let to: [String]?
         let cc: [String]?
         let messageID: String?
-        /// The body without blanks at its ends, and what is and is not in it, in Unicode's normal form C.
+        /// The body without white space at its ends, and texts that it must or must not contain. All are in Unicode's normal form
+        /// C.
         let body: String?
         let bodyContains: [String]?
         let bodyLacks: [String]?
-        /// Names in their order; null for any name that is not empty.
+        /// Names in order. Null stands for any name that is not empty.
         let attachments: [String?]?
-        /// What the first attachment's bytes hold.
+        /// A text that the first attachment contains.
         let attachmentContains: String?
-        /// The name of what is kept of the message because of something that could not be represented; null for none.
+        /// The name of the file in which the message, or its header, is kept because a part can't be represented. Null if none is
+        /// kept.
         let original: String?
-        /// An id that is among those which the message answers.
+        /// One of the ids of the messages that the message answers.
         let answers: String?
         /// The date as ISO 8601 in UTC. A message with a date that can't be read has a note of its header.
         let date: String?

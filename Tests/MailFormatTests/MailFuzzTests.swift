@@ -2,9 +2,9 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Mutated messages through the reader: no crash, no hang, and what comes out is safe to store.
+/// Reads mutated messages: the reader does not crash or hang, and its results are safe to store.
 ///
-/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` say how many and which; `make fuzz` runs many more.
+/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of messages and the seed; `make fuzz` runs many more.
 @Suite("Hostile messages")
 struct MailFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
@@ -43,7 +43,7 @@ struct MailFuzzTests {
         }
     }
 
-    /// Inputs that cost a reader time or stack which looks at them more than once.
+    /// Inputs that cost much time or stack if a reader scans them more than once.
     static let patterns: [(name: String, message: String)] = {
         func many(_ text: String, _ count: Int) -> String { String(repeating: text, count: count) }
         let nested = (0..<20_000).map { "Content-Type: multipart/mixed; boundary=b\($0)\r\n\r\n--b\($0)\r\n" }.joined()
@@ -84,7 +84,7 @@ struct MailFuzzTests {
         let text = try #require(Self.patterns.first { $0.name == name }?.message)
         let time = ProcessorTime()
         Self.check(MailMessage(Array(text.utf8)), name)
-        // A debug build; what is quadratic takes minutes.
+        // The limit is for a debug build. With quadratic cost, reading takes minutes.
         #expect(time.elapsed < 20)
     }
 
@@ -100,7 +100,7 @@ struct MailFuzzTests {
     }
 }
 
-/// Changes bytes at random, and the same for the same seed (xorshift64*).
+/// Changes bytes at random. The same seed gives the same changes (xorshift64*).
 private struct ByteMutator {
     private var state: UInt64
 

@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// The rules one by one, each in the forms in which it is met.
+/// The rules of reading one by one, each with the forms that occur in real mail.
 @Suite("Reading a message")
 struct MailReadingTests {
     private static func message(_ header: String, _ body: String = "The words.") -> MailMessage {

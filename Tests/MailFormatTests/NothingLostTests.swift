@@ -35,7 +35,7 @@ struct NothingLostTests {
 
     // MARK: HTML
 
-    /// HTML of sloppy programs, and a word that each of them shows or would show.
+    /// Malformed HTML from real programs, and a word in each that a browser would show.
     static let documents: [(html: String, word: String)] = [
         ("<html><head><meta name=\"x\"><div>Hello from a sloppy mailer</div></html>", "sloppy"),
         ("<html><head><style>p{}</style><p>Hello</p></html>", "Hello"),

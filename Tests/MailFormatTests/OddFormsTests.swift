@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Forms that are allowed and rare, and files whose text is all there is.
+/// Forms that are allowed but rare, and messages whose only text is in a file.
 @Suite("Odd forms of messages")
 struct OddFormsTests {
     private static func read(_ header: String, _ body: [UInt8]) -> MailMessage {

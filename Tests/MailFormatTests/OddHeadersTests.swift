@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Senders and dates in forms that no standard has and that are widely seen, and people whom a record has no field for.
+/// Senders and dates in common forms that no standard allows, and people for whom a record has no attribute.
 @Suite("Odd headers")
 struct OddHeadersTests {
     private static func read(_ header: String) -> MailMessage { MailMessage(Array("\(header)\r\nSubject: s\r\n\r\nHello.".utf8)) }
@@ -14,7 +14,7 @@ struct OddHeadersTests {
             ("&#60;jo@x.test&#62;", "jo@x.test"), ("Jo jo@x.test>", "jo@x.test"), ("jo@x.test>", "jo@x.test"),
             ("Jo <jo@x.test", "jo@x.test"), ("(jo@x.test)", "jo@x.test"), ("Jo (jo@x.test)", "jo@x.test"),
             ("jo@x\u{3002}test", "jo@x.test"), ("Jo <jo@x\u{FF0E}test>", "jo@x.test"), ("jo@x\u{FF61}test", "jo@x.test"),
-            // What was understood before.
+            // Forms that earlier versions understood, too.
             ("jo@x.test (a@b.test)", "jo@x.test"), ("a > b <jo@x.test>", "jo@x.test"), ("\"a &lt; b\" <jo@x.test>", "jo@x.test"),
             ("R&D <jo@x.test>", "jo@x.test"), ("r&d@x.test", "r&d@x.test"), ("a>b@x.test", "a>b@x.test"),
             ("MAILER-DAEMON (Mail Delivery System)", "MAILER-DAEMON"),

@@ -4,7 +4,7 @@ import Foundation
 struct ProcessorTime {
     private let began = seconds
 
-    /// Since the value was made.
+    /// The processor time since the value was made.
     var elapsed: Double { Self.seconds - began }
 
     private static var seconds: Double {

@@ -29,7 +29,7 @@ struct WorkBoardTests {
         #expect(mailbox(board.next()) == "now")
         board.add("later")
         board.stop()
-        // It is still in the list, and was not added a second time.
+        // The mailbox is still in the list, and was not added a second time.
         #expect(board.next() == nil)
     }
 

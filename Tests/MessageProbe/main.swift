@@ -1,7 +1,7 @@
 import Foundation
 import MailFormat
 
-// Takes the messages of a folder apart, and writes what it found as JSON: for tests that compare it with other readers.
+// Parses the messages in a folder, and writes the results as JSON, for tests that compare the reader with others.
 
 struct Reading: Encodable {
     struct File: Encodable {

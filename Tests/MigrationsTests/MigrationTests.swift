@@ -24,7 +24,8 @@ struct MigrationTests {
     @Test("An organization's migrations name no schema but cell and pg_catalog, and one table that may be missing")
     func noSchemaNames() {
         for migration in MigrationCatalog.migrations(.organization) {
-            // Which organizations have new entries of the audit. The trigger that says it does nothing where the table is missing.
+            // The table lists the organizations with new entries of the audit. If it is missing, the trigger that fills it does
+            // nothing.
             let sql = migration.sql.replacing("config.unsealed_audit", with: "")
             #expect(!sql.contains("org_") && !sql.contains("config."), "\(migration.name)")
         }

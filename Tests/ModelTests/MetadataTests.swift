@@ -23,7 +23,7 @@ struct MetadataTests {
 
     @Test("Every attribute has a column of its type, and an encrypted one has a cell column and no other")
     func columns() async throws {
-        // What routers and servers go by, which clients don't see.
+        // Values that only routers and servers use, and that clients do not see.
         let own: [String: Set<String>] = [
             "mailbox": ["router_state"], "audit": ["block"],
             "email": [
@@ -83,7 +83,7 @@ struct MetadataTests {
         #expect(PrivilegeTable.depth(of: .retrieve, on: .emailServerProfile, for: .basicUser) == .none)
         #expect(!PrivilegeTable.maySetPasswords(.emailRouter))
         for role in Role.allCases {
-            // User settings come and go with their user.
+            // User settings are created and deleted with their user.
             #expect(PrivilegeTable.depth(of: .create, on: .userSettings, for: role) == .none)
             #expect(PrivilegeTable.depth(of: .delete, on: .userSettings, for: role) == .none)
             #expect(PrivilegeTable.depth(of: .update, on: .role, for: role) == .none)

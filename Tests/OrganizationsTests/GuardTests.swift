@@ -10,7 +10,7 @@ struct GuardTests {
     private static let record = "00000000-0000-4000-8000-000000000001"
     private static let cell = "('\\x0100000001'::bytea || decode(repeat('00', 64), 'hex'))"
 
-    /// Expects that a statement is refused, as owner and superuser alike, with one SQLSTATE.
+    /// Expects that a statement is refused with this SQLSTATE, both as the owner and as a superuser.
     private func refused(_ organization: TestOrganization, _ sql: String, _ state: String, role: String? = nil) async {
         for role in role.map({ [$0] }) ?? [nil, "fieldseal_owner"] {
             let error = await #expect(throws: PostgresError.self, "\(sql)") { try await organization.execute(sql, role: role) }

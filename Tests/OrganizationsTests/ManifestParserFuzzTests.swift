@@ -8,7 +8,7 @@ import Testing
 @testable import Organizations
 @testable import Tenancy
 
-/// Mutated manifests of exports, as a file may hold that an attacker wrote. Each is read or refused, and what is read is safe to use in
+/// Mutated manifests, as an attacker could write them into an export. Each is read or refused, and what is read is safe to use in
 /// statements.
 @Suite("The manifest of an export")
 struct ManifestParserFuzzTests {

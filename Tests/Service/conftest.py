@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-# Tests, and what they share, import each other by name, whichever folders they are in.
+# Test modules import each other and shared modules by name, no matter in which folders they are.
 sys.path[:0] = sorted({str(path.parent) for path in pathlib.Path(__file__).parent.rglob("*.py")})
 
 import environments  # noqa: E402
@@ -19,7 +19,7 @@ from server import running  # noqa: E402
 from schedule import TURNS, Recorder, Schedule, seed_of, short_name, waiting  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
-#: Whether tests of long files take turns.
+#: Whether long test files run only in part, so that consecutive runs take turns.
 IN_TURNS = bool(os.environ.get("FIELDSEAL_TEST_IN_TURNS"))
 SHARED = []
 #: The folder that this process made for the run.
@@ -35,12 +35,12 @@ def pytest_configure(config):
     if hasattr(config, "workerinput") or scratch.VARIABLE in os.environ:
         return
     config.stash[MADE] = os.environ[scratch.VARIABLE] = str(scratch.make())
-    # Also what other programs make.
+    # For the temporary files of other programs too.
     os.environ["TMPDIR"] = tempfile.tempdir = config.stash[MADE]
     scratch.adopt()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    # A shell has the programs in its background ignore it, and a test's programs would inherit that.
+    # A shell lets its background programs ignore this signal, and programs that a test starts would inherit that.
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
@@ -51,7 +51,7 @@ def interrupt(number, frame):
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
-    """Leaves nothing: no process and no file, however the run ended."""
+    """Removes everything that the run made, processes and files, no matter how the run ended."""
     if MADE in config.stash:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -59,10 +59,8 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out packages that no Python of this machine runs, and tests whose turn it is not.
-
-    `make test-full` has them all, and fails without the packages' Python.
-    """
+    """Leaves out tests of packages for which this machine has no Python, and tests whose turn it is not. `make test-full` runs all tests, and fails
+    without the packages' Python."""
     left_out = set()
     if not FULL:
         left_out |= {item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])}
@@ -92,7 +90,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(scope="session")
 def service():
-    """A running deployment that tests share; what they make in it is their own."""
+    """A running deployment that tests share. Each test uses only what it made itself."""
     deployment = Deployment()
     try:
         SHARED.append(deployment.start())
@@ -104,7 +102,7 @@ def service():
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A PostgreSQL with a deployment and the organization contoso, which the tests of one file share."""
+    """A PostgreSQL with a deployment and the organization contoso. The tests of one file share it."""
     cluster = Cluster()
     try:
         yield cluster
@@ -114,14 +112,14 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def server():
-    """A running service with a PostgreSQL of its own, which the tests of one file share."""
+    """A running service with its own PostgreSQL. The tests of one file share it."""
     with running() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def routed():
-    """A running deployment with mail servers, which the tests of one file share."""
+    """A running deployment with mail servers. The tests of one file share it."""
     deployment = Deployment()
     deployment.home.chmod(0o755)
     try:
@@ -136,7 +134,7 @@ def routed():
 
 @pytest.fixture(scope="module")
 def console():
-    """A running deployment with a console, which the tests of one file share."""
+    """A running deployment with a console. The tests of one file share it."""
     with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
         yield deployment
@@ -163,13 +161,13 @@ def browser(console, chrome):
 
 @pytest.fixture(autouse=True, scope="module")
 def no_lockout():
-    """Sign-ins that tests of one file have refused must not lock the machine's address out for the next."""
+    """Removes the counts of refused sign-ins, which could lock the machine's address out for the next file."""
     for deployment in SHARED:
         deployment.sql("DELETE FROM config.failed_sign_in")
 
 
 @pytest.fixture
 def own_service():
-    """A running deployment for one test, which may break it."""
+    """A running deployment for one test, which may damage it."""
     with Deployment.made() as deployment:
         yield deployment

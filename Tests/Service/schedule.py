@@ -1,8 +1,5 @@
-"""Which tests run in turns, and in which order: a file, or a part of a long one, is one unit of a worker, and the longest go first.
-
-seconds.json says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It decides about parts, turns and
-order, and about nothing else.
-"""
+"""Which tests run in turns, and in which order: a file, or a part of a long one, is one unit of a worker, and the longest run first. seconds.json
+says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It is used only for parts, turns and order."""
 
 import collections
 import itertools
@@ -12,36 +9,36 @@ import pathlib
 from xdist.scheduler import LoadScopeScheduling
 
 RECORD = pathlib.Path(__file__).with_name("seconds.json")
-#: A test that takes more seconds than this has its own in the record.
+#: A test that takes more seconds than this has its own entry in seconds.json.
 LONG = 2
-#: What another test takes.
+#: The assumed seconds of any other test.
 TYPICAL = 1
-#: A file of more seconds is run in parts of about so many.
+#: A file that takes more seconds than this is run in parts of about this length.
 PART = 100
-#: Files whose tests go on from where the test before ended. They are never parted.
+#: Files whose tests continue from the state that the previous test left. They are never divided.
 WHOLE = {"test_doctor_whole", "test_kek", "test_kek_sources"}
-#: A unit of more seconds waits for its turn.
+#: A unit that takes more seconds than this runs only when it is its turn.
 ALWAYS = 5
-#: A unit that waits has its turn in one of so many runs.
+#: A unit that waits for its turn runs in one of so many runs.
 TURNS = 48
 #: A test that runs alone has its turn in one of so many runs.
 TURNS_ALONE = 8
 
 
 def recorded():
-    """Seconds of each file, by its name without its end, and of each long test, by its file and name."""
+    """The seconds of each file, by its name without the extension, and of each long test, by file and name."""
     seconds = json.loads(RECORD.read_text())
     return seconds["files"], seconds["tests"]
 
 
 def short_name(nodeid):
-    """The file's and the test's name."""
+    """The names of the file and the test."""
     path, *rest = nodeid.split("::")
     return "::".join([pathlib.PurePath(path).stem, *rest])
 
 
 def units(names):
-    """The tests with these short names as [(seconds, names)]: files, and parts of long files."""
+    """The tests with these short names, as [(seconds, names)]: whole files, and parts of long files."""
     files, tests = recorded()
     grouped = collections.defaultdict(list)
     for name in names:
@@ -57,7 +54,7 @@ def units(names):
 
 
 def parts(group, seconds):
-    """Parts of a file, in its order, of about as many seconds each."""
+    """Divides a file's tests, in order, into parts of about the same number of seconds."""
     count = round(sum(seconds) / PART)
     middles = [end - own / 2 for end, own in zip(itertools.accumulate(seconds), seconds, strict=True)]
     place = [int(middle * count / sum(seconds)) for middle in middles]
@@ -67,15 +64,13 @@ def parts(group, seconds):
 
 
 def seed_of(day):
-    """A new one each day, so that many days try much, and runs of one day are alike. The next day has the next turn."""
+    """A new seed each day, so that all runs of one day choose the same tests. The next day has the next turn."""
     return day.toordinal()
 
 
 def waiting(names, seed, alone=()):
-    """The tests whose turn it is not with this seed. Each test has one turn, and turns have about the same number of seconds.
-
-    Those of `alone`, which run when nothing else does, have turns of their own.
-    """
+    """The tests whose turn it is not with this seed. Each test has one turn, and all turns take about the same number of seconds. The tests in
+    `alone`, which run while no other test does, have separate turns."""
     alone = sorted(alone)
     others = [name for name in names if name not in alone]
     long = sorted((unit for unit in units(others) if unit[0] > ALWAYS), key=lambda unit: (-unit[0], unit[1]))
@@ -90,7 +85,7 @@ class Schedule(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         if not self.scopes:
-            # All workers have collected the same.
+            # All workers have collected the same tests.
             nodeids = {short_name(one): one for one in next(iter(self.registered_collections.values()))}
             for seconds, group in units(nodeids):
                 self.seconds[group[0]] = seconds
@@ -103,7 +98,7 @@ class Schedule(LoadScopeScheduling):
 
 
 class Recorder:
-    """Adds up the seconds of a run's tests. A test's own are without those of what it shares with others."""
+    """Adds up the seconds of a run's tests. A test's own seconds do not include the fixtures that it shares with others."""
 
     def __init__(self):
         self.files, self.tests = collections.Counter(), collections.Counter()
@@ -115,7 +110,7 @@ class Recorder:
             self.tests[name] += report.duration
 
     def pytest_sessionfinish(self):
-        """Writes what was measured over what an earlier run measured of the same."""
+        """Replaces in seconds.json the values of the tests that this run measured."""
         files, tests = recorded()
         files |= {name: round(seconds) for name, seconds in self.files.items()}
         tests = {name: seconds for name, seconds in tests.items() if name not in self.tests}

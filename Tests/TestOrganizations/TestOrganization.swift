@@ -17,7 +17,7 @@ package struct TestOrganization: Sendable {
     package static func with(_ body: @Sendable (TestOrganization) async throws -> Void) async throws {
         try await TestDatabase.with(migrated: true) { database in
             let kek = try KeyEncryptionKey(SecretBytes.random(count: KeyEncryptionKey.length))
-            // The lowest count that is still PBKDF2: these tests are not about guessing.
+            // Few iterations keep the tests fast. The tests are not about how hard a key is to guess.
             var policy = KeyPolicy()
             policy.iterations = 1_000
             let conninfo = database.conninfo(user: "fieldseal_service")
@@ -39,7 +39,7 @@ package struct TestOrganization: Sendable {
         try await Session.begin(deployment, organization: organization.name, caller: Self.caller)
     }
 
-    /// Runs SQL as the superuser, with the organization's schema first.
+    /// Runs SQL as the superuser, with the organization's schema first on the search path.
     package func sql<Value: PostgresDecodable & Sendable>(_ sql: String, as type: Value.Type = Value.self) async throws -> [Value] {
         let connection = try await PostgresConnection.connect(database.conninfo)
         let schema = organization.schema
@@ -72,7 +72,7 @@ package struct TestOrganization: Sendable {
 }
 
 extension TestOrganization {
-    /// Makes `config` anew from its migrations, as `fieldseal migrate up` does after it was lost.
+    /// Makes a new `config` from its migrations, as `fieldseal migrate up` does after `config` was lost.
     package func reapplyConfig() async throws {
         try await execute("DROP SCHEMA config CASCADE")
         for outcome in try await MigrationRunner(conninfo: database.conninfo).up() { if let error = outcome.error { throw error } }

@@ -1,4 +1,4 @@
-/// Changes texts at random, and the same for the same seed (xorshift64*).
+/// Changes texts at random. The same seed gives the same changes (xorshift64*).
 package struct Mutator {
     private var state: UInt64
 
@@ -6,7 +6,7 @@ package struct Mutator {
         state = seed | 1
     }
 
-    /// A number from 0 on.
+    /// A random number from 0 up to, but not including, the limit.
     package mutating func below(_ limit: Int) -> Int {
         state ^= state >> 12
         state ^= state << 25
@@ -21,7 +21,7 @@ package struct Mutator {
         "any(", "all(x:",
     ]
 
-    /// One to four changes: a token or a part of another text put in, a part taken out, doubled or repeated many times.
+    /// Makes one to four changes: inserts a token or a part of another text, or removes, doubles or repeats a part of the text.
     package mutating func mutate(_ text: String, _ other: String) -> String {
         var scalars = Array(text.unicodeScalars)
         for _ in 0...below(4) {

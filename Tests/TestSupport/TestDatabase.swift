@@ -2,7 +2,7 @@ import Foundation
 import Migrations
 import PostgresClient
 
-/// A database of a test's own, in the PostgreSQL that `Tests/run` started.
+/// A separate database for a test, in the PostgreSQL that `Tests/run` started.
 public final class TestDatabase: Sendable {
     public let name: String
     private static let server = ProcessInfo.processInfo.environment["FIELDSEAL_TEST_POSTGRES"] ?? ""
@@ -14,7 +14,7 @@ public final class TestDatabase: Sendable {
         "\(Self.server) dbname=\(name) user=\(user)".replacing("user=postgres dbname", with: "dbname")
     }
 
-    /// Makes a database; `body` gets it, and it is dropped afterwards.
+    /// Makes a database for `body`, and drops it afterwards.
     public static func with<Result: Sendable>(
         migrated: Bool = false,
         _ body: @Sendable (TestDatabase) async throws -> Result
@@ -50,7 +50,7 @@ public final class TestDatabase: Sendable {
         var description: String { "FIELDSEAL_TEST_POSTGRES is not set: run the tests with `make test`" }
     }
 
-    /// Roles belong to the whole server: two tests must not make them at once.
+    /// Roles belong to the whole PostgreSQL server, so two tests must not make them at the same time.
     private static let serialized = Serializer()
 }
 

@@ -8,10 +8,10 @@ import Testing
 @testable import Tenancy
 @testable import WebAPI
 
-/// Mutated seeds through every parser of clients' text. Each must be read or refused with a code: no crash, no hang, and no
+/// Gives mutated texts to every parser of clients' texts. Each text must be read, or refused with a code: no crash, no hang, and no
 /// literal in a statement's text.
 ///
-/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` say how many and which; `make fuzz` runs millions.
+/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of texts and the seed; `make fuzz` runs millions.
 @Suite("Parsers of what clients write")
 struct ParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
@@ -104,7 +104,7 @@ struct ParserFuzzTests {
         }
     }
 
-    /// Reads an envelope with what its operation holds.
+    /// Parses an envelope, and the request in its operation.
     private static func parseSOAP(_ text: String) throws {
         do {
             let document = try XMLReader.read(Array(text.utf8))

@@ -6,8 +6,9 @@ import Testing
 
 @testable import WebAPI
 
-/// Mutated seeds through every parser of what comes without an account: the header of the PROXY protocol, `X-Forwarded-For`, the form of
-/// the token endpoint, and assertions. Each is read or refused: no crash, no hang, and nothing more is believed than was written.
+/// Gives mutated texts to every parser for callers without an account: the header of the PROXY protocol, `X-Forwarded-For`, the
+/// form of the token endpoint, and assertions. Each text is read or refused: no crash, no hang, and no value that the text does not
+/// contain.
 @Suite("Parsers of what comes without an account")
 struct StrangersParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
@@ -15,10 +16,10 @@ struct StrangersParserFuzzTests {
     private static let seed = environment["FIELDSEAL_FUZZ_SEED"].flatMap(UInt64.init) ?? 20_261_127
     private static let patience = Duration.seconds(2)
 
-    /// Bytes as a text of as many characters, which a mutator can change.
+    /// Converts bytes to a text with one character for each byte, which the mutator can change.
     private static func text(_ bytes: [UInt8]) -> String { String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) })) }
 
-    /// The reverse. A character beyond them counts as its UTF-8.
+    /// Converts such a text back to bytes. A character above U+00FF becomes its UTF-8 bytes.
     private static func bytes(_ text: String) -> [UInt8] {
         text.unicodeScalars.flatMap { $0.value < 0x100 ? [UInt8($0.value)] : Array(String($0).utf8) }
     }
@@ -56,14 +57,14 @@ struct StrangersParserFuzzTests {
             switch ProxyHeader.parse(bytes) {
             case .malformed: return false
             case .incomplete:
-                // Else a connection could wait for ever.
+                // Otherwise a connection could wait forever.
                 #expect(bytes.count < 2_048)
                 return false
             case .complete(_, let length):
                 #expect(length > 0 && length <= bytes.count)
                 let header = Array(bytes.prefix(length))
                 #expect(ProxyHeader.parse(header) == ProxyHeader.parse(bytes))
-                // Bytes arrive one by one: a part of a header is never refused, nor taken for the whole.
+                // Bytes arrive one by one. An incomplete header is neither refused nor taken for a complete one.
                 for count in [1, length / 2, length - 1] where count > 0 && count < length {
                     #expect(ProxyHeader.parse(header.prefix(count)) == .incomplete)
                 }
@@ -85,7 +86,7 @@ struct StrangersParserFuzzTests {
         ]
         try Self.fuzz(seeds) { text in
             let fields = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-            // A stranger's own words say nothing.
+            // Addresses that a peer without trust wrote are ignored.
             #expect(listeners.client(behind: stranger, fields) == stranger)
             let client = listeners.client(behind: proxy, fields)
             guard let client, client != proxy else { return false }
@@ -142,7 +143,7 @@ struct StrangersParserFuzzTests {
                 do {
                     let assertion = try ClientAssertion(token, for: "contoso", addresses: addresses, now: now)
                     #expect(assertion.client == assertion.client.lowercased())
-                    // What decides who it is from, for whom and for how long was there.
+                    // The claims for the client, the audience and the expiry were all present.
                     #expect(
                         ["alg", "iss", "sub", "aud", "exp", "jti"].allSatisfy { text.contains("\"\($0)\"") || text.contains("\\u") }
                     )

@@ -23,8 +23,8 @@ extension ClientAdministration {
                 guard let row = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
                     throw FieldsealError(
                         .objectDoesNotExist,
-                        "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was "
-                            + "deleted by SQL is disabled by its id.")
+                        "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. To disable a client whose row "
+                            + "was deleted by SQL, use its id.")
                 }
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(

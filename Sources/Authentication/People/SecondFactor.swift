@@ -89,10 +89,10 @@ package struct SecondFactor: Sendable {
     }
 
     private static let wrongCode = FieldsealError(
-        .invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?")
+        .invalidArgument, "The code does not match this secret. Check that the telephone's clock is right.")
     private static let alreadyOn = FieldsealError(
         .invalidArgument,
-        "One-time passwords are on already, so nothing was changed. The recovery codes that were shown before still count. "
+        "One-time passwords are on already, so nothing was changed. The recovery codes that were shown before are still valid. "
             + "To use another authenticator, turn one-time passwords off first.")
     private static let endedOffer = FieldsealError(
         .invalidArgument,
@@ -188,16 +188,16 @@ package struct SecondFactor: Sendable {
         FieldsealError(
             .invalidArgument,
             verdict == .used
-                ? "The code was used already, and nothing was changed. The recovery codes that were shown last count. "
-                    + "For others, wait until the authenticator shows the next code."
+                ? "The code was used already, and nothing was changed. The recovery codes that were shown last are valid. "
+                    + "To get new ones, wait until the authenticator shows the next code."
                 : "The code is wrong, and the recovery codes stay as they are. "
                     + "Type the code that the authenticator shows now, or a recovery code.")
     }
 
     private static let codesReplaced = FieldsealError(
         .invalidArgument,
-        "The recovery codes were replaced since this page was opened, and those that were shown then count. Now nothing was changed: "
-            + "this code is wrong, or was used already. For other recovery codes, type another one.")
+        "The recovery codes were replaced since this page was opened, and the new ones are valid. Nothing was changed now, "
+            + "because this code is wrong or was used already. To replace the recovery codes again, type another code.")
 
     /// A short mark of each recovery code that a person has left. The mark tells nothing about the code.
     package func marks(of signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {

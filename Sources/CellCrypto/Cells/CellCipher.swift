@@ -83,7 +83,7 @@ public final class CellCipher {
 
     /// Opens a cell and passes its plaintext to a closure. The buffer is wiped afterwards.
     ///
-    /// - Throws: ``CellError`` when the cell does not open here, for any cause; the errors of `body`.
+    /// - Throws: ``CellError`` when the cell does not open at `address`, for any cause; also the errors of `body`.
     public func open<Result>(
         _ cell: UnsafeRawBufferPointer,
         at address: CellAddress,

@@ -20,7 +20,7 @@ public final class DataKey: Sendable {
         fingerprint = try shortDigest(label: "fieldseal fingerprint", of: bytes)
     }
 
-    /// Passes a cipher to a closure. No other caller uses it meanwhile.
+    /// Passes a cipher to a closure. No other caller gets the same cipher until the closure returns.
     public func withCipher<Result>(_ body: (CellCipher) throws -> Result) throws -> Result {
         let cipher = try ciphers.withLock { $0.take() } ?? CellCipher(key: bytes)
         defer { ciphers.withLock { $0.put(cipher) } }
@@ -55,7 +55,7 @@ public final class DataKey: Sendable {
 
     /// Opens a cell that holds a text.
     ///
-    /// - Throws: ``CellError`` when it does not open here.
+    /// - Throws: ``CellError`` when the cell does not open at `address`.
     public func open(_ cell: [UInt8], at address: CellAddress) throws -> SecretBytes {
         try cell.withUnsafeBytes { bytes in
             try withCipher { try $0.open(bytes, at: address) { SecretBytes(copying: $0) } }
@@ -63,7 +63,7 @@ public final class DataKey: Sendable {
     }
 }
 
-/// Idle ciphers of one key. There are at most as many as threads that used the key at the same time.
+/// Idle ciphers of one key. Their number is at most the number of threads that used the key at the same time.
 private struct CipherStock: @unchecked Sendable {
     // Sendable: only this value refers to an idle cipher. Taking one removes it under the owner's lock.
     private var idle: [CellCipher] = []

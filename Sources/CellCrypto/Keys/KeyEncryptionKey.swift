@@ -81,7 +81,7 @@ public final class KeyEncryptionKey: Sendable {
         return try DataKey(bytes)
     }
 
-    /// Seals another secret of `config`, such as a token-signing key, under the KEK.
+    /// Seals a secret of `config` that is not an organization's key, such as a token-signing key.
     public func seal(_ secret: SecretBytes, at address: CellAddress) throws -> Cell {
         try secret.withBytes { secret throws(any Error) in try seal(secret, at: address, keyVersion: 1) }
     }
@@ -112,7 +112,7 @@ public final class KeyEncryptionKey: Sendable {
     /// The subkey of a label, for data that must be verified after the KEK is retired. The KEK can't be computed from it.
     public func tagKey(label: String) throws -> SecretBytes { try own.subkey(label) }
 
-    /// The tag of ``tag(label:over:)``, made with a subkey from ``tagKey(label:)``.
+    /// Makes the same tag as ``tag(label:over:)``, with a subkey from ``tagKey(label:)`` and without the KEK.
     public static func tag(under tagKey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
         try CellCrypto.tag(under: tagKey, over: fields)
     }

@@ -5,7 +5,7 @@ import Foundation
 /// Characters are Unicode scalars after NFC. A letter is of category L, a numeral of Nd, and a symbol anything else. White space,
 /// control characters, and characters that can't be seen or typed are refused, because a key may have to be typed from paper.
 public enum KeyStrength {
-    /// A part of the rule that a key does not meet, as a message says it.
+    /// A part of the rule that a key does not meet, in the words of the error message.
     public enum Violation: String, Sendable, CaseIterable {
         case tooShort = "it has fewer than 10 characters"
         case tooLong = "it has more than 100 characters"
@@ -48,7 +48,7 @@ public enum KeyStrength {
         guard violations.isEmpty else { throw KeyStrengthError(violations: violations) }
     }
 
-    /// The reason for which an allowed text looks guessable; nil if it does not. It causes a warning, never a refusal.
+    /// Why an allowed key looks guessable; nil if it does not. Such a key causes a warning, and is never refused.
     public static func weakness(of text: String) -> String? {
         let lower = text.lowercased()
         let scalars = Array(lower.unicodeScalars)

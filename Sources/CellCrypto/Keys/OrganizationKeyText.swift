@@ -82,8 +82,8 @@ public final class OrganizationKeyText: Sendable {
         return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
     }
 
-    /// The number of letters and digits of a generated key in a line of the sheet, and the maximum number of words after them:
-    /// "Check" and the check characters.
+    /// In a line of the sheet: the number of letters and digits of a generated key, and the maximum number of words after the
+    /// key's, such as "Check" and the check characters.
     private static let lineLength = 16
     private static let markWords = 4
 

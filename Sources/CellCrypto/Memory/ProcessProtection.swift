@@ -3,10 +3,10 @@ import Glibc
 
 /// Protects a process with keys from other processes.
 public enum ProcessProtection {
-    /// Prevents core dumps of this process, even to a program of the system. Also prevents processes of the same user from tracing
-    /// it or reading its memory.
+    /// Prevents core dumps of this process, including those that the kernel pipes to a program. Also prevents processes of the same
+    /// user from tracing it or reading its memory.
     ///
-    /// - Returns: Whether both succeeded.
+    /// - Returns: True if all of these protections are in effect.
     @discardableResult
     public static func apply() -> Bool {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)

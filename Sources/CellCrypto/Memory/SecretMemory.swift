@@ -23,7 +23,7 @@ public enum SecretMemory {
     /// How many bytes are requested from the kernel at a time.
     private static let chunk = 64 << 10
 
-    /// Whether all pages so far are locked into RAM.
+    /// True if every page that was allocated so far is locked into RAM.
     public static var isLocked: Bool { pool.withLock(\.isLocked) }
 
     /// A block of at least `count` bytes, all zero.

@@ -1,13 +1,13 @@
 import PostgresClient
 
 extension Doctor {
-    /// How long a statement waits for a lock of another transaction. Many statements may wait for the same one.
+    /// How long a statement waits for a lock of another transaction. Many statements may wait for the same lock.
     package static let lockLimit = Duration.seconds(3)
 
     /// How long a transaction has held locks when it is reported.
     private static let longHeld = Duration.seconds(10)
 
-    /// Describes a part that waited for a lock too long, with the process that holds it.
+    /// The finding that a part of the examination waited too long for a lock. It names the process that holds the lock.
     func heldUp(_ what: String, of subject: String) async -> Finding {
         let holder = try? await connect().run { try LockHolder.list(.againstReaders, for: .zero, limit: 1, on: $0) }.first
         return Finding(
@@ -17,8 +17,8 @@ extension Doctor {
             advice: holder.map { "\($0.ending); then run fieldseal doctor again" } ?? "run fieldseal doctor again")
     }
 
-    /// Reports transactions, open or prepared, that have held locks for long. E-mail, key changes, moves, migrations and commands
-    /// may wait for them.
+    /// Reports open and prepared transactions that have held locks for a long time. E-mail, key changes, moves, migrations and
+    /// commands may wait for such a transaction.
     func longHeldLocks(on connection: isolated PostgresConnection) throws -> [Finding] {
         let sessions = try LockHolder.list(.againstWriters, for: Self.longHeld, limit: 20, on: connection).map { holder in
             Finding(

@@ -1,8 +1,7 @@
 import PostgresClient
 
 extension Doctor {
-    /// Reports schemas of the program that are missing, or belong to another role than `fieldseal_owner`, which then can't read
-    /// them.
+    /// Reports schemas of the program that are missing, or that `fieldseal_owner` can't read because another role owns them.
     func owners(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

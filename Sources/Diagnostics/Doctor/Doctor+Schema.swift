@@ -145,7 +145,7 @@ extension Doctor {
                 say(
                     .notice, "later-generation",
                     "\(partition) is of a later key version than the one in force, and no key change is under way",
-                    "find out who made it; key changes pass over it, and sweeps drop it once a later key is in force. After a restore it may have "
+                    "find out who made it. Key changes ignore it, and sweeps drop it once a later key is in force. After a restore it may have "
                         + "the newer passwords")
             } else {
                 say(

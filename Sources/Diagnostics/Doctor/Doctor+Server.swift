@@ -39,7 +39,7 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports if the connected role's password has expired or expires within 30 days. The role then can't connect.
+    /// Reports if the connected role's password has expired or expires within 30 days. Afterwards the role can't connect with it.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -55,15 +55,15 @@ extension Doctor {
         }
     }
 
-    /// Reports organizations that running servers refuse. A server may remember a newer attested state than the database has,
-    /// after a restore.
+    /// Reports organizations that running servers refuse. After a restore, a server may remember a newer attested state than the
+    /// database has.
     func refusals(on connection: isolated PostgresConnection) throws -> [Finding] {
         try ServerPresence.refusals(on: connection).map { refusal in
             Finding(
                 .error, "refused-by-server", refusal.organization,
                 "the server \(refusal.host) refuses the organization: \(refusal.reason)",
                 advice:
-                    "find out who changed the database, and don't restart the server before. Where the database was restored on purpose: "
+                    "find out who changed the database before you restart the server. If the database was restored on purpose, "
                     + "compare it with a copy of the events, then restart the server")
         }
     }
@@ -116,7 +116,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "owner-sees-no-snapshots",
-                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation under one that needs it",
+                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation that a snapshot needs",
                     advice: "GRANT pg_read_all_stats TO fieldseal_owner"))
         }
         return findings

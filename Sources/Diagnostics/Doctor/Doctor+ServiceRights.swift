@@ -4,7 +4,8 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reports each right of the program's migrations that the service's role lacks: on `config`, on `cell` and on every organization.
+    /// Reports each right that the program's migrations grant and that the service's role lacks: in `config`, in `cell` and in
+    /// every organization's schema.
     ///
     /// It checks effective rights, including those through another role or PUBLIC.
     func serviceRights(on connection: isolated PostgresConnection) throws -> [Finding] {

@@ -5,8 +5,8 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reports token-signing keys that servers read and can't open, or whose rows name a key-encryption key that does not seal
-    /// them.
+    /// Reports token-signing keys that servers read and can't open, or whose rows name another key-encryption key than the one that
+    /// they are sealed under.
     func signingKeys(on connection: isolated PostgresConnection) throws -> [Finding] {
         let migrated = try connection.query("SELECT to_regclass('config.signing_key') IS NOT NULL")
         guard try migrated[0].decode(0) else { return [] }
@@ -20,7 +20,7 @@ extension Doctor {
             return Finding(
                 .warning, "kek-id-changed",
                 "the row of the token-signing key \(row.id.text) names the key-encryption key \(row.kekID), which does not seal "
-                    + "it: SQL wrote that id. The key opens, and nothing stops",
+                    + "it: SQL wrote that id. The key still opens, and the service works",
                 advice: "find out who changed config.signing_key; then UPDATE config.signing_key SET kek_id = "
                     + "'\(deployment.kek.id)' WHERE signing_key_id = '\(row.id.text)'")
         }
@@ -38,7 +38,7 @@ extension Doctor {
                 : "find out who wrote config.signing_key, and delete the row")
     }
 
-    /// Reports replaced key-encryption keys whose archives can't be verified any more.
+    /// Reports replaced key-encryption keys whose row does not open, so that archives from their time can't be verified any more.
     func archiveKeys(on connection: isolated PostgresConnection) throws -> [Finding] {
         try ReplacedKeyEncryptionKey.all(on: connection).compactMap { replaced in
             guard deployment.kek.member(replaced.sealedUnder) != nil, !replaced.isReadable(under: deployment.kek) else {

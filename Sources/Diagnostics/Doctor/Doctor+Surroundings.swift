@@ -98,7 +98,7 @@ extension Doctor {
         return findings
     }
 
-    /// Reports rights to create objects in the database, or in the schema `public`, in which names are looked up.
+    /// Reports rights to create objects in the database, or in the schema `public`, which is on PostgreSQL's default search path.
     private func databaseRights(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -118,8 +118,8 @@ extension Doctor {
         }
     }
 
-    /// Reports the right of the service's role to make temporary objects. With types and casts of its own, SQL under that login
-    /// could have its code run by functions of the owner.
+    /// Reports the right of the service's role to make temporary objects. SQL under that login could create temporary types and
+    /// casts, and so make the owner's functions run its code.
     private func temporaryObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -5,8 +5,8 @@ import PostgresClient
 import Synchronization
 package import Tenancy
 
-/// The metrics of a deployment: of each database, and of the organizations with the highest values. The size of the metrics does
-/// not grow with the number of organizations.
+/// The metrics of a deployment: of each database, and of the organizations with the most notable values. The size of the metrics
+/// does not grow with the number of organizations.
 package final class DeploymentFigures: Sendable {
     /// One organization in one reading.
     private struct Line {
@@ -138,7 +138,7 @@ package final class DeploymentFigures: Sendable {
         }
     }
 
-    /// Adds a figure of the organizations with the highest values.
+    /// Adds a figure of the organizations whose values come first in the order that `first` defines.
     private func gauge(
         _ name: String, _ help: String, of lines: [Line], to text: inout MetricsText, first: (Double, Double) -> Bool,
         _ value: (Line) -> Double?

@@ -138,7 +138,7 @@ extension Doctor {
             SELECT p.proname::text, p.prosrc, coalesce(array_to_string(p.proconfig, ' '), ''), p.prosecdef, r.rolsuper OR r.rolname = 'fieldseal_owner'
               FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.pronamespace = to_regnamespace('cell')
             """)
-        // The recovery script makes its functions by format(), which writes %% for %.
+        // The recovery script creates its functions with format(), in whose text %% stands for %.
         let scripts = MigrationCatalog.bootstrap + MigrationCatalog.recovery.replacing("%%", with: "%")
         let known = Set(
             MigrationCatalog.files.flatMap { file in file.sql.matches(of: #/FUNCTION cell\.(\w+)/#).map { String($0.1) } })

@@ -71,8 +71,8 @@ extension MailboxLeases {
         try session.alert(
             .mailbox, mailbox, level: .warning, code: AlertCode.undeliverable,
             text:
-                "The message \(name) of \(address) could not be fetched; others are not held up. It is tried again later. "
-                + "If the mail server can't give it at all, move or delete it there.",
+                "The message \(name) of \(address) could not be fetched. This does not delay other messages. "
+                + "The router tries it again later. If the mail server can't give it at all, move or delete it there.",
             details:
                 "\(name), Message-ID \(id), attempt \(attempts), next at \(next): \(message.reason ?? "")",
             on: connection)

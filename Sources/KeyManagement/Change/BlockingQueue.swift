@@ -1,6 +1,7 @@
 import Foundation
 
-/// Passes byte buffers from one thread to another. Both may block, because neither belongs to Swift's pool.
+/// Passes byte buffers from one thread to another. Both threads may block, because neither belongs to the thread pool of Swift's
+/// tasks.
 ///
 /// Holds at most ``capacity`` buffers, so memory does not grow with the amount of data.
 final class BlockingQueue: @unchecked Sendable {

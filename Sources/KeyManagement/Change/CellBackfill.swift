@@ -28,7 +28,7 @@ struct CellBackfill: Sendable {
 
     /// The approximate size of a chunk in bytes.
     private static let chunkLength = 1 << 18
-    /// How many chunks may wait before each worker, and how many after it.
+    /// How many chunks may wait for each worker, and how many that the worker encrypted may wait to be written.
     private static let queueLength = 4
     /// The workers' nice value, from 0 to 19. Requests have priority over them.
     private static let niceness: Int32 = 10

@@ -18,7 +18,8 @@ package final class CellResealer {
     /// How many rows were written.
     private(set) var rows = 0
     private(set) var unreadable: [UnreadableCell] = []
-    /// Even a key change that tolerates unreadable cells stops beyond this number: so many suggest that something else is wrong.
+    /// Even a key change that tolerates unreadable cells stops beyond this number, because so many suggest that something else is
+    /// wrong.
     private static let unreadableLimit = 100_000
 
     /// - Parameter origin: The organization for which the cells were sealed. It differs from `organization` only for a clone.

@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The statements that make the new generation the current one. Writers wait while they run.
+/// The statements that make the new generation the current one. Writers wait while the statements run.
 struct GenerationSwitch: Sendable {
     let organization: Organization
     let caller: Caller
@@ -64,7 +64,7 @@ struct GenerationSwitch: Sendable {
                 .encryption, "\(first.entity).\(first.attribute) is not an encrypted attribute. The key was not changed.")
         }
         let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
-        // A change of the flags is in the caller's name.
+        // The audit's entries for the changed flags name the caller.
         _ = try connection.pipeline([
             caller.auditSettings,
             (

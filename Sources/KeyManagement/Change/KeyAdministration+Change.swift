@@ -94,7 +94,7 @@ extension KeyAdministration {
     /// How long a change waits for transactions that began before its switch. After that the service's sweep drops the old
     /// generation.
     private static let sweepPatience = Duration.seconds(2)
-    /// How long the outcome is looked up when the connection broke at the commit.
+    /// How long to keep trying to find out the outcome after the connection broke during the commit.
     private static let outcomePatience = Duration.seconds(30)
 
     private enum Outcome {
@@ -141,8 +141,8 @@ extension KeyAdministration {
     /// `config`. It is the first such version that no row in `config` and no table of cells has. A schema that was restored from an
     /// older dump must not reuse a version.
     ///
-    /// - Throws: ``FieldsealError`` when no version is left. A row or a table that SQL made takes away only its own version, and
-    ///   not all lower ones.
+    /// - Throws: ``FieldsealError`` when no version is left. A row or a table that SQL made blocks only its own version, and no
+    ///   lower ones.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
         let rows = try connection.query(
             "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1", [.uuid(organization.id)])
@@ -182,7 +182,7 @@ extension KeyAdministration {
     /// this fails, a later sweep tries again.
     ///
     /// - Parameter patience: How long to try.
-    /// - Returns: Whether nothing is left.
+    /// - Returns: True if no old generation and no announcement is left.
     @discardableResult
     package func sweepGenerations(patience: Duration = .zero) async -> Bool {
         let isQuiet = await sweepChange()
@@ -223,7 +223,7 @@ extension KeyAdministration {
                 try record(
                     SecurityEvent(
                         .keyChanged, .failed,
-                        details: "the change of \(by) ended without a word while \(phase); its key is not in force"
+                        details: "the change of \(by) ended while \(phase), without reporting a result; its key is not in force"
                     ), on: connection)
             }
         }
@@ -242,9 +242,9 @@ extension KeyAdministration {
         ).map { try $0.decode(0) }
     }
 
-    /// Drops generations before that of the key in force. If SQL put another key into force, another generation has the cells. So the
-    /// schema must name the attested key, and this service must have stored that key. After `org attach` the schema may name a key that
-    /// no one has; then nothing is dropped until the key was activated.
+    /// Drops the generations older than that of the key in force, if the schema names the attested key and this service stored that
+    /// key. Otherwise SQL may have put another key into force, and an older generation may hold the cells. After `org attach` the
+    /// schema may name a key that no one has; then nothing is dropped until the key is activated.
     ///
     /// - Returns: Whether no old generation is left.
     private func dropGenerations() async -> Bool {

@@ -106,7 +106,7 @@ final class KeyChange {
             await publishing.value
         } catch {
             let cause = await explained(error)
-            // The lock is still held here. So no sweep mistakes this change for an interrupted one, and records its failure a
+            // The lock is still held here. So a sweep can't mistake this change for an interrupted one and record its failure a
             // second time.
             await forgetProgress()
             await writer.rollBack()
@@ -230,7 +230,7 @@ final class KeyChange {
         return preparation
     }
 
-    /// Makes the tables of the new key version. An open transaction that has made tables of the same names holds this up.
+    /// Makes the tables of the new key version. Waits for an open transaction that has made tables of the same names.
     private func createGeneration(_ preparation: Preparation, on writer: PostgresConnection) async throws {
         let (organization, deployment, timeout) = (organization, deployment, Self.tablesTimeout)
         let (version, backend) = (preparation.keys.newVersion, preparation.backend)
@@ -281,9 +281,9 @@ final class KeyChange {
         reporter.expect(total > 0 ? total : nil)
     }
 
-    /// How long one attempt waits for each table's lock. Later writers queue behind it.
+    /// How long one attempt waits for each table's lock. Writers that come later queue behind the attempt.
     private static let lockTimeout = "20ms"
-    /// How long making the tables of a key version waits. An open transaction may have made tables of the same names.
+    /// How long making the tables of a key version waits for an open transaction that has made tables of the same names.
     private static let tablesTimeout = Duration.seconds(10)
     /// How long moving a cell to quarantine waits for a record that another transaction is changing. Meanwhile only writers of
     /// that record wait.
@@ -359,7 +359,7 @@ final class KeyChange {
             var pause = Duration.zero
             try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.quarantineTimeout)'")
             let outcome = try Self.unlessHeldUp {
-                // The cells are moved before the tables are locked, because there may be many of them.
+                // The cells are moved before the tables are locked, because moving many cells takes time.
                 try statements.quarantine(statements.unreadable, on: connection)
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
                 _ = try connection.query("SELECT \(statements.organization.qualified("lock_generations"))()")

@@ -212,7 +212,7 @@ final class Delivery {
     /// An alert that names a message, so that it does not replace the alert of another message.
     private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
         let place =
-            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders and lets it." }
+            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0), if the server has folders and allows it." }
             ?? "It stays in the mailbox."
         let name = "\(email.name), Message-ID \(email.content.messageId.isEmpty ? "none" : email.content.messageId)"
         return MailboxProblem(

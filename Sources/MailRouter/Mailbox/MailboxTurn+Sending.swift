@@ -112,7 +112,7 @@ extension MailboxTurn {
             counts.unsent["unknown", default: 0] += 1
             progress.note(email, .unknown, text, AlertCode.unknownOutcome)
             throw MailboxProblem(
-                AlertCode.unreachable, "The mail server broke the connection while it took a message.", text,
+                AlertCode.unreachable, "The mail server closed the connection while it was receiving a message.", text,
                 isPermanent: false)
         }
         log(.debug, "sent", ["email": "\(email.emailId)", "message-id": "\(email.messageId)", "answer": "\(answer.word)"])

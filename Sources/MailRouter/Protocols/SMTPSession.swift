@@ -106,7 +106,7 @@ final class SMTPSession {
             try reset()
             guard offered.accepted == group.count else {
                 return .refused(
-                    isPermanent: false, "452 the server takes \(offered.accepted) recipients now, and took \(size) before")
+                    isPermanent: false, "452 the server accepts \(offered.accepted) recipients now, and accepted \(size) before")
             }
         }
         var done = 0
@@ -176,7 +176,7 @@ final class SMTPSession {
             accepted,
             .refused(
                 isPermanent: refusals.contains { $0.isPermanent },
-                refusals.isEmpty ? "452 no recipient was taken" : refusals.prefix(20).map(\.text).joined(separator: "; "))
+                refusals.isEmpty ? "452 no recipient was accepted" : refusals.prefix(20).map(\.text).joined(separator: "; "))
         )
     }
 

@@ -11,7 +11,7 @@ extension EntityDefinition {
         attributes: emailAttributes
     )
 
-    /// UTF-16 units of an e-mail's subject.
+    /// The maximum length of an e-mail's subject, in UTF-16 units.
     package static let emailSubjectUnits = 800
 
     private static let emailAttributes: [AttributeDefinition] = [

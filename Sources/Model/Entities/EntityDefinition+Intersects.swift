@@ -1,14 +1,14 @@
-// The links of many-to-many relationships, as read-only entities. Associating records makes links.
+// The links of many-to-many relationships, as read-only entities. A client makes a link by associating two records.
 
 extension EntityDefinition {
-    /// A role of a user.
+    /// The link between a user and a role of that user.
     package static let systemUserRoles = link(
         "SystemUserRoles", "systemuserrolescollection", "SystemUserId", "RoleId", id: "SystemUserRoleId")
 
-    /// A role of a team. The team's members have it too.
+    /// The link between a team and a role of that team. The team's members have the role too.
     package static let teamRoles = link("TeamRoles", "teamrolescollection", "TeamId", "RoleId", id: "TeamRoleId")
 
-    /// A user's membership in a team.
+    /// The link between a team and a user who is a member.
     package static let teamMembership = link("TeamMembership", "teammemberships", "TeamId", "SystemUserId", id: "TeamMembershipId")
 
     private static func link(_ name: String, _ set: String, _ first: String, _ second: String, id: String) -> EntityDefinition {

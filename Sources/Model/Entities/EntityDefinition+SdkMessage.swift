@@ -17,7 +17,7 @@ extension EntityDefinition {
         ]
     )
 
-    /// An entity's support of a message.
+    /// The fact that one entity supports one message.
     package static let sdkMessageFilter = EntityDefinition(
         schemaName: "SdkMessageFilter",
         entitySetName: "sdkmessagefilters",

@@ -26,7 +26,7 @@ package struct FieldsealError: Error, Sendable, CustomStringConvertible {
 
     package var description: String { "\(message) [\(code.rawValue)]" }
 
-    /// The same error, about this attribute. An error that names its attribute already keeps it.
+    /// The same error, about this attribute. An error that already names an attribute keeps that one.
     package func about(_ attribute: String?) -> FieldsealError {
         var error = self
         error.attribute = self.attribute ?? attribute
@@ -51,7 +51,8 @@ extension FieldsealError {
         )
     }
 
-    /// There is no organization with that name. The message is the same for one that never existed and one that is elsewhere.
+    /// There is no organization with that name. The message is the same for an organization that never existed and for one in
+    /// another database.
     package static func noSuchOrganization(_ name: String) -> FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }

@@ -3,17 +3,17 @@ import MailFormat
 
 /// Texts for messages and for PostgreSQL's columns.
 extension String {
-    /// The text without its suffix; nil if it has another end.
+    /// The text without its suffix; nil if the text does not end with the suffix.
     package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
 
-    /// A client's own text in a message, cut to 100 characters.
+    /// A text from a client, in quotes and cut to 100 characters, for a message.
     package var quotedForMessage: String { "'\(String(prefix(100)).onOneLine)'" }
 
     /// Whether the text has no control characters and no ends of lines.
     package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
 
-    /// Whether each character is visible. Control and format characters are not, nor are unassigned and private-use ones, and
-    /// those that are displayed as nothing.
+    /// Whether each character is visible. Invisible are control, format, unassigned and private-use characters, and those that are
+    /// displayed as nothing.
     package var isVisible: Bool {
         unicodeScalars.allSatisfy(\.isVisible)
     }
@@ -23,7 +23,8 @@ extension String {
         unicodeScalars.contains { (0x202A...0x202E).contains($0.value) || (0x2066...0x2069).contains($0.value) }
     }
 
-    /// The form in which two names are compared: NFKC without case. Names that look the same in two forms of Unicode are the same.
+    /// The form in which two names are compared: NFKC without case. Names that differ only in case or in their Unicode form are
+    /// equal.
     package var comparedAsName: String {
         precomposedStringWithCompatibilityMapping.lowercased().uppercased().lowercased().precomposedStringWithCompatibilityMapping
     }
@@ -40,7 +41,7 @@ extension String {
         unicodeScalars.map { Self.isUnseen($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
     }
 
-    /// The text for several lines of a terminal, with the same characters written as numbers.
+    /// The text for several lines of a terminal. The same characters as in ``asTerminalLine`` are written as numbers.
     package var asTerminalText: String {
         split(separator: "\n", omittingEmptySubsequences: false).map { line in
             line.split(separator: "\t", omittingEmptySubsequences: false).map { String($0).asTerminalLine }.joined(separator: "\t")

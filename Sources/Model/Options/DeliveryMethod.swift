@@ -2,9 +2,9 @@
 package enum DeliveryMethod: Int64, OptionValue {
     case none = 0
     case outlook
-    /// By a router.
+    /// A router fetches or sends the e-mails.
     case serverSide
-    /// By a router, from another mailbox. Only incoming e-mails have this method.
+    /// A router fetches the e-mails from another mailbox. Only incoming e-mails have this method.
     case forwardMailbox
 
     /// The methods with which a router fetches e-mails.

@@ -51,14 +51,14 @@ package enum SenderRule {
     package static func problem(in organization: Organization) -> String {
         """
         CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1
-                  THEN 'It is not outgoing, or has no sender or more than one.'
+                  THEN 'It is not outgoing, or it does not have exactly one sender.'
              WHEN s.partyid IS DISTINCT FROM m.regardingobjectid THEN 'Its mailbox is not its sender''s.'
              WHEN su.isdisabled THEN 'Its sender is a disabled user (systemuser.isdisabled). Enable the user, and send it again.'
              WHEN \(isInactiveQueue) THEN 'Its sender is an inactive queue (queue.statecode). Activate the queue, and send it again.'
              WHEN \(address) IS NULL OR lower(\(address)) <> lower(coalesce(s.address, ''))
-                  THEN 'The address that it is from is not its sender''s own. Send it again.'
+                  THEN 'Its From address is not its sender''s address. Send it again.'
              WHEN NOT (e.submitter_is_administrator OR \(allows("e.submitter", in: organization)))
-                  THEN 'Who submitted it may not send as its sender (usersettings.issendasallowed, or the queue''s owner). Send it again.'
+                  THEN 'The user who submitted it may not send as its sender (usersettings.issendasallowed, or the queue''s owner). Send it again.'
         END
         """
     }

@@ -44,8 +44,9 @@ package struct KeyControlAdministration: Sendable {
         else {
             throw FieldsealError(
                 .invalidArgument,
-                "An approval is given within \(KeyControl.approvalRange.lowerBound) to \(KeyControl.approvalRange.upperBound) seconds, "
-                    + "and a sign-in is \(KeyControl.signInRange.lowerBound) to \(KeyControl.signInRange.upperBound) seconds old at most."
+                "The time for an approval is \(KeyControl.approvalRange.lowerBound) to \(KeyControl.approvalRange.upperBound) seconds, "
+                    + "and the maximum age of a sign-in is \(KeyControl.signInRange.lowerBound) to "
+                    + "\(KeyControl.signInRange.upperBound) seconds."
             )
         }
         let old = try await session.currentKeyControl()

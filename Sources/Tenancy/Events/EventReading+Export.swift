@@ -84,7 +84,7 @@ extension EventReading {
             let known = Dictionary(rows.map { ($0.id, $0.json("")) }) { first, _ in first }
             let problems: [String] = events.compactMap { event in
                 if let there = known[event.id] {
-                    return there == event.json("") ? nil : "\(event.id): this event is another one in the export than in the chain"
+                    return there == event.json("") ? nil : "\(event.id): this event differs between the export and the chain"
                 }
                 guard event.id <= archived else {
                     return
@@ -94,7 +94,7 @@ extension EventReading {
                     notCompared += 1
                     return nil
                 }
-                return digest == event.digest ? nil : "\(event.id): this event is another one in the export than in its archive"
+                return digest == event.digest ? nil : "\(event.id): this event differs between the export and its archive"
             }
             return (problems, notCompared)
         }

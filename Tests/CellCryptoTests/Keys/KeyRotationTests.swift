@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Testing
 
-/// Two key-encryption keys at a time, as while one replaces the other.
+/// A program with two key-encryption keys, as while one replaces the other.
 struct KeyRotationTests {
     private let address = CellAddress(organization: UUID(), record: UUID(), attribute: "test.secret")
     private let fields: [[UInt8]] = [[1], [2, 3]]
@@ -36,7 +36,7 @@ struct KeyRotationTests {
         #expect(try new.open(cell, at: address).isEqual(to: secret("c")))
         #expect(try member.accepts(third.tag(label: "x", over: fields), label: "x", over: fields))
         #expect(old.member(new.id) == nil)
-        // Each of them by itself knows no other.
+        // Each of the single keys knows no other key.
         for one in member.each { #expect(one.ids == [one.id]) }
     }
 
@@ -50,7 +50,7 @@ struct KeyRotationTests {
         #expect(try !left.accepts(old.tag(label: "x", over: fields), label: "x", over: fields))
         #expect(both.remaining(without: [old.id, new.id]) == nil)
         #expect(try #require(both.remaining(without: [])).ids == both.ids)
-        // The same key twice is one.
+        // If the same key is added twice, it counts once.
         #expect(old.accepting(old).ids == [old.id])
     }
 

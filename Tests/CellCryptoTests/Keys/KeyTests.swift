@@ -29,7 +29,7 @@ struct KeyTests {
 
     @Test("Length counts Unicode scalars after NFC")
     func length() {
-        // Nine letters and marks become eight scalars with the composed letter, and ten with what follows.
+        // In NFC, the letter u and its diaeresis are one scalar. So the first text has ten scalars, and the second has nine.
         #expect(KeyStrength.violations(of: "u\u{308}bcdefgh1!") == [])
         #expect(KeyStrength.violations(of: "u\u{308}bcdefg1!") == [.tooShort])
     }
@@ -94,7 +94,7 @@ struct KeyTests {
                 #expect(try OrganizationKeyText.withoutSheetMarks(typed) == line)
             }
         }
-        // The check characters of a line with a typing error are not its own.
+        // The check characters do not match a line with a typing error.
         #expect(try OrganizationKeyText.withoutSheetMarks("1 7gmx- kze4- fuch- ct89- check gd") == "7gmx-kze4-fuch-ct89-")
         for line in ["A key with 12", "1", "12", "A-key-1!"] {
             #expect(try OrganizationKeyText.withoutSheetMarks(line) == line.filter { $0 != " " })
@@ -110,7 +110,7 @@ struct KeyTests {
         #expect(try OrganizationKeyText.linesWithMistakes(in: lines.joined(separator: "\n")).isEmpty)
         #expect(try OrganizationKeyText.linesWithMistakes(in: "1 \(lines[0])\n\n2. \(wrong[1].lowercased())") == [2])
         #expect(try OrganizationKeyText.linesWithMistakes(in: wrong.joined(separator: "\r\n")) == [1, 2])
-        // A line without check characters tells nothing, nor does a key of another form.
+        // Without check characters, or for a key that was not generated, no mistake is found.
         #expect(try OrganizationKeyText.linesWithMistakes(in: "7GMX-KZE4-FUCH-CT88\nown#key of-1 xy").isEmpty)
     }
 

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Charts")
 struct ChartsTests {
-    /// How many bars have a style.
+    /// The number of bars with a style.
     private func bars(_ svg: String, _ style: String) -> Int { svg.ranges(of: "<rect class=\"\(style)\"").count }
 
     @Test("A chart has a bar for each value that is not zero, and its text alternative is escaped")
@@ -12,7 +12,7 @@ struct ChartsTests {
         let svg = Charts.columns([0, 5, 10], [1, 0, 10], alternative: "a < b & \"c\"")
         #expect(bars(svg, "a") == 2 && bars(svg, "b") == 2)
         #expect(svg.contains("aria-label=\"a &lt; b &amp; &quot;c&quot;\""))
-        // The largest sum has the whole height.
+        // The bar with the largest sum has the whole height.
         #expect(svg.contains("y=\"30\" width=\"8\" height=\"26\"") && svg.contains("y=\"4\" width=\"8\" height=\"26\""))
     }
 

@@ -56,7 +56,7 @@ struct IncomingEmailTests {
     func earlierWordsDigest() {
         let digest = email { $0.cc = [.init("x")] }.earlierWordsDigest(messageID: "<1@a>")
         #expect(digest == email { ($0.bcc, $0.importance) = ([.init("x", "X")], 2) }.earlierWordsDigest(messageID: "<1@a>"))
-        // SHA-256 of "5 <1@a>11 a@b.example5 Hello0 4 text1 x". Ids of records come from it.
+        // SHA-256 of "5 <1@a>11 a@b.example5 Hello0 4 text1 x". The ids of records are derived from this digest.
         let known = "84fa99e63c7edf307169b78e067b9d52ccbad0a7f4f23bc094692c9437bead02"
         #expect(digest.map { String(format: "%02x", $0) }.joined() == known)
     }

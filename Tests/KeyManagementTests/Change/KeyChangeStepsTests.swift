@@ -6,7 +6,7 @@ import Testing
 struct KeyChangeStepsTests {
     private typealias Step = KeyChangeSteps.Step
 
-    /// Runs the steps to their end, with what `outcome` answers to each.
+    /// Runs all steps. `outcome` returns the outcome of each.
     private func walk(
         patience: Duration = .seconds(10),
         isRehearsal: Bool = false,

@@ -34,7 +34,7 @@ struct KeyChangeTests {
             #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
             let leaves = try await organization.sql("SELECT relname FROM pg_class WHERE relname ~ '_cell_k1$'", as: String.self)
             #expect(leaves == [])
-            // A key change is no change of a record.
+            // A key change does not count as a change of records.
             #expect(
                 try await organization.sql("SELECT versionnumber::text FROM mailbox ORDER BY mailboxid", as: String.self)
                     == versions)
@@ -63,7 +63,7 @@ struct KeyChangeTests {
             try await organization.session().write(
                 .create(.emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")]))
             #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil).cells == 3)
-            // Back to an earlier text: new salt, new version.
+            // A change back to an earlier text makes a new salt and a new version.
             _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!")
             #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!").keyVersion == 5)
             #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)

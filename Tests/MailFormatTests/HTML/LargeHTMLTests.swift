@@ -31,7 +31,7 @@ struct LargeHTMLTests {
         arguments: [
             "<img src='data:image/png;base64,!\(String(repeating: "!", count: 20_000))'>",
             "<img src='data:image/\(String(repeating: "x", count: 50));base64,\(picture)'>",
-            // References and escapes would be read as letters of base64.
+            // Without this rule, character references and escapes would be taken for letters of base64.
             "<img src='data:image/png;base64,\(picture)&#43;AA'>", "<img src='data:image/png;base64,\(picture)%2BA'>",
             "<table background='data:image/png;base64,\(picture)'>", "<style>\(String(repeating: "p { } ", count: 20_000))</style>",
         ])
@@ -50,7 +50,7 @@ struct LargeHTMLTests {
         let text = PlainText.of(html: large.text)
         #expect(text.hasPrefix("row 0 & more\nrow 1 & more\n") && text.hasSuffix("The end."))
         #expect((0..<2_000).allSatisfy { text.contains("row \($0) &") })
-        // The words are not inside of the table.
+        // The words are outside of the table.
         #expect(large.text.contains("</table></div><div style=\"white-space: pre-wrap\">"))
     }
 

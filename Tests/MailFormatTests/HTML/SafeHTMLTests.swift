@@ -32,7 +32,7 @@ import Testing
             ("<a href=javascript:alert(1)>x</a>", "<a rel=\"noopener noreferrer\">x</a>"),
             ("<a href='jav&#97;script:alert(1)'>x</a>", "<a rel=\"noopener noreferrer\">x</a>"),
             ("<form action=/sign-out><input value=y><button>x</button></form>", "x"), ("a < b", "a &lt; b"),
-            // What two readers could take for different markup is text.
+            // A sequence that two readers could parse differently becomes text.
             ("<p title=\"a>b<img src=x\">x</p>", "<p title=\"a&gt;\">b<img>x</p>"),
             ("<style><!--</style><img src=http://evil.test>", "<style></style><img>"),
             ("<noscript><p title=\"</noscript><link rel=preconnect href=//evil.test>\">", "<p title=\"&lt;/noscript&gt;\">\"&gt;"),
@@ -61,7 +61,7 @@ import Testing
             for forbidden in ["<link", "<iframe", "<script", "<svg", "<!", "<textarea", "<base", "<meta"] {
                 #expect(!safe.contains(forbidden), "\(html.debugDescription) is \(safe.debugDescription)")
             }
-            // Within a tag, which ends at the first `>`, an address stands in links alone.
+            // A tag ends at the first `>`. Inside of a tag, an address occurs only in links.
             for part in safe.utf8.split(separator: UInt8(ascii: "<")).dropFirst() {
                 let tag = String(decoding: part.prefix { $0 != UInt8(ascii: ">") }, as: UTF8.self)
                 #expect(

@@ -41,7 +41,7 @@ struct MessageWriterTests {
         Self.checkLines(bytes)
     }
 
-    /// 7 bits, CRLF alone, and no line of more than 998 bytes (RFC 5322 section 2.1.1).
+    /// Checks that a message has only 7-bit bytes and CRLF line ends, and no line of more than 998 bytes (RFC 5322 section 2.1.1).
     private static func checkLines(_ bytes: [UInt8]) {
         #expect(bytes.allSatisfy { $0 < 0x80 && $0 != 0 })
         for line in String(decoding: bytes, as: UTF8.self).components(separatedBy: "\r\n") {

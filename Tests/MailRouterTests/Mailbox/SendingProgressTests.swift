@@ -5,7 +5,7 @@ import Testing
 
 @Suite("The progress of sending")
 struct SendingProgressTests {
-    /// A service that keeps what it is told, or is unavailable.
+    /// A service that records the reports that it gets, or is unavailable.
     private final class Service {
         var requests: [[SendingReport]] = []
         var isAway = false

@@ -4,10 +4,10 @@ import Testing
 @testable import Model
 @testable import Organizations
 
-/// The output of `pg_restore` for a file that an attacker may have written: it is parsed as known rows, or refused. Nothing of it is
-/// executed, nothing grows with it, and nothing hangs.
+/// The output of `pg_restore` for a file that an attacker may have written: it is parsed as known rows, or refused. Nothing in it
+/// is executed. The memory does not grow with it, and the reader does not hang.
 ///
-/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` say how many mutated texts and which.
+/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of mutated texts and the seed.
 @Suite("The reader of exports")
 struct DumpReaderTests {
     private static let environment = ProcessInfo.processInfo.environment
@@ -41,7 +41,7 @@ struct DumpReaderTests {
 
         """
 
-    /// Reads all of a text, a few bytes at a time.
+    /// Reads a whole text, a few bytes at a time.
     private static func read(
         _ bytes: [UInt8],
         piece: Int = 7,

@@ -39,7 +39,7 @@ import Testing
 
     @Test func targetReadWriteExcludesReadOnlyServers() throws {
         #expect(try #require(KnownServers.of("host=a,b")).allowsReading)
-        // A load balancer.
+        // A single host may be a load balancer in front of several servers.
         #expect(try #require(KnownServers.of("host=a target_session_attrs=read-write")).hosts.map(\.name) == ["a"])
         #expect(try !#require(KnownServers.of("host=a,b target_session_attrs=read-write")).allowsReading)
         #expect(

@@ -71,7 +71,7 @@ struct LastingErrorTests {
             let pool = ConnectionPool(.init(conninfo: database.conninfo, limit: 1))
             let task = Task { try await pool.withConnection { try $0.query("SELECT pg_sleep(60), pg_backend_pid()") } }
             let other = try await PostgresConnection.connect(database.conninfo)
-            // PostgreSQL shows the statement while it is prepared, too; it sleeps once it runs.
+            // PostgreSQL also shows the statement while it is being prepared. Only a statement that runs waits in pg_sleep.
             let isRunning =
                 "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND wait_event = 'PgSleep'"
             while try await other.query(isRunning)[0].decode(0, as: Int.self) == 0 {}

@@ -14,7 +14,7 @@ struct BinaryCopyTests {
         }
     }
 
-    /// Rows of a number, an id and bytes; every third has no bytes, and every fifth empty ones.
+    /// Rows of a number, an id and bytes. In every third row the bytes are NULL, and in every fifth they are empty.
     private static func rows(_ numbers: Range<Int32>, _ ids: [UUID]) -> BinaryCopyRows {
         var rows = BinaryCopyRows()
         for number in numbers {

@@ -62,14 +62,14 @@ struct PoolStateTests {
         pool.enqueue("greedy", id: 1, for: greedy)
         #expect(describe(pool.acquire(for: other)) == "connect")
         pool.enqueue("other", id: 2, for: other)
-        // The connection of another goes to the waiter that may have one, and not to the first.
+        // The freed connection goes to the first waiter whose caller may have one more, and not to the first in the queue.
         #expect(pool.release(3, by: other) == "other")
         #expect(pool.release(3, by: other) == nil)
         #expect(pool.idle == [3])
         #expect(pool.release(1, by: greedy) == "greedy")
         #expect(pool.discard(by: greedy) == nil)
         #expect(describe(pool.acquire(for: greedy)) == "use 3")
-        // Work of the program itself has no share.
+        // The limit for one caller does not apply to the program's own work.
         #expect(describe(pool.acquire()) == "connect")
         #expect(describe(pool.acquire()) == "wait")
     }

@@ -6,7 +6,7 @@ import Testing
 struct RowInsertTests {
     private static let check = SharedStatement("SELECT 1 WHERE $1", [.bool(true)])
 
-    /// Two tables' rows of one caller: a number, its owner, and a note that may be missing.
+    /// A caller's row for each of two tables: a number, its owner, and an optional note.
     private static func rows(_ number: Int32, owner: String) -> [RowInsert] {
         [
             RowInsert(
@@ -68,7 +68,7 @@ struct RowInsertTests {
         try await insert(Array(0..<24)) { _ in
             "one"
         } _: { outcomes, other in
-            // Some may have come before the slow statement was sent, or after its response.
+            // Some writes may have arrived before the slow statement was sent, or after its response.
             #expect(outcomes.compactMap { $0.together?.count }.max() ?? 0 > 12)
             let kept = try await other.query(
                 "SELECT n, owner, content FROM t JOIN note USING (n) ORDER BY n")

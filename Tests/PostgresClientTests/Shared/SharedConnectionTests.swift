@@ -70,7 +70,8 @@ struct SharedConnectionTests {
         }
     }
 
-    /// Runs writes that wait together, because the connection is busy. The even ones have this check and the others another one.
+    /// Runs writes that wait together, because the connection is busy. The writes with even numbers have this check, and all others
+    /// have another one.
     ///
     /// - Returns: For each write the transaction that it was done in; nil if it failed.
     private func waiting(
@@ -183,7 +184,7 @@ struct SharedConnectionTests {
 
     private static let check = SharedStatement("SELECT 1 WHERE $1", [.bool(true)])
 
-    /// The number of an id, and the transaction that it was read in.
+    /// The number that belongs to an id, and the transaction in which it was read.
     private static let numbers = SharedStatement(
         "SELECT id, n, txid_current() FROM numbers WHERE id = ANY ($1) AND n < $2", [.int32(50)])
 

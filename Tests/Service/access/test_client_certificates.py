@@ -28,7 +28,7 @@ def openssl(*arguments):
 
 
 def self_signed(folder, name, days=2, key=None):
-    """A certificate with its key, as files."""
+    """Makes a self-signed certificate and its key, as files."""
     certificate, private = folder / f"{name}.pem", folder / f"{key or name}.key"
     if not key:
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private)
@@ -37,7 +37,7 @@ def self_signed(folder, name, days=2, key=None):
 
 
 def issue(folder, name, authority):
-    """A certificate of the authority's, with its key, as files."""
+    """Makes a certificate that the authority signed, and its key, as files."""
     private, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", f"/CN={name}", "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
@@ -85,14 +85,14 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     granted = token(server, id, own)
     assert granted.status_code == 200
     bearer = granted.json()["access_token"]
-    # Without --bind-tokens it is a bearer token.
+    # Without --bind-tokens, the token is a bearer token, which is valid on any connection.
     assert "cnf" not in jwt.decode(bearer, options={"verify_signature": False})
     assert who_am_i(server, bearer).status_code == 200
     for refused in (token(server, id), token(server, id, other), token(server, server.client["clientId"], own), token(server, id, other, client_secret="wrong")):
         assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
-    # A certificate on the connection changes nothing for a client that has a secret.
+    # If a client has a secret, a certificate on the connection makes no difference.
     assert token(server, server.client["clientId"], other, client_secret=server.client["clientSecret"]).status_code == 200
-    # Another certificate of the same key is another one.
+    # A second certificate with the same key is not the registered one.
     again = self_signed(tmp_path, "again", key="own")
     assert token(server, id, again).status_code == 401
     added = json.loads(server.cluster.run("client", "add-certificate", name, again[0], "--json").stdout)
@@ -124,7 +124,7 @@ def test_a_registered_certificate_proves_nothing_after_its_end(server, tmp_path)
 
 
 def test_a_certificate_is_good_for_the_handshake_alone(server, tmp_path):
-    """Its key signs no assertion: what was registered for one way to prove a client is not good for another."""
+    """The key of a certificate for the handshake can't sign assertions: a key is accepted only for the method for which it was registered."""
     own = self_signed(tmp_path, "handshake")
     _, id = add(server, own)
     now = int(time.time())
@@ -203,7 +203,7 @@ def test_certificates_of_an_authority(tmp_path):
         _, id = add(server, issued, "--bind-tokens")
         bearer = token(server, id, issued).json()["access_token"]
         assert who_am_i(server, bearer, issued).status_code == 200 and who_am_i(server, bearer).status_code == 401
-        # One that the authority issued, and that is registered for no client, proves nothing; a foreign one gets no connection.
+        # A certificate that the authority issued but no client has registered proves nothing. A foreign certificate gets no connection.
         stranger = self_signed(tmp_path, "stranger")
         with pytest.raises(requests.exceptions.ConnectionError):
             token(server, id, stranger)
@@ -238,7 +238,7 @@ def test_the_authorities_are_read_again_and_no_connection_is_dropped(tmp_path):
             kept.verify, kept.cert, kept.trust_env = str(server.cluster.home / "server.pem"), former, False
             form = {"grant_type": "client_credentials", "client_id": clients[former]}
             assert kept.post(f"{server.base}/contoso/oauth2/v2.0/token", form, timeout=PATIENCE).status_code == 200
-            # Both, then the second one alone, as an authority is replaced.
+            # Both authorities first, then the second one alone, as when an authority is replaced.
             trusted.write_text(pathlib.Path(first[0]).read_text() + pathlib.Path(second[0]).read_text())
             until(lambda: is_taken(later))
             assert is_taken(former)

@@ -59,7 +59,7 @@ def test_a_systemuser_that_is_disabled(server, person):
     change = part("PATCH", f"/contoso/api/data/v9.2/systemusers({user})", {"isdisabled": True}, id=1)
     assert LAST in batch(server, change) and LAST in batch(server, change_set(change))
     assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) in ([(False,)], [(None,)])
-    # With a second one, each of them may be disabled, and not both.
+    # While there is a second administrator, either of the two may be disabled, but not both.
     _, other = person()
     assert disable(server, user).status_code == 204
     is_refused(disable(server, other))
@@ -108,12 +108,12 @@ def test_a_role_that_a_record_gave(server, person, roles):
     (name, own), (_, granted) = person(), person("Basic User")
     role = roles["System Administrator"]
     link(server, f"systemusers({granted})/{ROLES}", f"roles({role})")
-    # A role by a record counts, so the other may lose theirs.
+    # A role that a record gives counts, so the other administrator may lose theirs.
     server.cluster.run("user", "role", name, "Basic User")
     is_refused(server.request("DELETE", f"systemusers({granted})/{ROLES}({role})/$ref"))
     is_refused(server.request("DELETE", f"roles({role})/{ROLES}({granted})/$ref"))
     is_refused(disable(server, granted))
-    # What SQL writes is no role: the administrator that it makes does not count.
+    # A role that SQL wrote is not accepted, so such an administrator does not count.
     server.cluster.sql("INSERT INTO systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [own, role])
     is_refused(server.request("DELETE", f"systemusers({granted})/{ROLES}({role})/$ref"))
     server.cluster.sql("DELETE FROM systemuserroles WHERE systemuserid = %s", [own])
@@ -141,12 +141,12 @@ def test_commands_and_the_console(server, person):
     for command in (("disable", name), ("remove", name), ("role", name, "Basic User")):
         refused = server.cluster.run("user", *command, check=False)
         assert refused.returncode == 1 and LAST in refused.stderr
-    # Who is one by SQL alone is none.
+    # A person whom only SQL made an administrator is not one.
     raised, _ = person("Basic User")
     server.cluster.sql("UPDATE config.console_user SET role = 'System Administrator' WHERE name = %s", [raised])
     assert LAST in server.cluster.run("user", "disable", name, check=False).stderr
     server.cluster.sql("UPDATE config.console_user SET role = 'Basic User' WHERE name = %s", [raised])
-    # An administrator whose systemuser is disabled is none.
+    # An administrator whose systemuser is disabled does not count.
     other, second = person()
     assert disable(server, second).status_code == 204
     assert LAST in server.cluster.run("user", "disable", name, check=False).stderr
@@ -169,7 +169,7 @@ def test_clients_count_where_no_person_administrates(server):
     for command in (("disable", id), ("remove", id), ("role", id, "Basic User")):
         refused = run("client", *command, check=False)
         assert refused.returncode == 1 and last in refused.stderr
-    # The last client could only be disabled by itself, which no user may.
+    # Only the last client itself could send this request, and no user may disable itself.
     response = disable(server, own)
     assert response.status_code == 400 and "itself" in response.text
     spare = json.loads(run("client", "add", "spare", "--role", "System Administrator", "--json").stdout)["clientId"]
@@ -178,7 +178,7 @@ def test_clients_count_where_no_person_administrates(server):
     run("client", "role", id, "System Administrator")
     run("client", "disable", spare)
     run("client", "remove", spare, "--even-if-last")
-    # After a leak the client has to be disabled all the same.
+    # After a leak, an operator must be able to disable the client nevertheless.
     run("client", "disable", id, "--even-if-last")
     assert server.request("GET", "WhoAmI").status_code == 401
     run("client", "enable", id)

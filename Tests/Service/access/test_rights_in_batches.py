@@ -1,4 +1,4 @@
-"""A right that is taken away while a batch runs: the parts behind have it no more. And what one part gives, the next one has."""
+"""When a part of a batch takes a right away, the later parts do not have it any more. When a part gives a right, the next part has it."""
 
 import pytest
 from service import refused
@@ -17,7 +17,7 @@ def roles(service):
 
 @pytest.fixture
 def deputy(service, roles):
-    """A Basic User who is a System Administrator by a team alone: (token, systemuserid, team)."""
+    """A Basic User who is a System Administrator only through a team: (token, systemuserid, team)."""
     token, user = client_of(service, "Basic User")
     team = service.create("teams", {"name": f"deputies {user}"})
     assert link(service, f"teams({team})/{TEAM_ROLES}", f"roles({roles['System Administrator']})").status_code == 204

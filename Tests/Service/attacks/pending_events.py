@@ -7,7 +7,7 @@ import psycopg
 
 @contextlib.contextmanager
 def unlinked(service):
-    """Holds the end of the chain, so that events stay pending."""
+    """Locks the end of the chain, so that events stay pending."""
     with psycopg.connect(service.dev["postgres"]) as lock:
         lock.execute("SELECT FROM config.attested_state FOR UPDATE")
         yield

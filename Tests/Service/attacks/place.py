@@ -1,4 +1,4 @@
-"""A deployment under attack: a server that runs all the time, a fresh one for a second look, and SQL as each role."""
+"""A deployment under attack: a server that runs all the time, a fresh server for a second check, and SQL as each role."""
 
 import collections
 import contextlib
@@ -14,7 +14,7 @@ from cluster import Cluster
 from connections import Connections
 from server import Server
 
-#: Whom an attacker connects as. None of them has the key-encryption key.
+#: The roles as which an attacker connects. None of them has the key-encryption key.
 SQL_ROLES = ["fieldseal_service", "fieldseal_owner", "postgres"]
 PASSWORD = "a long password of a person"
 
@@ -46,7 +46,7 @@ class Place(Cluster):
     # SQL
 
     def sql_as(self, role, statement, parameters=None):
-        """One statement as the service's own login, as the owner, or as a superuser."""
+        """Runs one statement as the service's own login, as the owner, or as a superuser."""
         user = "fieldseal_service" if role == "fieldseal_service" else "postgres"
         with psycopg.connect(f"host={self.home} user={user} dbname=fieldseal", autocommit=True) as connection:
             if role == "fieldseal_owner":
@@ -56,7 +56,7 @@ class Place(Cluster):
 
     @contextlib.contextmanager
     def put_back(self, table, condition="true"):
-        """Remembers rows; the function that it yields puts them back as they were, and leaves others alone."""
+        """Remembers rows. The function that it yields restores them, and changes no other rows."""
         rows = self.sql(f"SELECT * FROM config.{table} WHERE {condition}")
         [(key,)] = self.sql(
             "SELECT array_agg(a.attname::text) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
@@ -68,7 +68,7 @@ class Place(Cluster):
             for row in rows:
                 sets = ", ".join(f"{n} = excluded.{n}" for n in names if n not in key) or f"{key[0]} = excluded.{key[0]}"
                 if table == "attested_state":
-                    # The service may change the row, and not insert it.
+                    # The service may update the row, but not insert it.
                     values = dict(zip(names, row))
                     assignments = ", ".join(f"{n} = %({n})s" for n in names if n != "organization_id")
                     self.sql_as(role, f"UPDATE config.attested_state SET {assignments} WHERE organization_id = %(organization_id)s", values)
@@ -83,7 +83,7 @@ class Place(Cluster):
         return json.loads(self.run("client", "add", name, "--role", role, "--org", "contoso", "--json").stdout)
 
     def token(self, client, server=None):
-        """The answer of the token endpoint. What was refused before must not lock this address out."""
+        """The response of the token endpoint. Removes the counts of failures first, because they could lock this address out."""
         self.sql("DELETE FROM config.failed_sign_in")
         return self.connections.session.post(
             f"{(server or self.server).base}/contoso/oauth2/v2.0/token", timeout=60,
@@ -96,7 +96,7 @@ class Place(Cluster):
 
     @contextlib.contextmanager
     def server_session(self):
-        """Connections of a program without an account."""
+        """An HTTP session of a program without an account."""
         with requests.Session() as session:
             session.trust_env, session.verify = False, str(self.home / "server.pem")
             yield session
@@ -105,25 +105,25 @@ class Place(Cluster):
         self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
 
     def person_id(self, name):
-        """By its id a person is disabled and removed whose row SQL changed."""
+        """The id of a person. A person whose row SQL changed is disabled and removed by id."""
         [(id,)] = self.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [name])
         return id
 
     def visit(self, name, password=PASSWORD, code="", server=None, cookie=None):
-        """A person at the console: signed in, or not. Their browser may have the cookie of an earlier session."""
+        """A person at the console, whether the sign-in succeeds or not. Their browser may have the cookie of an earlier session."""
         self.sql("DELETE FROM config.failed_sign_in")
         return Visitor(self, server or self.server, name, password, code, cookie)
 
     @contextlib.contextmanager
     def fresh_server(self):
-        """Another server, which has seen nothing yet."""
+        """Another server, which has not read any state yet."""
         server = copy.copy(self.server)
         server.log = open(self.home / "fresh.log", "ab")
         text = self.server.settings.read_text()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        # The same base URL, so that tokens and cookies are good for both.
+        # The same base URL, so that both servers accept the same tokens and cookies.
         server.settings = self.home / f"fresh-{port}.yaml"
         server.settings.write_text(text.replace(f'"port": {self.server.port}', f'"port": {port}'))
         server.base = f"https://localhost:{port}"
@@ -134,7 +134,7 @@ class Place(Cluster):
         finally:
             server.stop()
 
-    #: Whether checks look at a fresh server too: servers don't know as whom SQL wrote, so once for each attack is enough.
+    #: Whether checks also run on a fresh server. Servers don't know which role wrote the SQL, so once for each attack is enough.
     looks_twice = True
 
     def everywhere(self, check):
@@ -147,14 +147,14 @@ class Place(Cluster):
     # What an administrator sees
 
     def doctor(self):
-        """What the doctor finds: the messages of each code, one a line."""
+        """The doctor's findings: for each code, the messages, one a line."""
         found = collections.defaultdict(list)
         for finding in json.loads(self.run("doctor", "--json", check=False).stdout)["findings"]:
             found[finding["code"]].append(finding["message"])
         return {code: "\n".join(messages) for code, messages in found.items()}
 
     def is_refused(self, server, token):
-        """Whether the organization is refused by name, with the way out of it."""
+        """Whether the server refuses the organization and says how to resolve it."""
         answer = self.get("mailboxes", token, server)
         return answer.status_code == 403 and "contoso is refused" in answer.text and "fieldseal org attach contoso" in answer.text
 
@@ -181,14 +181,14 @@ class Visitor(requests.Session):
         url = f"{base}/contoso/{path}"
         if form:
             answer = self.post(url, form, headers=headers, allow_redirects=False)
-            # A question has an address of its own.
+            # A page that asks for a confirmation has its own address.
             if "?asked=" not in answer.headers.get("Location", ""):
                 return answer
             url = base + answer.headers["Location"]
         return self.get(url, headers=headers, allow_redirects=False)
 
     def shown_after(self, path, **form):
-        """The page to which a form leads, with what it shows once."""
+        """The page that follows a form, with what it shows only once."""
         done = self.page(path, **form)
         assert done.status_code == 303, (done.status_code, done.text)
         return self.page(done.headers["Location"].split("/contoso/", 1)[1])

@@ -1,4 +1,4 @@
-"""docs/backups.md: dumps of the whole database, checked and restored, and recovery to moments around a key change."""
+"""docs/backups.md: dumps of the whole database are checked and restored, and the database is recovered to moments around a key change."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def cluster():
     cluster.archive = archive
     cluster.values = cluster.fill(30)
     cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
-    # A client of before the dump, which knows its secret.
+    # A client from before the dump, with its secret.
     cluster.client = json.loads(cluster.run("client", "add", "before", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
     try:
         yield cluster
@@ -41,7 +41,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def dump(cluster):
-    """A dump by the page's own command."""
+    """Makes a dump with the command in docs/backups.md."""
     command = as_anyone(re.search(r"^    (runuser .* pg_dump -Fc .*) > fieldseal.dump$", PAGE, re.MULTILINE)[1])
     command = command.replace("host=db.example.com", f"host={cluster.home}")
     file = cluster.home / "fieldseal.dump"
@@ -101,7 +101,7 @@ def test_a_dump_that_is_damaged_or_lacks_a_part_is_named(cluster, dump, tmp_path
 
 @pytest.fixture
 def bare():
-    """A PostgreSQL with an empty database, and no role of ours."""
+    """A PostgreSQL with an empty database and without Fieldseal's roles."""
     folder = scratch.new_folder()
     folder.chmod(0o755)
     subprocess.run(
@@ -114,11 +114,11 @@ def bare():
 
 
 def as_anyone(command):
-    """A command of the page without the user whose password file it names: the tests' cluster asks for none."""
+    """A command of the page without the user and the password file, because the tests' cluster asks for no password."""
     return re.sub(r" (sslmode|sslrootcert|passfile)=[^ \"]+", "", command.removeprefix("runuser -u fieldseal -- "))
 
 
-#: What the doctor says of every cluster of the tests: no fsync, and profiles that SQL made.
+#: Findings that the doctor has about every cluster of these tests: fsync is off, and SQL made profiles.
 USUAL = {"not-durable", "mail-settings-not-authorized"}
 
 
@@ -132,13 +132,13 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
     assert [c.split()[0] for c in commands] == ["psql", "pg_restore", "fieldseal", "fieldseal", "fieldseal"]
     (cluster.home / "restored.yaml").write_text((cluster.home / "direct.yaml").read_text().replace(f"host={cluster.home}", f"host={bare}"))
     environment = {**os.environ, "PGHOST": str(bare), "PGUSER": "postgres"}
-    # The dump owns what the owner owns, and no other role is named in it.
+    # Fieldseal's owner owns everything in the dump, and no other role is named in it.
     for command in commands:
         words = command.split()
         if words[:2] == ["fieldseal", "doctor"]:
             assert errors(cluster.run("doctor", "--json", settings="restored", check=False)) == []
         elif words[:2] == ["fieldseal", "setup"]:
-            # test_production.py does this step as it is. The part of it that a cluster without passwords needs is this one.
+            # test_production.py tests the whole step. A cluster without passwords needs only this part of it.
             cluster.run("migrate", "bootstrap", settings="restored")
         elif words[0] == "fieldseal":
             cluster.run(*words[1:], settings="restored")
@@ -151,7 +151,7 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
 
 
 def is_served(cluster, folder):
-    """A server on the restored database knows the client of before, shows the records, and seals and changes passwords."""
+    """A server on the restored database accepts the former client, shows the records, and seals and changes passwords."""
     before = types.SimpleNamespace(port=free_port(), client=cluster.client, token=None)
     server = Server(cluster, settings="restored", after=before)
     try:
@@ -170,7 +170,7 @@ def is_served(cluster, folder):
 
 
 def recovered(cluster, base, point):
-    """Starts the base backup, recovered to a restore point; returns its folder."""
+    """Recovers the base backup to a restore point, and starts it. Returns its folder."""
     folder = scratch.new_folder()
     folder.chmod(0o755)
     template.give_to_postgres(folder)
@@ -198,7 +198,7 @@ def test_recovery_to_a_moment_before_during_and_after_a_key_change(cluster):
     cluster.sql("SELECT pg_create_restore_point('before')")
 
     def name(_, sql):
-        # The copies of the cells are there, and the switch is not committed.
+        # The copies of the cells exist, and the switch is not committed.
         if "switch_generation" in sql and not named:
             named.append(sql)
             cluster.sql("SELECT pg_create_restore_point('during')")
@@ -225,7 +225,7 @@ def test_recovery_to_a_moment_before_during_and_after_a_key_change(cluster):
             assert f"{len(cluster.values)} cells under key version {version}, all of them open" in run("verify").stdout
             run("events", "verify")
             assert errors(run("doctor", "--json", check=False)) == [], point
-            # The key can be changed there too.
+            # The key can also be changed there.
             run("key", "change")
             assert "all of them open" in run("verify").stdout
         finally:

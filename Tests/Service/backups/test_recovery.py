@@ -1,4 +1,4 @@
-"""docs/recovery.md, line by line: a dump restored where nothing of ours is, and cells opened there with pgcrypto alone."""
+"""docs/recovery.md, line by line: a dump is restored where nothing of Fieldseal is installed, and cells are opened there with pgcrypto alone."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs/recovery.md").read_text()
 
 @pytest.fixture
 def bare():
-    """A PostgreSQL with no role, no schema and no function of ours: its socket's folder."""
+    """A PostgreSQL without roles, schemas and functions of Fieldseal: the folder of its socket."""
     folder = scratch.new_folder("fieldseal-bare-")
     folder.chmod(0o755)
     subprocess.run(
@@ -32,7 +32,7 @@ def bare():
 
 
 def commands(section):
-    """The indented lines of one of the page's sections."""
+    """The indented lines of one section of the page."""
     text = PAGE.split(f"\n## {section}")[1].split("\n## ")[0]
     return "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
 

@@ -1,4 +1,4 @@
-"""docs/backups.md: recovery to moments before, during and after a replacement of the key-encryption key, and which key each asks for."""
+"""docs/backups.md: recovery to moments before, during and after a replacement of the key-encryption key, and which key each moment needs."""
 
 import concurrent.futures
 import json
@@ -28,7 +28,7 @@ class Rotated(Cluster):
         super().__init__("archive_mode=on", f"archive_command=cp %p {self.archive}/%f", "wal_level=replica", "max_wal_senders=4")
         self.values = self.fill(20)
         self.run("org", "create", "fabrikam")
-        # It makes the key that signs tokens, which a rotation moves last.
+        # A server makes the key that signs tokens, which a rotation seals again last.
         Server(self).stop()
         self.old, self.new = self.home / "kek", self.home / "kek.new"
         self.run("kek", "create", str(self.new), settings=None)
@@ -42,17 +42,17 @@ class Rotated(Cluster):
         self.sql("SELECT pg_create_restore_point(%s)", [name])
 
     def settings_with(self, name, folder, *keks):
-        """Settings of the database in that folder, with these keys: the one in use, and the one that replaces it."""
+        """Settings for the database in that folder, with these key-encryption keys: the one in use, and the one that replaces it."""
         text = (self.home / "direct.yaml").read_text().replace(f"host={self.home}", f"host={folder}")
         lines = [line for line in text.splitlines() if not line.startswith("kekFile")] + [f"kekFile: {keks[0]}"]
         lines += [f"newKek: {{file: {kek}}}" for kek in keks[1:]]
         (self.home / f"{name}.yaml").write_text("\n".join(lines) + "\n")
 
     def rotate(self):
-        """Replaces the key. The point `during` is where one organization is under the new one, and the other is not."""
+        """Replaces the key-encryption key. At the restore point `during`, one organization is under the new key, and the other is not."""
         self.settings_with("both", self.home, self.old, self.new)
         self.point("before")
-        # Several organizations are moved at a time: one of them waits for its row.
+        # Several organizations are processed at a time, so one of them has to wait for its row.
         with psycopg.connect(self.superuser) as held, concurrent.futures.ThreadPoolExecutor() as pool:
             held.execute("SELECT FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'fabrikam' FOR UPDATE OF attested_state")
             rotation = pool.submit(self.run, "kek", "rotate", "--json", settings="both")
@@ -86,7 +86,7 @@ def rotated():
 
 @pytest.fixture
 def at(rotated):
-    """Recovers to a point; returns a function that runs a command there with some of the keys."""
+    """Recovers to a restore point. Returns a function that runs a command there with given key-encryption keys."""
     folders = []
 
     def recover(point):
@@ -127,7 +127,7 @@ def test_before_the_rotation_the_former_key_is_asked_for(rotated, at):
     is_refused(rotated, run, rotated.new, old, new, "restore that one from its backup")
     assert codes(run("doctor", "--json", keks=[rotated.new], check=False)) >= {"wrong-key-encryption-key"}
     is_whole(rotated, run, rotated.old)
-    # It can be replaced again.
+    # The key-encryption key can be replaced again.
     assert json.loads(run("kek", "rotate", "--json", keks=[rotated.old, rotated.new]).stdout)["done"]
     is_whole(rotated, run, rotated.new)
 
@@ -135,7 +135,7 @@ def test_before_the_rotation_the_former_key_is_asked_for(rotated, at):
 def test_in_the_middle_both_keys_are_asked_for(rotated, at):
     run, (old, new) = at("during"), (identify(rotated.old)[1], identify(rotated.new)[1])
     is_refused(rotated, run, rotated.new, old, new)
-    # With the former one alone, the organization that was moved is named, and the other one works.
+    # With the former key alone, the organization under the new key is named, and the other one works.
     half = run("verify", keks=[rotated.old], check=False)
     assert half.returncode == 1 and f"{len(rotated.values)} cells" not in half.stdout, half
     said = [f for f in json.loads(run("doctor", "--json", keks=[rotated.old], check=False).stdout)["findings"] if f["severity"] == "error"]
@@ -144,7 +144,7 @@ def test_in_the_middle_both_keys_are_asked_for(rotated, at):
     status = json.loads(run("kek", "status", "--json", keks=[rotated.old, rotated.new]).stdout)
     assert {u["kekId"] for u in status["uses"]} == {old, new} and status["next"] == "Run fieldseal kek rotate."
     is_whole(rotated, run, rotated.old, rotated.new)
-    # The rotation goes on where it was, and ends.
+    # The rotation continues where it was interrupted, and ends.
     assert json.loads(run("kek", "rotate", "--json", keks=[rotated.old, rotated.new]).stdout)["done"]
     run("kek", "retire", keks=[rotated.new])
     is_whole(rotated, run, rotated.new)

@@ -1,4 +1,4 @@
-"""Environments of Python for packages that want other versions of Python, or of their own requirements, than the tests have."""
+"""Python environments for packages that need other versions of Python, or of their requirements, than the tests have."""
 
 import fcntl
 import functools
@@ -12,17 +12,17 @@ import sys
 ROOT = pathlib.Path(__file__).parents[3]
 #: The folder with a program for each package.
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
-#: What is installed, and the minor versions of Python 3 that it runs on.
+#: The version to install of each package, and the minor versions of Python 3 on which it runs.
 PACKAGES = {
     "airbyte": ("airbyte-source-microsoft-dataverse==1.0.2 truststore==0.10.5", range(9, 12)),
     "datapyrse": ("datapyrse==0.8.0 truststore==0.10.5", range(12, 20)),
-    # Its metadata says 3.10, and its code has the syntax of 3.12.
+    # Its metadata requires Python 3.10, but its code has the syntax of 3.12.
     "dataversepython": ("DataversePython==1.1.0", range(12, 20)),
 }
 
 
 def minor_version(program):
-    """The minor version of an interpreter that can make environments; None for what is none."""
+    """The minor version of a Python interpreter; None if the program is not one."""
     try:
         said = subprocess.run(
             [program, "-c", "import ensurepip, sys, venv; print(*sys.version_info[:2])"], capture_output=True, text=True, timeout=60, check=False)
@@ -33,7 +33,7 @@ def minor_version(program):
 
 
 def interpreter(versions):
-    """An interpreter of Python 3 whose minor version is one of these; None when there is none."""
+    """An interpreter of Python 3 with one of these minor versions; None if there is none."""
     pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv")) / "versions"
     named = [shutil.which(f"python3.{minor}") for minor in versions]
     candidates = [sys.executable, shutil.which("python3"), "/usr/bin/python3", *named, *sorted(pyenv.glob("3.*/bin/python"))]
@@ -41,7 +41,7 @@ def interpreter(versions):
 
 
 def environment(name):
-    """The interpreter of the environment that has this package, which is made when it is not there yet."""
+    """The interpreter of the environment with this package. Makes the environment if it does not exist yet."""
     packages, versions = PACKAGES[name]
     folder = ROOT / ".venv/clients" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,5 +59,5 @@ def environment(name):
 
 @functools.cache
 def is_possible(name):
-    """Whether this machine has a version of Python that a package runs on."""
+    """Whether this machine has a version of Python on which the package runs."""
     return interpreter(PACKAGES[name][1]) is not None

@@ -1,4 +1,4 @@
-"""Microsoft's own Python client for Dataverse, unmodified, against the service: its whole public surface for these tables."""
+"""Microsoft's own Python client for Dataverse, unmodified, with this service: its whole public interface for these tables."""
 
 import asyncio
 import datetime
@@ -16,7 +16,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 
 
 class Credential:
-    """What azure-identity's classes are to the client: the service's own token for the scope that it asks for."""
+    """Takes the place of azure-identity's classes: returns the service's own token for the requested scope."""
 
     def __init__(self, service):
         self.service = service

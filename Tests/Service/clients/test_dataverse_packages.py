@@ -1,5 +1,4 @@
-"""Packages from PyPI that were written for Dataverse, unmodified. Those that keep only the host of an address ask an organization at
-the root of a host."""
+"""Unmodified packages from PyPI that were written for Dataverse. Some use only the host of an address, so the organization has to be at the root of a host."""
 
 import os
 import subprocess
@@ -20,7 +19,7 @@ from service import Deployment
 
 @pytest.fixture(scope="module")
 def rooted():
-    """A deployment whose organization is also at the root of the host 127.0.0.1, for which its certificate is good too."""
+    """A deployment whose organization is also at the root of the host 127.0.0.1. The certificate is valid for this host too."""
     with Deployment.made(FIELDSEAL_HOSTS="127.0.0.1=contoso") as deployment:
         deployment.root = deployment.base.replace("localhost", "127.0.0.1")
         yield deployment
@@ -28,7 +27,7 @@ def rooted():
 
 @pytest.fixture(autouse=True)
 def authorities(rooted, monkeypatch):
-    """The certificates that these packages trust, as their users set them."""
+    """Makes these packages trust the service's CA certificate, as their users would."""
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, rooted.dev["caFile"])
 
@@ -89,7 +88,7 @@ def test_msal_asks_no_other_server_about_an_authority_that_is_called_adfs(rooted
 
 
 def test_crmadminbrasil_dataverse_sdk(rooted, tmp_path):
-    # It switches off the checks of certificates in its whole process, so it gets one of its own.
+    # The package switches off the verification of certificates in its whole process, so it runs in a process of its own.
     known = rooted.dev["clients"]["admin"]
     program = textwrap.dedent("""
         import asyncio, json, os, sys
@@ -115,6 +114,6 @@ def test_crmadminbrasil_dataverse_sdk(rooted, tmp_path):
         [sys.executable, "-c", program, rooted.root, known["clientId"], known["clientSecret"], f"sdk {uuid.uuid4()}",
          rooted.dev["caFile"]],
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        # It takes SSL_CERT_FILE for the certificate of the client.
+        # The package would take the file in SSL_CERT_FILE for the client's certificate.
         env={name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"})
     assert result.returncode == 0 and 'FOUND ["sdk ' in result.stdout, result.stdout[-3000:] + result.stderr[-3000:]

@@ -1,5 +1,5 @@
-"""Packages from PyPI that were written for Dataverse, unmodified, each in an environment of its own: they want versions of Python, or of
-other packages, that the tests do not have."""
+"""Unmodified packages from PyPI that were written for Dataverse. Each runs in its own environment, because it needs versions of Python or of other
+packages that the tests do not have."""
 
 import json
 import os
@@ -17,7 +17,7 @@ LOGIN = "login.microsoftonline.com"
 
 @pytest.fixture(scope="module")
 def redirected():
-    """A deployment whose organization is at the root of 127.0.0.1 and of Microsoft's host for signing in, as a network may lead there."""
+    """A deployment whose organization is at the root of 127.0.0.1 and of Microsoft's sign-in host, as a network could redirect that host."""
     deployment = Deployment(FIELDSEAL_HOSTS=f"127.0.0.1=contoso,{LOGIN}=contoso")
     certificate, key = deployment.home / "login.pem", deployment.home / "login.key"
     subprocess.run(
@@ -42,7 +42,7 @@ def redirected():
 
 
 def run(deployment, name, folder, *arguments):
-    """What a program that uses a package says, in that package's environment: the last line of its output, which is JSON."""
+    """Runs a program that uses a package, in the package's environment. Returns the JSON in the last line of its output."""
     result = subprocess.run(
         [environment(name), PROGRAMS / f"use_{name}.py", *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=300, check=False,
         env={**os.environ, "REQUESTS_CA_BUNDLE": str(deployment.authorities), "SSL_CERT_FILE": str(deployment.authorities),
@@ -81,7 +81,7 @@ def test_airbyte_source(redirected, tmp_path):
     for n in range(7):
         redirected.create("queues", {"name": f"{marker} {n}", "emailpassword": "s3cret"})
     configuration = tmp_path / "configuration.json"
-    # Its address for signing in is in its code.
+    # The package's code has a fixed address for signing in.
     configuration.write_text(json.dumps({
         "url": redirected.root, "tenant_id": "contoso", "client_id": known["clientId"], "client_secret_value": known["clientSecret"],
         "odata_maxpagesize": 3}))
@@ -89,7 +89,7 @@ def test_airbyte_source(redirected, tmp_path):
     found = run(redirected, "airbyte", tmp_path, configuration, *names)
     assert found["connected"] is True and f"{LOGIN}:443" in redirected.proxy.hosts
     definitions = redirected.get("EntityDefinitions?$select=LogicalName,PrimaryIdAttribute").json()["value"]
-    # Nothing is tracked for deltas, so every stream is read whole.
+    # Change tracking is off, so every stream is read as a whole.
     assert found["streams"] == {row["LogicalName"]: [["full_refresh"], [[row["PrimaryIdAttribute"]]]] for row in definitions}
     for name in names:
         key = next(row["PrimaryIdAttribute"] for row in definitions if row["LogicalName"] == name)

@@ -1,11 +1,11 @@
-"""The messages of errors in the program's source, with {1}, {2} … in the place of values."""
+"""The messages of errors in the program's source, with {1}, {2} … for the values."""
 
 import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
+# Source files whose errors no page of the console can cause: commands, routers, moves, and requests that only the Web API has.
 OTHERS = {
     "AttachmentRule.swift", "AuditSealer.swift", "ClientKey.swift", "ClientAdministration+Keys.swift", "DeepInsert.swift",
     "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
@@ -19,7 +19,7 @@ OTHERS = {
     "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
     "TokenIssuer.swift", "IssuerAdministration.swift",
 }
-# What only a request of the Web API or a command can cause, in files with other errors.
+# Messages in other files that only a request of the Web API or a command can cause.
 NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
@@ -30,7 +30,7 @@ NOT_ON_PAGES = (
 
 
 def literal(source, at):
-    """The text of the string literal that begins at a quote, with a U+0000 for each interpolation, and where it ends."""
+    """The text of the string literal that begins at a quote, and where it ends. Each interpolation is a U+0000 in the text."""
     text, at = "", at + 1
     while source[at] != '"':
         if source.startswith("\\(", at):
@@ -50,7 +50,7 @@ def literal(source, at):
 
 
 def messages(source, before=r"FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*"):
-    """The texts after a pattern."""
+    """The string literals that follow a pattern."""
     for found in re.finditer(rf'(?:{before})(?=")', source):
         text, at = literal(source, found.end())
         while more := re.match(r"\s*\+\s*(?=\")", source[at:]):
@@ -61,18 +61,18 @@ def messages(source, before=r"FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*"):
 
 
 def on_pages():
-    """Every message that a page of the console may show, with the file that it is from."""
+    """Every message that a page of the console may show, with its source file."""
     for path in sorted((ROOT / "Sources").glob("**/*.swift")):
         module = path.relative_to(ROOT / "Sources").parts[0]
         if module in ("WebAPI", "Program", "Migrations", "MailRouter") or path.name in OTHERS:
             continue
         for message in messages(path.read_text()):
-            # A page's own text, and one that is another error's, have no words here.
+            # Left out: a message that consists of another text only, and one that contains a text of NOT_ON_PAGES.
             if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)) and not any(part in message for part in NOT_ON_PAGES):
                 yield path.name, message
 
 
-# What comes before a text that becomes a mailbox's problem, an alert, the failure of an e-mail, or a part of one.
+# The code before a literal that becomes a mailbox's problem, an alert, the failure of an e-mail, or a part of one.
 REPORTS = (
     r"MailboxProblem\(\s*AlertCode\.\w+,\s*", r"\binit\(\s*AlertCode\.\w+,\s*", r"\btext:\s*", r"progress\.note\(\s*[^\"\n]*", r"\bwhat: ", r"\bstay\(\s*\w+, ",
     r"\bstay\(\s*[\w.]+, \"[^\"]*\",\s*", r"\.(?:refused|partly)\(\s*(?:isPermanent: \w+, )?", r"undeliverableFolder\.map \{ ", r"\?\? (?=\"It )", r"refusals\.isEmpty \? ",
@@ -80,10 +80,10 @@ REPORTS = (
 
 
 def reports():
-    """Every text that a router or the service may report of a mailbox or an e-mail, with the file that it is from."""
+    """Every text that a router or the service may report about a mailbox or an e-mail, with its source file."""
     for module in ("MailRouter", "Email"):
         for path in sorted((ROOT / "Sources" / module).glob("**/*.swift")):
-            # That a server does not idle is not reported.
+            # The router does not report that a server lacks IDLE.
             if path.name == "IMAPSession+Idle.swift":
                 continue
             for before in REPORTS:

@@ -21,7 +21,7 @@ from service import Deployment
 from html_forms import subject
 
 def visitor(console):
-    """A person without a browser: (session, CSRF token)."""
+    """A person who works without a browser: (session, CSRF token)."""
     session = requests.Session()
     session.verify, session.trust_env = console.dev["caFile"], False
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
@@ -76,7 +76,7 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
     seen = []
     [(mailbox,)] = console.sql("SELECT mailboxid FROM org_contoso.mailbox_cell LIMIT 1")
     with psycopg.connect(console.dev["postgres"]) as idle:
-        # An open transaction makes the change wait, so that its progress can be seen.
+        # An open transaction delays the key change, so that its progress is visible.
         idle.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [mailbox])
         browser.find_element(By.CSS_SELECTOR, "button[value=change]").click()
         wait(browser, lambda d: seen.append(d.find_element(By.CSS_SELECTOR, ".working [role=status]").text) or "Waiting for open transactions" in seen[-1])
@@ -130,15 +130,15 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             field.send_keys("Another-key-1!")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "does not open")
-            # What was typed is still there, to be corrected.
+            # The typed text is still there, so that the person can correct it.
             assert driver.find_element(By.NAME, "key").get_attribute("value") == "Another-key-1!"
             driver.find_element(By.NAME, "key").clear()
-            # As a word processor sends it.
+            # The text as a word processor would change it.
             driver.find_element(By.NAME, "key").send_keys("  Lost\u2013and\u2013found\u2013\u20181\u2019\u2013\nkey ")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "encryption is active")
             assert deployment.is_active()
-            # The whole of config, with everybody's sign-in (docs/console.md).
+            # The whole schema config is dropped, with all sign-ins (docs/console.md).
             deployment.sql("SET fieldseal.maintenance = 'on'; DROP SCHEMA config CASCADE")
             deployment.run("migrate", "up")
             deployment.run("org", "attach", "contoso")
@@ -157,7 +157,7 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
 def test_a_conflict_compares_three_ways(console, browser):
     id = console.create("queues", {"name": "contended", "description": "first", "emailaddress": "q@contoso.test"})
     browser.get(f"{console.pages}/records/queues/{id}")
-    # The other person changes the description and the name; this one the name and the address.
+    # Another person changes the description and the name. This person changes the name and the address.
     assert console.request("PATCH", f"queues({id})", {"description": "theirs", "name": "their name"}).status_code == 204
     for field, text in (("name", "my name"), ("emailaddress", "mine@contoso.test")):
         element = browser.find_element(By.ID, field)
@@ -172,20 +172,20 @@ def test_a_conflict_compares_three_ways(console, browser):
     says(browser, "Saved.")
     row = "SELECT name, description, emailaddress FROM org_contoso.queue WHERE queueid = %s"
     assert console.sql(row, [id]) == [("my name", "theirs", "mine@contoso.test")]
-    # Their value can be chosen instead.
+    # This person may choose the other person's value.
     assert console.request("PATCH", f"queues({id})", {"name": "their second"}).status_code == 204
     browser.execute_script("document.getElementById('name').value = 'my second'")
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     browser.find_element(By.CSS_SELECTOR, "input[name='name!choose'][value=theirs]").click()
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
-    # It is what the record has already.
+    # The chosen value is the one that the record has already.
     says(browser, "Nothing changed.")
     assert console.sql(row, [id]) == [("their second", "theirs", "mine@contoso.test")]
 
 
 @contextlib.contextmanager
 def cut_waiting(console):
-    """Ends each connection of the service that waits for a lock, for as long as the block runs."""
+    """While the block runs, ends each connection of the service that waits for a lock."""
     done = threading.Event()
 
     def cut():
@@ -210,8 +210,8 @@ def test_a_form_comes_back_whole_when_the_database_is_lost(console, browser):
     name.send_keys("typed before the loss")
     browser.find_element(By.ID, "password").send_keys("typed-before-the-loss")
     with psycopg.connect(console.dev["postgres"]) as holder:
-        # The change waits for this transaction, and every connection on which it waits is cut until the page is there. The driver
-        # waits for the page that answers, so this goes on beside it.
+        # The change waits for this transaction, and each connection that waits is ended until the page is loaded. The driver waits for the page, so
+        # the connections are ended on another thread.
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [id])
         with cut_waiting(console):
             press(browser, By.CSS_SELECTOR, "form.fields button.primary")
@@ -251,7 +251,7 @@ def test_the_audit_shows_who_changed_what(console, browser):
 
 
 def caller(console, name, password):
-    """A person without a browser, who may not be let in."""
+    """A person without a browser, whose sign-in may fail."""
     session = requests.Session()
     session.verify, session.trust_env = console.dev["caFile"], False
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
@@ -262,7 +262,7 @@ def test_a_person_is_invited_given_a_role_and_disabled(console, browser):
     browser.get(f"{console.pages}/access")
     press(browser, By.LINK_TEXT, "Add a person")
     browser.find_element(By.NAME, "name").send_keys("Grace")
-    # The smallest role is preselected, and no password has to be chosen.
+    # The smallest role is selected by default, and the form does not require a password.
     assert browser.find_element(By.CSS_SELECTOR, "input[name=role]:checked").get_attribute("value") == "Basic User"
     press(browser, By.CSS_SELECTOR, "form[action$=add-user] button.primary")
     link = browser.find_element(By.CSS_SELECTOR, "output.secret").text
@@ -322,7 +322,7 @@ def test_a_client_gets_another_secret_and_is_disabled(console, browser):
     press(browser, By.XPATH, "//button[text()='Create another secret']")
     second = browser.find_element(By.CSS_SELECTOR, "output.secret").text
     assert second != first and console.token_response(id, first).status_code == 200 and console.token_response(id, second).status_code == 200
-    # Two are valid at a time: a third ends the first, and only after a question.
+    # Two secrets may be valid at a time. A third ends the first, after a question.
     press(browser, By.XPATH, "//button[text()='Create another secret']")
     assert console.token_response(id, first).status_code == 200
     press(browser, By.CSS_SELECTOR, "form[action$=rotate-client] button.danger")
@@ -368,7 +368,7 @@ def test_a_form_goes_on_after_the_password_was_typed_again(console):
     done = session.post(f"{console.pages}/fresh", {"csrf": csrf, "kept": kept, "password": console.dev["console"]["password"]})
     assert done.status_code == 200 and "Only this page shows it" in done.text
     assert console.sql("SELECT count(*) FROM config.api_client WHERE name = 'after a pause'") == [(1,)]
-    # What was sealed for one person is nothing for another, and a form that was tampered with is not sent on.
+    # A form that was sealed for one person is not accepted from another, and a changed form is not sent on.
     console.run("user", "add", "mallory", "--role", "System Administrator", stdin="mallory's password\n")
     stranger, answer = caller(console, "mallory", "mallory's password")
     other = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
@@ -395,7 +395,7 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     wrong = session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": "000000"})
     assert wrong.status_code == 400 and attempt("")[1].status_code == 200
-    # The step before this one, so that this one and the next are left to sign in with.
+    # Uses the code of the previous step, so that this one and the next are still available for signing in.
     codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": one_time_password(secret, -1)}).text)
     assert len(codes) == 10
     assert attempt("")[1].status_code == 403
@@ -405,7 +405,7 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     assert attempt(code)[1].status_code == 403, "a code is taken once"
     assert attempt(codes[0].lower())[1].status_code == 200 and attempt(codes[0])[1].status_code == 403
     assert secret.replace(" ", "") not in json.dumps(console.sql("SELECT encode(totp, 'escape') FROM config.console_user"))
-    # Removing it in the database locks the person out, and lets no person in.
+    # If SQL removes the second factor, the person can't sign in any more, and no other person can sign in either.
     [(totp,)] = console.sql("SELECT totp FROM config.console_user WHERE name = 'hedy'")
     console.sql("UPDATE config.console_user SET totp = NULL WHERE name = 'hedy'")
     assert attempt("")[1].status_code == 403
@@ -457,7 +457,7 @@ def test_it_is_whole_without_script(console):
         press(driver, By.CSS_SELECTOR, "button[value=change]")
         says(driver, "The key was changed.")
         assert console.sql("SELECT key_version FROM org_contoso.encryption")[0][0] == version + 1
-        # The menu of a phone opens and leads on.
+        # The menu on a phone opens, and its links work.
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": False})
         assert not driver.find_element(By.ID, "nav").is_displayed()
         driver.find_element(By.LINK_TEXT, "Menu").click()
@@ -491,23 +491,23 @@ def test_it_is_worked_by_the_keyboard_alone(console):
 
 
 def words(browser):
-    """The words of a page. In a narrow window the heads of a list's columns stand beside the values."""
+    """The words of a page. In a narrow window, each value of a list has its column's name beside it."""
     heads = browser.execute_script("return [...document.querySelectorAll('main thead')].map(head => head.innerText).join(' ')")
     return collections.Counter(main(browser).split()) - collections.Counter(heads.split())
 
 
 def test_at_200_percent_nothing_is_lost(console, browser):
-    """Zoomed as by the browser's own menu (WCAG 2.2, 1.4.4): everything is there, and nothing sticks out to the side."""
+    """Zoomed to 200 percent, as with the browser's own menu (WCAG 2.2, 1.4.4): everything is visible, and nothing extends beyond the side."""
     id = console.create("mailboxes", {"name": "zoomed " * 10, "password": "x"})
     browser.set_window_size(1280, 900)
     for page in ["overview", "settings/data-encryption", "settings/data-encryption/change", "records/mailboxes", f"records/mailboxes/{id}", "events", "audit", "access", "account", "connect"]:
         browser.get(f"{console.pages}/{page}")
         plain = words(browser)
-        # A window of half as many CSS pixels, each twice as large, is what zooming makes of it.
+        # Zooming has the effect of a window with half as many CSS pixels, each twice as large.
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 640, "height": 450, "deviceScaleFactor": 2, "mobile": False})
         assert browser.execute_script("return [innerWidth, devicePixelRatio]") == [640, 2]
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 640, page
-        # Rows of lists have two lines in a narrow window, with their parts in another order.
+        # In a narrow window, the rows of a list have two lines, with their parts in another order.
         assert words(browser) == plain, page
         for element in browser.find_elements(By.CSS_SELECTOR, "main button, main input:not([type=hidden]), main a"):
             box = element.rect
@@ -554,7 +554,7 @@ def test_forms_are_taken_from_the_console_s_own_pages_alone(console):
     foreign = requests.post(f"{console.pages}/sign-in", {"name": "admin", "password": "x"}, verify=console.dev["caFile"], headers={"Origin": "https://evil.test"})
     assert foreign.status_code == 403 and "Set-Cookie" not in foreign.headers
     assert console.sql("SELECT key_version FROM org_contoso.encryption") == version
-    # Another person's token, and one of an earlier session, are as good as none.
+    # The token of another person, or of an earlier session, is refused like a missing one.
     _, other = visitor(console)
     assert other != csrf and session.post(change, {"do": "change", "csrf": other}, allow_redirects=False).status_code == 403
 
@@ -580,11 +580,11 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     def post(token, path, **data):
         answer = requests.post(f"{console.pages}/{path}", data, verify=console.dev["caFile"], allow_redirects=False,
                                headers={"Cookie": f"__Host-fieldseal={token}", "Origin": console.dev["baseURL"]})
-        # A question has an address of its own.
+        # The page of a question has an address, to which the response redirects.
         asked = answer.headers.get("Location", "")
         return page(token, asked.removeprefix("/contoso/")) if "?asked=" in asked else answer
 
-    # A key is shown only a short while after the password was typed; typing it again gives another session id.
+    # The key is shown only within minutes after the password was entered. Entering it again makes a new session id.
     Attestor(console).age_sessions(fresh="10 minutes")
     asked = post(token, "settings/data-encryption/key", csrf=csrf)
     assert asked.status_code == 403 and 'action="/contoso/fresh"' in asked.text
@@ -592,15 +592,15 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     fresh = post(token, "fresh", csrf=csrf, password=console.dev["console"]["password"])
     new = re.match(r"__Host-fieldseal=([\w-]{43});", fresh.headers["Set-Cookie"])[1]
     assert new != token and page(token).status_code == 303 and page(new).status_code == 200
-    # The Web API knows no cookie, and another organization no session of this one.
+    # The Web API accepts no cookie of the console, and another organization accepts no session of this one.
     assert requests.get(f"{console.api}/mailboxes", verify=console.dev["caFile"], headers={"Cookie": f"__Host-fieldseal={new}"}).status_code == 401
     console.run("org", "create", "elsewhere")
     assert requests.get(f"{console.dev['baseURL']}/elsewhere/overview", verify=console.dev["caFile"], allow_redirects=False,
                         headers={"Cookie": f"__Host-fieldseal={new}"}).headers["Location"].startswith("/elsewhere/sign-in")
-    # Another page of the session may be asked for a moment later, and be quicker.
+    # The browser may request two pages at the same moment, and the later one may be processed first.
     console.sql("UPDATE config.console_session SET used_on = now() + interval '2 seconds'")
     assert page(new).status_code == 200
-    # Idle for half an hour, or half a day old.
+    # The session was idle for half an hour, or is half a day old.
     console.sql("UPDATE config.console_session SET used_on = now() - interval '31 minutes'")
     assert page(new).status_code == 303
     session, csrf = visitor(console)
@@ -652,16 +652,16 @@ def test_sign_in_is_locked_after_ten_failures_for_that_name_alone(console):
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
     took = []
     codes = []
-    # Unknown names share counts.
+    # All unknown names share one count.
     console.sql("DELETE FROM config.failed_sign_in")
     for _ in range(11):
         began = time.monotonic()
         codes.append(session.post(f"{console.pages}/sign-in", {"name": "nobody", "password": "x"}).status_code)
         took.append(time.monotonic() - began)
     assert codes == [403] * 10 + [429]
-    # Each failure makes the next attempt wait longer.
+    # Each failure makes the next attempt take longer.
     assert all(seconds >= wait for seconds, wait in zip(took[3:10], [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2])), took
-    # Many at once are no more than one at a time.
+    # Attempts that are sent at the same time are counted like attempts one after another.
     console.sql("DELETE FROM config.failed_sign_in")
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         at_once = list(pool.map(lambda _: requests.post(

@@ -1,4 +1,4 @@
-"""Addresses of the console's pages: each parameter and value is understood, or refused by its name. No browser is needed."""
+"""Addresses of the console's pages: each parameter and value is accepted, or refused by its name. These tests need no browser."""
 
 import html
 import pathlib
@@ -10,13 +10,13 @@ from test_console_pages import composing_routes
 
 ROOT = pathlib.Path(__file__).parents[3]
 NOBODY = "00000000-0000-4000-8000-00000000dead"
-# Unsigned visitors see these.
+# Pages for visitors who are not signed in.
 OPEN = ["", "/contoso/sign-in", "/contoso/invitation", f"/contoso/sign-in/with/{NOBODY}"]
 
 
 @pytest.fixture(scope="module")
 def visitor(service):
-    """A person's session: get(path) of a page of contoso."""
+    """A person's session. The fixture is a function that requests a page of contoso."""
     session = requests.Session()
     session.verify, session.trust_env = service.dev["caFile"], False
     base = service.dev["baseURL"]
@@ -27,7 +27,7 @@ def visitor(service):
 
 
 def routes():
-    """The addresses of pages for people who are signed in, as the program adds them."""
+    """The addresses of pages for signed-in people, read from the program's source."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     found = re.findall(r'^        get\(\s*router, (?:"([^"]*)"|path|Self\.approvalsPath)', source, re.MULTILINE)
     assert len(found) > 25
@@ -46,7 +46,7 @@ def test_pages_for_strangers_do_too(service):
     for path in OPEN:
         answer = requests.get(f"{service.dev['baseURL']}{path}?utm_source=x", verify=service.dev["caFile"], headers={"Accept": "text/html"})
         assert answer.status_code == 400 and "utm_source" in answer.text, path
-    # Providers may add parameters (RFC 6749 section 4.1.2).
+    # Providers may add parameters, which the page ignores (RFC 6749 section 4.1.2).
     back = requests.get(f"{service.dev['baseURL']}/contoso/sign-in/back?session_state=x", verify=service.dev["caFile"])
     assert "session_state" not in back.text
 
@@ -68,7 +68,7 @@ def test_pages_for_strangers_do_too(service):
 def test_a_value_that_a_page_does_not_understand_is_refused_by_its_name(visitor, path, name):
     answer = visitor(path)
     assert answer.status_code == 400, (path, answer.status_code)
-    # Nothing of the list or of the export is in the refusal.
+    # The refusal contains nothing of the list or the export.
     assert answer.headers["Content-Type"].startswith("text/html") and name in html.unescape(answer.text) and "<table" not in answer.text
 
 

@@ -1,4 +1,4 @@
-"""Records of one name are told apart where one of them is chosen, and connecting with the same servers makes no second profile."""
+"""Where a person chooses a record, records with equal names can be told apart. Connecting another mailbox with the same servers uses the same profile."""
 
 import re
 
@@ -12,7 +12,7 @@ console = test_console_pages.console
 
 @pytest.fixture(scope="module")
 def twins(console):
-    """Profiles of one name: two servers, and one that nothing but its id tells apart."""
+    """Profiles with the same name: two with different servers, and one that differs from another only by its id."""
     hosts = ("imap.one.test", "imap.two.test", "imap.three.test", "imap.three.test")
     return [console.create("emailserverprofiles", {"name": "Twin · mail", "servertype": 4, "incomingserverlocation": host}) for host in hosts]
 
@@ -44,7 +44,7 @@ def test_profiles_of_one_name_are_offered_apart_and_each_is_taken(console, twins
         assert "1 mailbox was given the server profile." in said, said
         taken.add(assigned(console, box))
     assert taken == set(twins)
-    # In the mailbox's form, and in suggestions while the text is typed.
+    # They can be told apart in the mailbox's form, and in suggestions while a person types.
     page = admin.get(f"records/mailboxes/{box}").text
     value = re.search(r'name="emailserverprofile" value="([^"]*)"', page)[1]
     assert value in names and [name for name in offered(page, "emailserverprofile-offers") if name.startswith("Twin")] == names

@@ -1,4 +1,4 @@
-"""A form that is sent after its session has ended: nothing that was typed is lost, and no other person gets it."""
+"""A form is sent after its session has ended: nothing that was typed is lost, and no other person gets it."""
 
 import base64
 import json
@@ -23,12 +23,12 @@ def hidden(answer, name):
 
 
 def unseen(page):
-    """What a form says besides what is typed, such as the version of its record."""
+    """The hidden fields of a form, such as the version of its record."""
     return {k: v for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text) if k != "csrf"}
 
 
 class Late:
-    """A visitor whose sessions end between the page and the form."""
+    """A visitor whose session ends between opening a form and sending it."""
 
     def __init__(self, console, visitor, name):
         self.console, self.visitor = console, visitor
@@ -89,7 +89,7 @@ def test_another_person_gets_nothing_of_it(console, queue):
 
 
 def test_a_form_waits_while_another_person_signs_in(console, queue):
-    """Without script, the page that says so hands it to the next sign-in."""
+    """Without JavaScript, the page that reports the end of the session passes the form on to the next sign-in."""
     admin = console.dev["console"]
     person(console, "late-between", "System Administrator")
     visitor = Visitor(console)
@@ -107,7 +107,7 @@ def test_a_form_waits_while_another_person_signs_in(console, queue):
 
 
 def test_a_browser_keeps_a_form_for_its_person_alone(console, queue, browser):
-    """Also when another person works in the tab meanwhile."""
+    """Also if another person works in the same tab meanwhile."""
     admin = console.dev["console"]
     person(console, "late-guest", "System Administrator")
     browser.get(f"{console.pages}/records/queues/{queue}")
@@ -127,7 +127,7 @@ def test_a_browser_keeps_a_form_for_its_person_alone(console, queue, browser):
     press(browser, By.LINK_TEXT, "Continue")
     browser.get(f"{console.pages}/records/queues/{queue}")
     assert "late-guest" in browser.find_element(By.CSS_SELECTOR, ".who").text
-    # Each person is asked for once, which the tab notes before it asks.
+    # The tab asks once for each person, and notes that before it asks.
     wait(browser, lambda d: "late-guest" in d.execute_script("return sessionStorage.getItem('others')"))
     assert "typed before a guest" not in browser.page_source and description(console, queue) != "typed before a guest"
     press(browser, By.XPATH, "//nav//button")
@@ -145,7 +145,7 @@ def test_a_form_of_another_page_is_not_kept(console, queue):
         answer = late.send(f"records/queues/{queue}", csrf=csrf or "none", description="forged")
         assert late.kept is None and "/sign-in" in answer.url
     assert late.send("sign-out").url.endswith("then=") and late.kept is None
-    # Nor does another person's page sign a person out.
+    # The page of another person does not sign that person out.
     person(console, "late-other")
     visitor, other = Visitor(console), Visitor(console, "late-other", password("late-other"))
     forged = visitor.session.post(f"{visitor.pages}/sign-out", {"csrf": hidden(other.get("account"), "csrf")})
@@ -165,7 +165,7 @@ def test_a_kept_form_goes_where_it_was_sent_alone(console, queue):
 
 
 def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
-    """After a sign-in elsewhere, the page with the form offers it: to its person alone."""
+    """After a sign-in in another tab, the page with the form offers it, but only to its person."""
     admin = console.dev["console"]
     person(console, "late-eve", "System Administrator")
     visitor = Visitor(console)
@@ -183,23 +183,23 @@ def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
     assert stranger.url.endswith("/overview") and late.kept not in stranger.text
     for kept in ("", "x", late.kept[:-2] + "AA"):
         assert visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": kept}).url.endswith("/overview")
-    # Another site can't send it, and what it brings would be offered, not done.
+    # Another site can't send the form, and a form of another site would only be offered.
     forged = visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept}, headers={"Origin": "https://evil.test"})
     assert forged.status_code == 403 and late.kept not in forged.text
     sent = visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": late.kept})
     assert sent.status_code == 200 and description(console, queue) == "typed before the other tab"
 
 
-# Every way in which a session ends.
+# Every way in which a session can end.
 
 
 def password_of(console, queue):
-    """The stored password of a queue."""
+    """The stored password of a queue, opened."""
     return console.opened_cells()[f"queue({queue}).emailpassword"][1]
 
 
 def older(console, kept, seconds):
-    """A form that waits, as it would be if it had been sent some seconds earlier."""
+    """A waiting form, as if it had been sent some seconds earlier."""
     kek = Attestor(console).kek
     [(organization, user)] = console.sql(
         "SELECT organization_id, user_id FROM config.console_user JOIN config.organization AS o USING (organization_id) "
@@ -226,7 +226,7 @@ class Tabs:
         self.fields, self.csrf = unseen(page), hidden(page, "csrf")
 
     def send(self, typed, path=None, **form):
-        """Sends the form of the first tab."""
+        """Sends the form in the first tab."""
         form = form or {**self.fields, "description": typed, "emailpassword": f"secret of {typed}"}
         answer = self.visitor.session.post(f"{self.visitor.pages}/{path or f'records/queues/{self.queue}'}", {"csrf": self.csrf, **form})
         self.kept = hidden(answer, "kept")
@@ -276,7 +276,7 @@ def test_a_form_is_kept_however_the_session_ends(console, queue, end):
 
 
 def test_a_form_of_an_earlier_session_is_offered_in_the_new_one(console, queue):
-    """In another tab the person signed out and in again, or typed the password again: the session has another id."""
+    """In another tab, the person signed out and in again, or entered the password again, so that the session has another id."""
     for again in ("signed out and in", "typed the password"):
         tabs = Tabs(console, queue)
         if again == "typed the password":
@@ -299,7 +299,7 @@ def test_a_form_of_another_person_who_was_here_before(console, queue):
     tabs.sign_in("late-next", password("late-next"))
     asked = tabs.send("of the one before")
     assert asked.status_code == 403 and "Another person filled in this form" in text(asked) and "of the one before" not in asked.text
-    # Whoever is signed in can't send it; the person whose it is can.
+    # Another person who is signed in can't send it. The person to whom it belongs can.
     csrf = hidden(tabs.visitor.get("account"), "csrf")
     assert tabs.visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": tabs.kept}).status_code == 403
     offered = tabs.sign_in(kept=tabs.kept)
@@ -328,10 +328,10 @@ def test_a_form_waits_while_the_password_is_changed_first(console, queue):
 def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
     person(console, "late-factor", "System Administrator")
     tabs = Tabs(console, queue, "late-factor", password("late-factor"))
-    # The session goes on, and its next form needs the first step.
+    # The session continues, but the person has to turn on two-step sign-in before the next form is processed.
     try:
         console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
-        # What another page sends, or another person, does not wait.
+        # The forms of another page, or of another person, are not kept.
         own = tabs.csrf
         for forged in ("", "x", own[:-1], hidden(Visitor(console).get("account"), "csrf")):
             tabs.csrf = forged

@@ -1,4 +1,4 @@
-"""A mailbox is connected in the browser, from nothing to the first message, against a real Dovecot and Postfix."""
+"""A mailbox is connected in the browser, from the empty form to the first message, with real Dovecot and Postfix servers."""
 
 import json
 
@@ -47,7 +47,7 @@ def fill(driver, place, address, password):
 
 
 def is_sent(driver):
-    """The page says so: the router may have sent it before the page was made."""
+    """Whether the page says that the e-mail was sent, which may be true before the page was made."""
     wait(driver, lambda d: any(said in main(d) for said in ("The e-mail is on its way.", "The e-mail was sent.")))
 
 
@@ -59,18 +59,18 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     press(browser, By.LINK_TEXT, "Another provider")
     fill(browser, place, "support@contoso.test", "not-the-password")
     press(browser, By.XPATH, "//button[text()='Connect and test']")
-    # The sample has a mailbox of that address.
+    # The sample organization has a mailbox with that address.
     says(browser, "support@contoso.test already has a mailbox: Support")
-    # Pressing the same button again asks again.
+    # If the same button is pressed again, the page asks again.
     press(browser, By.XPATH, "//button[@class='primary' and text()='Connect and test']")
     says(browser, "support@contoso.test already has a mailbox: Support")
     press(browser, By.XPATH, "//button[text()='Connect a second mailbox of support@contoso.test']")
-    # The outcome appears by itself.
+    # The page shows the outcome without a reload.
     says(browser, "This mailbox does not work", "Receiving works")
     assert "refuses the user name or the password" in main(browser)
     browser.find_element(By.ID, "password").send_keys(place.mail.passwords["support@contoso.test"])
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
-    # The router stopped trying the former one. So the new one is tested at once.
+    # The router does not try the mailbox after its refusal, so the new password is tested at once.
     says(browser, "The connection is being tested")
     says(browser, "This mailbox works")
     press(browser, By.LINK_TEXT, "Its e-mails")
@@ -85,7 +85,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.mail"))
     wait(browser, lambda d: "It arrived." in d.find_element(By.TAG_NAME, "body").text)
     browser.switch_to.default_content()
-    # And it is answered.
+    # The e-mail is answered.
     place.mail.clear("customer@elsewhere.test")
     press(browser, By.LINK_TEXT, "Reply")
     assert browser.find_element(By.NAME, "to").get_attribute("value") == "Customer <customer@elsewhere.test>"
@@ -99,7 +99,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
 
 
 def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
-    """After the first test: the mailbox works, and has the e-mail that is forwarded, with its attachment."""
+    """Runs after the first test, which left a mailbox that works, and the e-mail with an attachment that is forwarded here."""
     place.mail.clear("customer@elsewhere.test")
     arriving = message(subject="With a file", body="See the file.")
     arriving.add_attachment(b"a,b\r\n1,2\r\n", maintype="application", subtype="octet-stream", filename="list.bin")
@@ -129,7 +129,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
     text = forwarded.get_body(("html",)).get_content()
     assert "For &lt;you&gt;." in text and "See the file." in text and "customer@elsewhere.test" in text
     assert [(part.get_filename(), part.get_content()) for part in forwarded.iter_attachments()] == [("list.bin", b"a,b\r\n1,2\r\n")]
-    # A new e-mail, from the list of the mailbox's.
+    # A new e-mail, written from the list of the mailbox's e-mails.
     browser.get(f"{place.pages}/records/emails?of={box}")
     press(browser, By.LINK_TEXT, "New e-mail")
     browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test")
@@ -145,7 +145,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
     wait(browser, lambda _: sent("From nothing"))
     assert "bob@contoso.test" in str(sent("From nothing")[0]["Cc"])
     assert {part.get_filename(): part.get_payload(decode=True) for part in sent("From nothing")[0].iter_attachments()} == files
-    # A mailbox without a queue or a user sends nothing, and nothing stays behind.
+    # A mailbox without a queue or a user can't send, and no draft is left behind.
     alone = place.create("mailboxes", {"name": "belongs to nobody"})
     before = place.sql("SELECT count(*) FROM org_contoso.email")
     browser.get(f"{place.pages}/compose?from={alone}")
@@ -156,7 +156,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
 
 
 def test_an_answer_goes_where_the_author_wants_it(place, browser):
-    """Reply-To (RFC 5322, 3.6.2): a web form writes as noreply@, in the name of a customer."""
+    """Reply-To (RFC 5322, 3.6.2): a web form sends from noreply@, on behalf of a customer."""
     place.mail.clear("customer@elsewhere.test")
     arriving = message(subject="From the web form", body="Call me.", sender="noreply@elsewhere.test")
     arriving["Reply-To"] = "A Customer <customer@elsewhere.test>"
@@ -173,7 +173,7 @@ def test_an_answer_goes_where_the_author_wants_it(place, browser):
     press(browser, By.XPATH, "//button[text()='Send']")
     is_sent(browser)
     wait(browser, lambda _: [m for m in place.mail.messages("customer@elsewhere.test") if "Re: From the web form" in str(m["Subject"])])
-    # Without one, and where it names the sender, answers go to the sender.
+    # Without Reply-To, or if it names the sender, answers go to the sender.
     [(plain,)] = place.sql("SELECT activityadditionalparams FROM org_contoso.email WHERE subject = 'The first one' AND NOT directioncode")
     assert plain is None
 

@@ -1,4 +1,4 @@
-"""A connection that is cut while a form is sent: nothing that was typed is lost, and nothing is sent twice."""
+"""The connection is cut while a form is sent: nothing that was typed is lost, and nothing is sent twice."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from test_console_tasks import Person
 
 @pytest.fixture
 def line(browser):
-    """Cuts the browser's connection, and mends it."""
+    """Cuts and restores the browser's connection."""
     browser.execute_cdp_cmd("Network.enable", {})
 
     def cut(is_cut):

@@ -1,4 +1,4 @@
-"""Every role at every table: no form is shown that its role may not send, and each button of a page leads somewhere."""
+"""Every role at every table: the console shows only forms that the role may send, and each button of a page works."""
 
 import itertools
 import os
@@ -61,13 +61,13 @@ def test_a_form_is_shown_to_who_may_send_it(console, visitors, role, table):
 
 
 def test_an_owner_is_a_text_for_who_may_not_assign(console, visitors):
-    """Assigning is refused to a Basic User, so the owner of their mailbox is no field for them."""
+    """A Basic User may not assign a mailbox, so the owner is shown as text and not as a field."""
     visitor, user = visitors["Basic User"]
     id = record(console, "mailboxes", user)
     page = visitor.get(f"records/mailboxes/{id}")
     assert 'name="ownerid"' not in page.text and "Owner walks as Basic User" in text(page)
     assert 'name="ownerid"' in visitors["Email Administrator"][0].get(f"records/mailboxes/{id}").text
-    # A team is made by others, which is said.
+    # Only other roles can make a team, and the page says so.
     queue = record(console, "queues", user)
     said = "A System Administrator creates teams."
     assert said in text(visitors["Email Administrator"][0].get(f"records/queues/{queue}")) and said not in text(visitors["System Administrator"][0].get(f"records/queues/{queue}"))
@@ -109,7 +109,7 @@ def test_an_overview_says_that_no_router_runs(console, visitors):
 
 
 def test_what_a_person_may_not_read_is_left_out(console, visitors):
-    """No id stands for the name of a server profile or a queue."""
+    """Where a person may not read a profile or a queue, the page shows neither its name nor its id."""
     visitor, user = visitors["Basic User"]
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
     queue = console.create("queues", {"name": "unread desk", "emailaddress": "unread@contoso.example"})

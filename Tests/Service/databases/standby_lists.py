@@ -1,4 +1,4 @@
-"""A server whose lists a standby runs."""
+"""A server whose lists run on a standby."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def with_standby(cluster, name, standby):
 
 
 class Lists:
-    """A server whose lists a standby runs, and how many it ran."""
+    """A server whose lists run on a standby, and the number of lists that each PostgreSQL ran."""
 
     def __init__(self, server):
         self.server = server
@@ -72,7 +72,7 @@ class Lists:
         return {family.name: family.samples for family in text_string_to_metric_families(text)}
 
     def counts(self, database=None):
-        """The lists that each server ran, those of one of several databases."""
+        """The numbers of lists that each PostgreSQL ran, in total or for one of several databases."""
         return {
             sample.labels["server"]: sample.value for sample in self.metrics()["fieldseal_lists"]
             if sample.name == "fieldseal_lists_total" and sample.labels.get("database") == database}
@@ -81,7 +81,7 @@ class Lists:
         return [sample.value for sample in self.metrics()["fieldseal_standby_up"] if sample.labels.get("database") == database] == [1]
 
     def served_by(self):
-        """The server of one list, or of others at the same time: the standby if it ran one of them."""
+        """Which PostgreSQL ran a list. If several lists ran at the same time: the standby if it ran one of them."""
         before = self.counts()
         self.names()
         after = self.counts()
@@ -90,7 +90,7 @@ class Lists:
 
     @contextlib.contextmanager
     def reading(self):
-        """Lists meanwhile. Each list has to succeed, and to be as long as the one before at least."""
+        """Requests lists while the block runs. Each list must succeed, and be at least as long as the previous one."""
         seen, slowest, failures, end = [0], [0.0], [], threading.Event()
 
         def read():

@@ -1,4 +1,4 @@
-"""Key-encryption keys of single databases: each database is under its own, and a wrong one takes no other database along."""
+"""Each database has its own key-encryption key, and a wrong key of one does not affect the others."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from service import PATIENCE
 from several_databases import Caller, Deployment, readiness
 from waiting import until
 
-# With a deployment of its own.
+# The fixture `server`, which here depends on this module's own deployment.
 server = several_databases.server
 ORGANIZATIONS = {"main": "contoso", "east": "fabrikam", "west": "tailspin"}
 PASSWORD = "a password of ada's own"
@@ -30,7 +30,7 @@ def deployment():
 
 @pytest.fixture(scope="module", autouse=True)
 def ids(deployment):
-    """The ids of the key-encryption keys, by what a database of its own says."""
+    """The ids of the key-encryption keys, as a command for each database prints them."""
     return {name: deployment.sql(name, "SELECT DISTINCT kek_id FROM config.organization_key")[0][0] for name in ORGANIZATIONS}
 
 
@@ -41,7 +41,7 @@ def people(deployment):
 
 
 def keks(deployment, database):
-    """The ids of all that something in a database is under."""
+    """The ids of the key-encryption keys under which the rows of a database are."""
     return {id for (id,) in deployment.sql(
         database, "SELECT kek_id FROM config.organization_key UNION SELECT kek_id FROM config.attested_state UNION SELECT kek_id FROM config.signing_key")}
 
@@ -116,7 +116,7 @@ def test_keys_are_changed_and_people_sign_in_everywhere(deployment, server, peop
     for database, name in ORGANIZATIONS.items():
         assert deployment.run("key", "change", "--org", name).returncode == 0
         session = sign_in(server, name)
-        # A form with a password, which is kept sealed while an error is corrected.
+        # A form with a password. The password is kept under the key-encryption key while the person corrects an error.
         page = session.get(f"{server.base}/{name}/connect", timeout=PATIENCE)
         token = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
         again = session.post(f"{server.base}/{name}/connect", {"csrf": token, "name": "", "password": "kept"}, timeout=PATIENCE)
@@ -149,7 +149,7 @@ def test_a_backup_is_checked_with_the_key_of_its_database(deployment, ids):
 
 
 def test_an_organization_is_not_moved_under_another_key(deployment, server, ids):
-    """Nothing is changed on either side, in a rehearsal neither."""
+    """The move changes nothing in either database, and neither does a rehearsal."""
     def state():
         return [deployment.sql(name, """
             SELECT (SELECT array_agg(nspname ORDER BY 1) FROM pg_namespace WHERE nspname !~ '^pg_'),
@@ -181,7 +181,7 @@ def test_a_move_is_refused_if_sql_named_a_key_encryption_key(deployment, ids):
 
 
 def test_an_organization_is_taken_there_with_its_key(deployment, server, ids):
-    """What the refusal of a move advises: by a file, or by the same key for both databases."""
+    """What the refusal of a move advises: moving the organization with a file, or using the same key for both databases."""
     home = deployment.main.home
     deployment.run("org", "create", "wingtip", "--database", "main")
     caller = Caller(server, "wingtip")
@@ -208,7 +208,7 @@ def test_a_wrong_key_takes_its_database_out_and_no_other(deployment, ids):
     assert [subject for subject, code in findings(deployment, unreadable) if code == "kek-unusable"] == ["east"]
     named = deployment.main.run("key", "status", "--org", "fabrikam", settings=wrong, check=False)
     assert named.returncode == 78 and named.stderr.startswith("Error: the database east: ") and ids["east"] in named.stderr
-    # A command for all databases works on the others.
+    # A command for all databases succeeds for the others.
     failed = deployment.main.run("verify", "--json", settings=wrong, check=False)
     lines = [json.loads(line) for line in failed.stdout.splitlines()]
     assert failed.returncode == 78 and [line["database"] for line in lines if "error" in line] == ["east"], failed.stderr
@@ -228,7 +228,7 @@ def test_a_wrong_key_takes_its_database_out_and_no_other(deployment, ids):
             assert str(home) not in state.text
         finally:
             other.stop()
-    # The deployment's own key counts in the same way.
+    # The deployment's own key is recognized in the same way.
     shared = deployment.settings("shared", kekFile=f"{home}/kek-west")
     assert [subject for subject, code in findings(deployment, shared) if code == "wrong-key-encryption-key"] == ["main"]
 
@@ -249,7 +249,7 @@ def test_a_database_is_served_once_its_key_is_corrected(deployment):
 
 
 def test_the_key_of_one_database_is_replaced(deployment, server, people):
-    """east gets another key while a server runs; main gets a key of its own. What is under west's stays as it is."""
+    """east gets a new key while a server runs, and main gets its own key. Rows under west's key do not change."""
     home = deployment.main.home
     for name in ("kek-east-new", "kek-main"):
         deployment.main.run("kek", "create", f"{home}/{name}", settings=None)
@@ -277,13 +277,13 @@ def test_the_key_of_one_database_is_replaced(deployment, server, people):
             give_out_a_password(caller)
     finally:
         other.stop()
-    # No database has the deployment's key any more, so none is needed.
+    # No database uses the deployment's key any more, so the settings need none.
     after = deployment.settings("after", kekFile=None, kekFiles={"east": f"{home}/kek-east-new", "main": f"{home}/kek-main", "west": f"{home}/kek-west"})
     refused = deployment.main.run("kek", "status", settings="several", check=False)
     assert refused.returncode == 78
     deployment.main.run("kek", "retire", settings=after)
     assert [deployment.sql(name, "SELECT count(*) FROM config.replaced_kek WHERE retired_on IS NOT NULL")[0][0] for name in ("east", "main", "west")] == [1, 1, 0]
-    # The same keys by programs, which a restart runs.
+    # Programs print the same keys, and a restart runs the programs.
     commands = deployment.settings("commands", kekFile=None, kekFiles=None, kekCommands={
         "east": ["/bin/cat", f"{home}/kek-east-new"], "main": ["/bin/cat", f"{home}/kek-main"], "west": ["/bin/cat", f"{home}/kek-west"]})
     again = Server(deployment.main, settings=commands, after=other)
@@ -307,7 +307,7 @@ def another():
 
 
 def test_databases_with_one_key_pass_organizations_on(another):
-    """West gets the key of east, an organization is moved there and back, and west gets a key of its own again."""
+    """West gets the key of east, an organization is moved there and back, and west gets its own key again."""
     deployment, home = another, another.main.home
     own = yaml.safe_load((home / "several.yaml").read_text())["kekFiles"]
     both = deployment.settings("west-too", newKekFiles={"west": own["east"]})
@@ -320,7 +320,7 @@ def test_databases_with_one_key_pass_organizations_on(another):
         deployment.main.run("org", "move", "fabrikam", "--to", place, settings=same)
         assert "fabrikam" in deployment.organizations(place)
         assert "all of them open" in deployment.main.run("verify", "--org", "fabrikam", settings=same).stdout
-    # West leaves the common key, which is retired there alone: east keeps it.
+    # West gets another key than the shared one. The shared key is retired only in west, and stays valid in east.
     deployment.main.run("kek", "create", f"{home}/kek-west-new", settings=None)
     leaving = deployment.settings("leaving", kekFiles={**own, "west": own["east"]}, newKekFiles={"west": f"{home}/kek-west-new"})
     [common] = keks(deployment, "east")

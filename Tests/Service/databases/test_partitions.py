@@ -1,4 +1,4 @@
-"""Partitions: PostgreSQL, etcd and servers on machines of their own, between which the network is cut, also one way."""
+"""PostgreSQL, etcd and servers run on separate machines, and the network between them is cut, sometimes in one direction only."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from writers import PROMISE, Writers, check_writes
 
 
 def sample():
-    """In `make test` one with another primary, and one without; all of them in `make test-full`."""
+    """In `make test`, a partition with a new primary and one without; in `make test-full`, all of them."""
     if os.environ.get("FIELDSEAL_TEST_FULL"):
         return list(PARTITIONS)
     chance = random.Random(int(os.environ["FIELDSEAL_SEED"]))
@@ -52,7 +52,7 @@ def test_the_primary_is_cut_off_from(place, name):
             mark = len(writers.refused)
             until(lambda: len(writers.refused) > mark + 5)
         else:
-            # Patroni does without a standby that the primary does not hear. Nothing else changes.
+            # Patroni removes a standby that the primary can't reach. Nothing else changes.
             until(lambda: not patroni.standby())
             wait_for_writes(writers, readers, time.monotonic())
         place.heal(primary)

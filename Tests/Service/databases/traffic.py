@@ -1,4 +1,4 @@
-"""What else goes on while a primary fails: clients that read, and changes of the key. Each knows what it was told."""
+"""Traffic while a primary fails: clients that read, and key changes. Each thread records the responses that it got."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from writers import is_refusal
 
 
 class Readers(Worker):
-    """Threads that look for what was acknowledged before they asked."""
+    """Threads that look for records whose creation was acknowledged before they ask."""
 
     def __init__(self, server, writers, count=2):
         self.server, self.writers, self.answered, self.failures = server, writers, [], []
@@ -50,13 +50,13 @@ class KeyChanges(Worker):
         self.stopped.wait(0.5)
 
     def check(self):
-        """Each change that was reported is there, each other is there or not, and what is there opens."""
+        """Checks that each reported key change is there, that every other one is there or not, and that all cells open."""
         version = json.loads(self.place.run("key", "status", "--json").stdout)["keyVersion"]
         assert self.done > 0 and 1 + self.done <= version <= 1 + self.done + len(self.unsure), (version, self.done, self.unsure)
 
 
 def check_passwords(place, database, writers):
-    """Each password that was acknowledged opens, with a reader that shares no code with the product."""
+    """Checks that each acknowledged password opens, with a reader that shares no code with the product."""
     key = place.run("key", "show", "--org", "contoso").stdout.strip()
     ids = dict(database.sql("SELECT name, mailboxid::text FROM org_contoso.mailbox WHERE name LIKE 'written-%%'", []))
     opened = {a: s for a, _, s in cell_reader.read_organization(database.conninfo, "org_contoso", key)}

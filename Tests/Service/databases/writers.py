@@ -1,4 +1,4 @@
-"""Clients that write without a pause, and what they were told of each write."""
+"""Clients that write without a pause, and record the response to each write."""
 
 import itertools
 import threading
@@ -6,19 +6,19 @@ import time
 
 from service import PATIENCE
 
-#: Seconds from a promotion to the first write that is acknowledged.
+#: The maximum number of seconds from a promotion to the first acknowledged write.
 PROMISE = 15
-#: No two mailboxes of a deployment have one name, also when clients write there a second time.
+#: Numbers for the names of mailboxes. No two mailboxes of a deployment have the same name, even if clients write there twice.
 NUMBERS = itertools.count()
 
 
 def is_unknown(response):
-    """Whether the answer says that it can't be told whether the write was saved."""
+    """Whether the response says that it is unknown whether the write was saved."""
     return response.status_code == 500 and response.json()["error"]["code"] == "0x80044150" and "Retry-After" not in response.headers
 
 
 def is_refusal(response):
-    """Whether the answer says that nothing was done, and when to ask again."""
+    """Whether the response says that nothing was done, and when to try again."""
     return response.status_code in (429, 503) and int(response.headers["Retry-After"]) > 0
 
 
@@ -58,12 +58,12 @@ class Writers:
 
 
 def names(database):
-    """The names of the mailboxes that are there."""
+    """The names of the existing mailboxes."""
     return [name for (name,) in database.sql("SELECT name FROM org_contoso.mailbox WHERE name LIKE 'written-%%'", [])]
 
 
 def check_writes(writers, database, context=""):
-    """All that was acknowledged is there once, and nothing that was refused."""
+    """Checks that each acknowledged mailbox exists once, and that no refused one exists."""
     assert writers.failures == [], (context, writers.failures[:3])
     there = names(database)
     assert len(there) == len(set(there)), context

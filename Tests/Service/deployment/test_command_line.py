@@ -1,4 +1,4 @@
-"""What commands say of themselves, and how they end: a wrong command line is one thing, work that was not done another."""
+"""The help of commands, and their exit codes: a wrong command line has another code than work that failed."""
 
 import datetime
 import json
@@ -36,7 +36,7 @@ def test_every_command_and_argument_has_a_text():
 
 
 def declared(path, words):
-    """Checks the words of a command line, after the command's name, against what the command takes."""
+    """Checks the words after a command's name against the arguments that the command declares."""
     named, places = {}, []
     for argument in HELP[path]["arguments"]:
         if argument["kind"] == "positional":
@@ -103,7 +103,7 @@ def test_a_wrong_command_line_shows_the_usage_of_its_command(cluster, tmp_path):
     assert not (tmp_path / "archive").exists()
     refused = cluster.run("client", "remove-key", "app", "nope", check=False)
     assert refused.returncode == WRONG_LINE and "Usage: fieldseal client remove-key" in refused.stderr
-    # Which organizations there are is no question of usage.
+    # The error is not about the usage of the command, so it does not print the usage.
     cluster.run("org", "create", "second")
     refused = cluster.run("key", "status", check=False)
     assert refused.returncode == WRONG_LINE and "contoso, second" in refused.stderr and "Usage" not in refused.stderr
@@ -139,7 +139,7 @@ def test_a_refusal_names_the_file_and_its_reason(cluster, tmp_path):
 
 
 def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
-    """A folder with one page, which is taken."""
+    """A file system with one page, which is in use."""
     script = (
         'mount -t tmpfs -o size=4k none "$1"; head -c 4096 /dev/zero > "$1/other"; shift; file=$1; shift; "$@"; code=$?; '
         '[ ! -e "$file" ] || echo "the file is there" >&2; exit $code')
@@ -152,7 +152,7 @@ def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
 
 
 def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
-    """Both commands have the same option."""
+    """The option that names the file is the same for both commands."""
     file = tmp_path / "contoso.key"
     cluster.run("key", "show", "--org", "contoso", "--file", str(file))
     for option in ("--file", "--key-file"):
@@ -161,7 +161,7 @@ def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
 
 
 def test_programs_of_postgresql_do_not_complain_of_the_folder(tmp_path):
-    """A user who may not enter the folder in which root runs a command for it."""
+    """A user who may not enter the working folder, in which root runs a command as that user."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
@@ -182,7 +182,7 @@ def test_settings_without_a_key_name_each_way_to_give_one(cluster, tmp_path):
 
 
 def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
-    """Also in a folder that it may not enter, where it can't see whether there is a file."""
+    """Also in a folder that the user may not enter, where it can't see whether there is a file."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         os.chmod(name, 0o755)
         closed = os.path.join(name, "closed")
@@ -196,7 +196,7 @@ def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
                 ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check", "--settings", file], cwd="/", capture_output=True,
                 text=True, timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
             assert ended.returncode == NOT_DONE and f"{file} can't be read: Permission denied" in ended.stderr, ended
-        # A working folder that it may not enter has no settings for it: those of the machine are taken.
+        # The user can't read settings in this working folder, so the settings of the machine are used.
         ended = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check"], cwd=closed, capture_output=True, text=True,
             timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
@@ -219,7 +219,7 @@ def test_a_person_who_is_added_is_told_where_to_sign_in(cluster):
 
 
 def test_events_of_commands_have_the_person_at_the_machine(cluster):
-    """As the kernel's audit or sudo says."""
+    """The name comes from the kernel's audit, or from sudo."""
     with open("/proc/self/loginuid", encoding="ascii") as file:
         login = int(file.read())
     cluster.run("client", "add", "of-ada", "--org", "contoso", "--role", "Basic User", env={**os.environ, "SUDO_USER": "ada"})

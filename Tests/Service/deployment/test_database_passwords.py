@@ -25,7 +25,7 @@ def cluster():
 
 @pytest.fixture
 def credential(tmp_path):
-    """The credential as systemd passes it. An access control list lets the unit's user read it, and its mask shows as the group's bits."""
+    """The credential as systemd passes it. An access control list lets the unit's user read it, and the list's mask appears as the group's permission bits."""
     file = tmp_path / "credentials/pgpass"
     file.parent.mkdir()
     file.write_text(password_file())
@@ -41,31 +41,31 @@ def run(cluster, credential, *arguments, settings="passwords", **options):
 
 
 def is_silent(text):
-    """Nothing of the passwords is there."""
+    """Checks that the text contains none of the passwords."""
     return not any(password in text for password in ROLES.values())
 
 
 def test_every_command_finds_its_password_there(cluster, credential, tmp_path):
     write_settings(cluster, "passwords")
-    # The database asks for them: without the setting nothing works.
+    # PostgreSQL asks for the passwords, so without the setting nothing works.
     write_settings(cluster, "without", databasePasswords=None)
     refused = run(cluster, credential, *STATUS, settings="without", check=False)
     assert refused.returncode and "no password supplied" in refused.stdout + refused.stderr
     export = tmp_path / "contoso.export"
     for command in (STATUS, ["migrate", "status"], ["migrate", "up"], ["migrate", "verify"], ["verify"], ["doctor"],
                     ["org", "create", "fabrikam"], ["key", "change", "--org", "contoso"], ["org", "list"],
-                    # pg_dump is a program of its own.
+                    # These commands run pg_dump, which is another program.
                     ["org", "export", "contoso", str(export)]):
         done = run(cluster, credential, *command, check=False)
         said = done.stdout + done.stderr
-        # The doctor has warnings about such a deployment.
+        # The doctor reports warnings about this deployment, so its exit code is not 0.
         assert done.returncode == 0 or command == ["doctor"] and "no password" not in said, (command, said)
         assert is_silent(said), command
     assert export.exists()
 
 
 def test_the_connection_for_migrations_may_have_a_password_file_of_its_own(cluster, credential, tmp_path):
-    """As for `migrate bootstrap`, whose superuser is no role of the settings."""
+    """As for `migrate bootstrap`, whose superuser is not a role in the settings."""
     own = tmp_path / "pgpass"
     own.write_text(password_file())
     own.chmod(0o600)
@@ -80,15 +80,15 @@ def test_the_connection_for_migrations_may_have_a_password_file_of_its_own(clust
 
 def test_a_server_finds_its_password_there_and_shows_it_nowhere(cluster, credential, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credential.parent))
-    # Those of the commands that the tests run besides.
+    # Settings for other commands of these tests.
     write_settings(cluster, "direct")
     server = Server(cluster, settings=write_settings(cluster, "passwords"))
     try:
         assert server.request("POST", "mailboxes", {"name": "kept", "password": "a password"}).status_code == 204
-        # Connections that are opened later have the password too, also when the credential has gone.
+        # Later connections have the password too, also after the credential was deleted.
         credential.unlink()
         cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
-        # The request that meets the lost connections may be told to come again.
+        # A request on a lost connection may be told to try again.
         until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         process = pathlib.Path(f"/proc/{server.process.pid}")
         assert is_silent((process / "cmdline").read_text() + (process / "environ").read_text())

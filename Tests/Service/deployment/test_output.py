@@ -1,4 +1,4 @@
-"""Output that can't be written makes a command fail: on a full disk, where the reader is gone, and without any standard output."""
+"""A command fails if its output can't be written: on a full disk, if the reader has ended, and without a standard output."""
 
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ from service import PATIENCE
 from test_command_line import HELP
 
 FULL, PLAIN = "No space left on device", "can't be written"
-# These print nothing at their end, or need a second server, a provider or a person. All of them print through CommandOutput.
+# Commands that print nothing at their end, or that need a second server, a provider or a person. All of them print through CommandOutput.
 APART = {
     ("dev",), ("serve",), ("router", "run"), ("org", "move"), ("org", "attach"), ("org", "upgrade"), ("issuer", "add"), ("issuer", "link"),
     ("issuer", "remove"), ("approval", "approve"), ("approval", "refuse"), ("client", "add-certificate"), ("client", "remove-key"),
@@ -37,7 +37,7 @@ def printed_to(cluster, output, *arguments, settings="direct", stdin=""):
 
 
 def lines(cluster, folder):
-    """A command line that works for each command that prints, in an order in which all of them do."""
+    """A command line for each command that prints, in an order in which all of them succeed."""
     org, key, export = ("--org", "contoso"), folder / "contoso.key", folder / "contoso.export"
     dump, archive, clone = folder / "dump", folder / "events.archive", ("--org", "clone")
     public = folder / "public.pem"
@@ -104,7 +104,7 @@ def test_a_reader_that_is_gone_and_no_output_at_all_are_errors(cluster):
     with gone_reader() as pipe:
         ended = printed_to(cluster, pipe, "events", "export", "--org", "contoso")
     assert ended.returncode == 1 and "Broken pipe" in ended.stderr, ended
-    # Without a standard output its number must not be taken by a connection to the database.
+    # If there is no standard output, a connection to the database must not get its descriptor.
     for command in (("org", "list"), ("events", "export", "--org", "contoso")):
         ended = printed_to(cluster, None, *command)
         assert ended.returncode == 1 and "Bad file descriptor" in ended.stderr, ended

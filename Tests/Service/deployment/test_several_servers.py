@@ -1,4 +1,4 @@
-"""Three servers behind HAProxy: what one learns counts for all, and they are restarted in turn without a failed request."""
+"""Three servers behind HAProxy: what one server learns is valid for all, and restarting them one after another makes no request fail."""
 
 import contextlib
 import json
@@ -91,7 +91,7 @@ def test_servers_are_restarted_in_turn_without_a_failed_request(place):
             server.stop()
             assert server.process.returncode == 0
             server.start()
-            # The balancer takes it again before the next one is stopped.
+            # The balancer must use the restarted server before the next one is stopped.
             until(lambda: client.balancer.count() == len(servers))
     finally:
         stopped.set()
@@ -145,12 +145,12 @@ def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
     flow = MailFlow(client, routers=2)
     try:
         until(lambda: len(flow.received) > 20)
-        # No mailbox is two routers', and each router has one.
+        # Each mailbox is watched by one router, and each router watches a mailbox.
         watching = "SELECT count(*), count(DISTINCT mailboxid), count(DISTINCT router) FROM mailbox_watch"
         until(lambda: cluster.sql(watching), holds=lambda row: row == [(3, 3, 2)])
         flow.kill_router()
         mark = len(flow.received)
-        # A lease that the killed one held ends by itself in three minutes.
+        # A lease that the killed router held expires after three minutes, so the lease is made older.
         cluster.sql("UPDATE mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes'")
         until(lambda: len(flow.received) > mark + 20)
         flow.stop()
@@ -161,17 +161,17 @@ def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
 
 
 class Person:
-    """A person whose requests go to one server after the other, with the cookie of one session."""
+    """A person whose requests go to one server after another, with the cookie of one session."""
 
     def __init__(self, client, name, password):
         self.client, self.session = client, requests.Session()
         self.session.trust_env, self.session.verify = False, client.certificate
-        # As the balancer passes requests on.
+        # Headers as the balancer passes requests on.
         self.session.headers.update({"Origin": client.base, "Host": client.base.removeprefix("https://"), "Accept": "text/html"})
         self.name, self.password = name, password
 
     def sign_in(self, server):
-        # It leads to an address of the balancer.
+        # The form's address begins with the balancer's.
         return self.session.post(
             f"{server.base}/contoso/sign-in", {"name": self.name, "password": self.password}, timeout=PATIENCE, allow_redirects=False)
 
@@ -192,7 +192,7 @@ def test_a_session_of_the_console_begins_at_one_server_and_is_ended_at_another(p
         assert [person.status(server) for server in servers] == [200] * 3
     assert one.send(servers[1], "sign-out").status_code == 303
     assert [one.status(server) for server in servers] == [303] * 3
-    # Another session of the same person goes on, and ends with all of theirs.
+    # Another session of the same person stays valid, until all of their sessions are ended.
     assert [other.status(server) for server in servers] == [200] * 3
     assert one.sign_in(servers[2]).status_code == 303
     assert one.send(servers[0], "sign-out", everywhere="1", confirmed=subject("sign-out", "traveler")).status_code == 303

@@ -1,4 +1,4 @@
-"""Every command that works on the database, with the login roles of production: of the service, and one that acts as the owner."""
+"""Runs every command that uses the database with the login roles of production: the service's, and one that may act as the owner."""
 
 import datetime
 import json
@@ -23,7 +23,7 @@ PLAINTEXT = """
 
 
 class Operator:
-    """Runs commands, and notes which. No setting names a superuser."""
+    """Runs commands, and records which. No setting names a superuser."""
 
     def __init__(self, cluster):
         self.cluster, self.ran = cluster, set()
@@ -41,7 +41,7 @@ class Operator:
         (self.cluster.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
 
     def __call__(self, text, *more, stdin="", fails=False):
-        """Runs a command of two words, or of one, that may have more arguments."""
+        """Runs a command of one or two words, with further arguments."""
         words = text.split()
         path = " ".join(words[:2] if tuple(words[:2]) in HELP else words[:1])
         assert tuple(path.split()) in HELP, path
@@ -128,7 +128,7 @@ def evidence(run, home):
     for command in ("migrate status", "migrate verify", "verify", "doctor", "config check"):
         run.ran.add(command)
         said = run.cluster.run(*command.split(), "--json", settings="operator", check=False)
-        # The doctor and the check have something to say about a cluster of tests.
+        # The doctor and the check report findings about a cluster of tests, so their exit codes may differ.
         assert said.returncode in ((0, 1, 2) if command in ("doctor", "config check") else (0,)) and "permission denied" not in said.stdout + said.stderr, said
     run("migrate down contoso", stdin=f"{MIGRATIONS[-1]}\n")
     run("migrate up")
@@ -140,7 +140,7 @@ def test_every_command_does_without_a_superuser(operator):
         part(operator, home)
     leaves = {" ".join(path) for path, command in HELP.items() if not command.get("subcommands")}
     assert leaves - operator.ran == set(ELSEWHERE)
-    # What these commands made belongs to the owner alone.
+    # The owner's role alone owns everything that these commands made.
     for database in ("fieldseal", "east"):
         with psycopg.connect(f"host={home} user=postgres dbname={database}") as connection:
             owners = connection.execute(

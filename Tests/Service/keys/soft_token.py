@@ -1,4 +1,4 @@
-"""A PKCS#11 token of SoftHSM in a folder of its own."""
+"""A PKCS#11 token of SoftHSM, in a separate folder."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ class SoftToken:
             ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", PIN], check=True, capture_output=True)
 
     def tool(self, *arguments, token="fieldseal", **options):
-        """OpenSC's client of tokens, which shares no code with the program."""
+        """Runs OpenSC's pkcs11-tool, which shares no code with the program."""
         return subprocess.run(
             ["pkcs11-tool", "--module", MODULE, "--token-label", token, "--login", "--pin", PIN, *arguments], check=True, capture_output=True, **options)
 

@@ -1,4 +1,4 @@
-"""Replacing the key-encryption key while servers run, and where it comes from."""
+"""Replacing the key-encryption key while servers run, and the places that the key can come from."""
 
 import base64
 import contextlib
@@ -26,13 +26,13 @@ PASSWORDS = {"ada": "ada's own password", "hedy": "hedy's own password", "joan":
 
 
 def identify(path):
-    """A KEK and its id, from docs/operations.md alone: (64 bytes, 16 hex digits)."""
+    """Reads a KEK as docs/operations.md describes it, and computes its id: (64 bytes, 16 hexadecimal digits)."""
     key = base64.b64decode(path.read_text())
     return key, hashlib.sha256(b"fieldseal kek" + key).digest()[:8].hex()
 
 
 class Rotated:
-    """A cluster with all that a KEK seals and tags, and a server."""
+    """A cluster with every kind of value that a KEK seals or tags, and a server."""
 
     def __init__(self):
         self.cluster = Cluster()
@@ -49,7 +49,7 @@ class Rotated:
         self.cluster.run("client", "disable", "gone", "--org", "contoso")
         self.cluster.run("issuer", "add", "Elsewhere", "--issuer", "https://localhost:1", "--client-id", "x", "--org", "contoso", stdin="an issuer's secret\n")
         self.router = json.loads(self.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
-        # One-time passwords of hedy, and a session of ada's.
+        # hedy has one-time passwords, and ada has a session.
         session, answer = self.sign_in("hedy")
         assert answer.status_code == 200, answer.text
         csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
@@ -98,7 +98,7 @@ class Rotated:
         return session, session.post(f"{self.pages}/sign-in", {"name": name, "password": password or PASSWORDS[name], "code": code})
 
     def configure(self, **kek):
-        """Writes the settings of commands and of the server with these places of keys."""
+        """Writes the settings of commands and of the server, with these places of the keys."""
         for path in [self.home / "direct.yaml", self.home / "proxied.yaml", self.server.settings]:
             lines = [line for line in path.read_text().splitlines() if not line.startswith(("kekFile", "newKek", "kek:"))]
             path.write_text("\n".join(lines + [f"{name}: {json.dumps(value)}" for name, value in kek.items()]) + "\n")
@@ -114,7 +114,7 @@ class Rotated:
         return json.loads(self.cluster.run("kek", "status", "--json").stdout)
 
     def is_whole(self):
-        """All that depends on the KEK works: tokens, sign-ins, the release of a password, keys, evidence."""
+        """Checks that everything under the KEK works: tokens, sign-ins, the release of a password, keys, evidence."""
         cluster, server = self.cluster, self.server
         assert server.sign_in().status_code == 200 and server.request("GET", "WhoAmI").status_code == 200
         assert cluster.run("verify").returncode == 0
@@ -129,7 +129,7 @@ class Rotated:
         assert not findings & WRONG, findings
 
     def released(self):
-        """The mailbox's password, as a router is given it."""
+        """The mailbox's password, as a router receives it."""
         def ask(path, body):
             token = requests.post(
                 f"{self.pages}/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=PATIENCE, data={
@@ -158,7 +158,7 @@ class Rotated:
                             yield table, value, organizations, ids, texts
 
     def opened(self, key):
-        """Of which tables a KEK opens cells, and how many cells it opens not."""
+        """The tables of whose cells a KEK opens some, and the number of cells that it does not open."""
         attributes = ["organizationkey.text", "organizationkey.data", "consoleuser.totp", "consoleuser.layers", "oidc.secret", "signingkey.private"]
         tables, closed = {}, 0
         for table, cell, organizations, ids, texts in self.cells():
@@ -187,7 +187,7 @@ class Rotated:
 
 @contextlib.contextmanager
 def traffic(server, path, body):
-    """Writes and reads of a record until the block ends; yields the statuses."""
+    """Writes and reads a record until the block ends; yields the statuses."""
     statuses, ended = [], threading.Event()
 
     def run():
@@ -204,7 +204,7 @@ def traffic(server, path, body):
         thread.join(PATIENCE)
 
 
-#: Findings that would say that the rotation left something behind.
+#: Findings that would show that the rotation left something under the former key.
 WRONG = {
     "client-not-made-here", "secret-not-made-here", "user-not-made-here", "session-not-made-here", "issuer-not-made-here", "recovery-code-not-made-here",
     "row-put-back", "revocation-undone", "key-row-changed", "key-derivation-changed", "state-not-attested", "attested-rows-missing", "key-row-missing",
@@ -222,7 +222,7 @@ def rotated():
 
 
 def strike_and_resume(rotated):
-    """Strikes a rotation inside the transaction of an organization, at its end, and behind all of them."""
+    """Interrupts a rotation: inside the transaction of an organization, at its end, and after all transactions."""
     cluster = rotated.cluster
     for action, mark in [
         ("kill before", "UPDATE config.api_client "), ("cut before", "rewrap_organization_key"), ("terminate after", "UPDATE config.attested_state SET"),
@@ -234,7 +234,7 @@ def strike_and_resume(rotated):
         output, errors = started[0].communicate("", timeout=PATIENCE)
         assert cluster.proxy.struck, (action, output, errors)
         assert started[0].returncode != 0
-        # Each organization is whole, under one key or the other.
+        # Each organization is complete, under the former or the new key.
         rotated.is_whole()
     cluster.proxy.reset()
 
@@ -249,7 +249,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     new, new_id = identify(home / "kek.new")
     assert set(rotated.opened(old)[0]) == {"organization_key", "signing_key", "console_user", "oidc_issuer"} and rotated.opened(old)[1] == 0
 
-    # A server that does not know the new key would refuse what is under it.
+    # A server that does not know the new key would refuse rows under it, so the command refuses.
     refused = cluster.run("kek", "rotate", check=False)
     assert refused.returncode == 1 and "newKek.file" in refused.stderr
     rotated.configure(kekFile=str(home / "kek"), newKek={"file": str(home / "kek.new")})
@@ -260,7 +260,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     status = rotated.status()
     assert [set(s["kekIds"]) for s in status["servers"]] == [{old_id, new_id}] and (status["inForce"], status["new"]) == (old_id, new_id)
 
-    # Struck at statements of its own, while a client writes and reads.
+    # Interrupted at some of its statements, while a client writes and reads.
     events = cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'key-encryption key replaced'")[0][0]
     with traffic(server, f"mailboxes({rotated.box})", {"password": "of the mailbox"}) as statuses:
         strike_and_resume(rotated)
@@ -269,7 +269,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     assert done["done"] and done["kekId"] == new_id
     assert cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'key-encryption key replaced'")[0][0] == events + 1, "one event for each organization"
 
-    # The old one opens nothing, and all that there is opens under the new one.
+    # The former key opens nothing, and the new key opens everything.
     assert rotated.opened(old)[0] == {} and rotated.opened(new)[1] == 0
     assert set(rotated.opened(new)[0]) == {"organization_key", "signing_key", "console_user", "oidc_issuer", "verifier_layer", "replaced_kek"}
     rotated.is_whole()
@@ -282,7 +282,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
 def test_the_old_key_is_not_needed_any_more(rotated):
     cluster, home = rotated.cluster, rotated.home
     old_id, new_id = identify(home / "kek")[1], identify(home / "kek.new")[1]
-    # A program with the old one alone is refused; one with the new one alone does everything.
+    # A program that has only the former key is refused, and one that has only the new key can do everything.
     rotated.configure(kekFile=str(home / "kek"))
     refused = cluster.run("verify", check=False)
     assert refused.returncode == 78 and old_id in refused.stderr and new_id in refused.stderr
@@ -294,7 +294,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert rotated.status()["next"] == "Nothing is to be done."
     rotated.is_whole()
     assert "of the mailbox" in json.dumps(rotated.released())
-    # People sign in: with a password from before, a one-time password, and a recovery code.
+    # People sign in with a password that was set before the rotation, with a one-time password, and with a recovery code.
     assert cluster.sql("SELECT count(*) FROM config.verifier_layer") == [(2,)], "ada has signed in since"
     assert rotated.sign_in("hedy", code=rotated.codes[0])[1].status_code == 200
     assert rotated.sign_in("hedy", code=rotated.codes[0])[1].status_code == 403
@@ -302,12 +302,12 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert cluster.sql("SELECT count(*) FROM config.verifier_layer") == [(1,)]
     cluster.run("key", "change", "--org", "contoso")
     cluster.run("client", "disable", "router", "--org", "contoso")
-    # What was revoked before the rotation stays so, also where SQL undoes it.
+    # What was revoked before the rotation stays revoked, also if SQL undoes the revocation.
     cluster.sql("UPDATE config.api_client SET disabled_on = NULL WHERE name = 'gone'")
     assert "revocation-undone" in {f["code"] for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
     [(gone,)] = cluster.sql("SELECT client_id::text FROM config.api_client WHERE name = 'gone'")
     cluster.run("client", "disable", gone, "--org", "contoso")
-    # A retired key is refused by its name, also where SQL would have it in force.
+    # A retired key is refused by its id, also if SQL puts it back into force.
     rotated.configure(kekFile=str(home / "kek.put-away"))
     refused = cluster.run("verify", check=False)
     assert refused.returncode == 78 and f"{old_id} was replaced and retired" in refused.stderr
@@ -323,7 +323,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
 
 def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     cluster, home = rotated.cluster, rotated.home
-    # What the attested list holds without a row of its own: a role that was given, a rule, and a suspension.
+    # Entries of the attested list that have no row of their own: a role, a rule, and a suspension.
     server = rotated.server
     role = next(r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"] if r["name"] == "Email Administrator")
     unit = server.request("GET", "businessunits?$top=1").json()["value"][0]["businessunitid"]
@@ -344,7 +344,7 @@ def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     codes = {finding["code"] for finding in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
     assert "organization-suspended" in codes and not codes & {"suspension-undone", "role-not-given-here", "role-record-changed", "attested-rows-missing"}, codes
     cluster.run("org", "resume", "contoso")
-    # The archive is of the first key's time; hedy signed in under the second one, joan under none since the first.
+    # The archive was sealed under the first key, hedy signed in under the second key, and joan has not signed in since the first.
     assert cluster.run("events", "verify", "--org", "contoso", "--archive", str(rotated.archive)).returncode == 0
     assert rotated.sign_in("hedy", code=rotated.codes[1])[1].status_code == 200
     [(layers,)] = cluster.sql("SELECT length(l.layers) FROM config.verifier_layer AS l JOIN config.console_user USING (user_id) WHERE name = 'joan'")
@@ -363,7 +363,7 @@ def program(path, text):
 def test_the_key_comes_from_a_program(rotated, tmp_path):
     cluster, home = rotated.cluster, rotated.home
     key = home / "kek.third"
-    # Arguments pass through no shell.
+    # The arguments are not interpreted by a shell.
     printing = program(tmp_path / "print", """#!/bin/sh\n[ "$2" = 'two words; $(true)' ] && exec cat "$1"\n""")
     rotated.configure(kek={"command": [printing, str(key), "two words; $(true)"]})
     cluster.run("verify")
@@ -396,7 +396,7 @@ def test_the_key_is_a_credential_of_systemd(rotated, tmp_path):
     credential = folder / "kek"
     credential.write_bytes((home / "kek.third").read_bytes())
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)}
-    # Under an access control list the group's bits are its mask.
+    # With an access control list, the group's permission bits show the list's mask.
     for mode, code in [(0o400, 0), (0o440, 0), (0o444, 1), (0o460, 1)]:
         credential.chmod(mode)
         assert cluster.run("verify", check=False, env=environment).returncode == code, oct(mode)
@@ -406,7 +406,7 @@ def test_the_key_is_a_credential_of_systemd(rotated, tmp_path):
 
 
 def test_the_key_is_decrypted_by_age(rotated, tmp_path):
-    """As docs/key-encryption-key.md has it: the file on disk opens with an identity only."""
+    """As in docs/key-encryption-key.md: the file on disk can be decrypted only with an identity of age."""
     cluster, home = rotated.cluster, rotated.home
     identity, sealed = tmp_path / "identity", tmp_path / "kek.age"
     subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
@@ -425,11 +425,11 @@ def test_the_key_is_decrypted_by_age(rotated, tmp_path):
 
 
 def living(group):
-    """The processes of a group that were not ended."""
+    """The processes of a group that still run."""
     found = []
     for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything.
+            # The program's name, in parentheses, can contain any characters.
             state, _, of = status.read_text().rpartition(")")[2].split()[:3]
             if int(of) == group and state not in "ZX":
                 found.append(status)

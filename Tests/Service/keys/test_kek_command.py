@@ -1,4 +1,4 @@
-"""A program that prints the key-encryption key: how often it runs, and what is left of its output in the server's memory."""
+"""A program that prints the key-encryption key: how often it runs, and what the server's memory keeps of its output."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ SHIM = pathlib.Path(__file__).parents[1] / "support/freed_shim.c"
 
 @pytest.fixture
 def command(cluster, tmp_path):
-    """Has the settings `command` get the key from a program, which notes each of its runs; returns what reads these notes."""
+    """Makes a program the source of the key in the settings `command`. The program records each run; returns a function that reads the records."""
     program, runs = tmp_path / "print", tmp_path / "runs"
     program.write_text(f'#!/bin/sh\nunset LD_PRELOAD\necho "$PPID" >> {runs}\nexec cat {cluster.home}/kek\n')
     program.chmod(0o755)
@@ -35,7 +35,7 @@ def server(cluster, command):
 
 
 def work(server):
-    """Has the server use what the key-encryption key wraps, seals and tags."""
+    """Makes the server use what the key-encryption key wraps, seals and tags."""
     assert server.sign_in().status_code == 200
     for number in range(3):
         server.create("mailboxes", {"name": f"box {number}", "password": f"password {number}"})
@@ -54,7 +54,7 @@ def test_it_runs_once(server, command):
 
 
 def readable(memory, begin, end):
-    """The bytes of a mapping, up to the first that can't be read: behind the end of its file, or the kernel's own."""
+    """The bytes of a mapping, up to the first that can't be read: after the end of its file, or in a mapping of the kernel."""
     memory.seek(begin)
     content = bytearray()
     try:
@@ -66,7 +66,7 @@ def readable(memory, begin, end):
 
 
 def in_memory(pid, needles):
-    """How often each of some bytes is in a process's memory, and in which mappings."""
+    """How often each of some byte strings is in a process's memory, and in which mappings."""
     found = {needle: [] for needle in needles}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
@@ -79,13 +79,13 @@ def in_memory(pid, needles):
 
 
 def test_its_output_is_not_in_memory(server):
-    """The text is nowhere in the memory of the server. The key itself is, as it must be: so the search finds what there is."""
+    """The program's output is nowhere in the server's memory. The key itself is, which shows that the search works."""
     text = (server.cluster.home / "kek").read_bytes().strip()
     key = base64.b64decode(text)
     assert len(key) == 64
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
-        # Also a part of it: freed memory is written over from its beginning.
+        # Searches for parts of the output too, because the beginning of freed memory is overwritten first.
         found = in_memory(server.process.pid, [key, *(text[start:start + 12] for start in range(0, len(text) - 12, 4))])
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
@@ -94,12 +94,12 @@ def test_its_output_is_not_in_memory(server):
 
 
 def test_its_output_is_wiped_before_its_memory_is_given_back(cluster, command, tmp_path):
-    """A library before free() looks at each block. Memory that is given back is soon written over, so a later look proves nothing."""
+    """A preloaded library examines each block before free(). Freed memory is soon overwritten, so a later search would prove nothing."""
     library, found = tmp_path / "freed.so", tmp_path / "found"
     subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SHIM], check=True)
     watching = {"LD_PRELOAD": str(library), "FIELDSEAL_TEST_FREED": str(found)}
     for text, lines in ((cluster.home / "kek", {"watching"}), (cluster.home / "command.yaml", {"watching", "found"})):
-        # The control: of the settings' text, parts are given back as they are.
+        # The control: parts of the settings' text are in freed blocks.
         found.unlink(missing_ok=True)
         environment = {**os.environ, **watching, "FIELDSEAL_TEST_TEXT": str(text)}
         assert cluster.run("kek", "status", settings="command", env=environment).returncode == 0

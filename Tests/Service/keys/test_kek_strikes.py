@@ -1,4 +1,4 @@
-"""Replacing the key-encryption key, struck at each statement that `kek rotate` and `kek retire` send."""
+"""Replacing the key-encryption key, interrupted at each statement that `kek rotate` and `kek retire` send."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from sample import FULL, chooser
 from service import PATIENCE
 from test_kek import WRONG, Rotated, identify
 
-#: Statements that each kind of strike is tried at. In a full run the first kind is tried at all.
+#: At how many statements each kind of interruption is tried. A full run tries the first kind at every statement.
 SAMPLE = 12 if FULL else 2
 
 
 class Saved:
-    """All that a key-encryption key seals and tags, with its database as it was at moments of a rotation. No server runs."""
+    """Everything that a key-encryption key seals and tags, with copies of the database from several moments of a rotation. No server runs."""
 
     def __init__(self):
         self.rotated = Rotated()
@@ -51,14 +51,14 @@ class Saved:
         self.administer("DROP DATABASE fieldseal WITH (FORCE)", f"CREATE DATABASE fieldseal TEMPLATE saved_{name}")
 
     def replacements(self):
-        """How often each organization says that its key-encryption key was replaced."""
+        """For each organization, how often its events say that the key-encryption key was replaced."""
         said = "SELECT count(*) FROM org_{}.security_event WHERE kind = 'key-encryption key replaced'"
         return [self.cluster.sql(said.format(name))[0][0] for name in ("contoso", "fabrikam")]
 
     # The commands
 
     def struck(self, command, strike):
-        """Runs the command, whose statements pass `strike(number, sql)`."""
+        """Runs the command. `strike(number, sql)` may interrupt each of its statements."""
         proxy, started = self.cluster.proxy, []
         proxy.reset(strike, process=lambda: started[0])
         started.append(self.cluster.popen("kek", command, "--json", settings="proxied"))
@@ -66,7 +66,7 @@ class Saved:
         return subprocess.CompletedProcess(command, started[0].returncode, output, errors)
 
     def record(self, command):
-        """The statements that the command sends when nothing strikes."""
+        """The statements that the command sends if nothing interrupts it."""
         done = self.struck(command, None)
         assert done.returncode == 0, done.stderr
         return list(self.cluster.proxy.statements)
@@ -77,7 +77,7 @@ class Saved:
 
 
 def drawn_few(numbers, *purpose):
-    """Some of the numbers at equal distances, from one on that the seed chooses."""
+    """Some of the numbers, at equal distances. The seed chooses the first."""
     stride = max(1, len(numbers) // SAMPLE)
     return list(numbers[chooser(*purpose).randrange(stride)::stride])
 
@@ -111,20 +111,20 @@ def test_struck_at_each_statement_a_rotation_goes_on(saved, action):
         hit += bool(saved.cluster.proxy.struck)
         where = (action, target, saved.recorded["rotate"][target], done.stderr)
         assert not saved.cluster.proxy.struck or not action.startswith("kill") or done.returncode == -9, where
-        # Each organization is whole under one key or the other, and the status says which.
+        # Each organization is complete under the former or the new key, and the status says which.
         status = saved.rotated.status()
         assert {use["kekId"] for use in status["uses"]} <= {saved.old, saved.new} and status["next"], where
         assert saved.cluster.run("verify").returncode == 0 and not findings(saved) & WRONG, where
         again = json.loads(saved.cluster.run("kek", "rotate", "--json").stdout)
         assert again["done"] and {use["kekId"] for use in saved.rotated.status()["uses"]} == {saved.new}, where
         assert saved.replacements() == [count + 1 for count in saved.events], where
-        # What was rolled back took no number of an event with it.
+        # No event of a rolled-back transaction left a gap in the numbers.
         assert saved.cluster.sql("SELECT max(security_event_id) - min(security_event_id) + 1 = count(*) FROM security_event") == [(True,)], where
         saved.alone()
         assert json.loads(saved.cluster.run("kek", "retire", "--json").stdout) == {"retired": [saved.old]}, where
         assert saved.rotated.status()["next"] == "Nothing is to be done." and not findings(saved) & WRONG, where
     assert hit >= len(targets) - max(1, len(targets) // 10)
-    # What was struck last serves: tokens, sign-ins, keys, evidence.
+    # After the last interruption, the server works: tokens, sign-ins, keys, evidence.
     saved.rotated.server.start()
     try:
         saved.rotated.is_whole()
@@ -144,7 +144,7 @@ def test_struck_at_each_statement_a_key_is_retired_or_not(saved, action):
         where = (action, target, saved.recorded["retire"][target], done.stderr)
         [(retired,)] = saved.cluster.sql("SELECT retired_on IS NOT NULL FROM config.replaced_kek WHERE kek_id = %s", [saved.old])
         assert done.returncode or json.loads(done.stdout) == {"retired": [saved.old]} and retired, where
-        # It says what is left to do, and the same command does it.
+        # The status says what is left to do, and running the same command again does it.
         assert ("fieldseal kek retire" in saved.rotated.status()["next"]) != retired, where
         again = json.loads(saved.cluster.run("kek", "retire", "--json").stdout)
         assert again == {"retired": [] if retired else [saved.old]}, where

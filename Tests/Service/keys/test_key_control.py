@@ -1,4 +1,4 @@
-"""What an organization asks for before its key is shown or set: a second System Administrator's approval, and a recent sign-in."""
+"""What an organization requires before its key is shown or set: the approval of a second System Administrator, and a recent sign-in."""
 
 import concurrent.futures
 import json
@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture
 def second(server):
-    """Another System Administrator, by the API: sends a request."""
+    """Another System Administrator, as a function that sends a request to the API."""
     made = json.loads(server.cluster.run("client", "add", f"second-{uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--json").stdout)
     yield caller(server, made)
     server.cluster.run("client", "remove", made["clientId"])
@@ -57,7 +57,7 @@ def caller(server, client):
 
 @pytest.fixture
 def controlled(server, second):
-    """Approvals are asked for within the test."""
+    """While the test runs, approvals are required."""
     server.cluster.run("key", "control", "--approval", "600")
     yield server
     off = server.cluster.run("key", "control", "--approval", "off", "--sign-in", "off", check=False)
@@ -75,7 +75,7 @@ def listed(server):
 
 
 def awaited(response):
-    """Checks that an approval is awaited, and returns the request's id."""
+    """Checks that the response asks for an approval, and returns the id of the request."""
     assert response.status_code == 403, response.text
     error = response.json()["error"]
     assert error["code"] == AWAITED and error["@fieldseal.approvalid"] in error["message"]
@@ -99,7 +99,7 @@ def test_nothing_is_asked_for_by_default(server, second):
 def test_the_key_is_shown_once_for_an_approval(controlled, second):
     server = controlled
     id = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
-    # The same request again makes no second one, and is not approved by being repeated.
+    # Repeating the request makes no second request for approval, and does not approve the first one.
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) == id
     own = approve(server.request, id)
     assert own.status_code == 403 and own.json()["error"]["code"] == "0x80040220"
@@ -128,7 +128,7 @@ def test_an_approval_is_for_the_key_that_was_given(controlled, second):
     change = {"EncryptionKey": "Approved-key-text-1", "ChangeEncryptionKey": True}
     id = awaited(server.request("POST", "SetDataEncryptionKey", change))
     assert approve(second, id).status_code == 204
-    # Another key, another operation: nothing of it is approved.
+    # For another key or another operation, the approval is not valid.
     assert awaited(server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "Another-key-text-22"})) != id
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) != id
     before = server.cluster.key_version()
@@ -137,7 +137,7 @@ def test_an_approval_is_for_the_key_that_was_given(controlled, second):
     awaited(server.request("POST", "SetDataEncryptionKey", change))
     stored = " ".join(str(row) for row in server.cluster.sql("SELECT * FROM config.approval") + server.cluster.sql("SELECT details FROM security_event"))
     assert "Approved-key-text-1" not in stored and "Another-key-text-22" not in stored
-    # A key that would be refused needs no approval.
+    # A key that would be refused anyway needs no approval.
     weak = server.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "weak", "ChangeEncryptionKey": True})
     assert weak.status_code == 400
 
@@ -153,11 +153,11 @@ def test_sql_makes_and_replays_no_approval(controlled, second):
     assert approve(second, new).status_code == 204
     [row] = sql("SELECT * FROM config.approval WHERE approval_id = %s", [new])
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
-    # The used approval as it was, put back.
+    # SQL restores the approval as it was before its use.
     sql(f"INSERT INTO config.approval VALUES ({', '.join(['%s'] * len(row))})", row)
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) != new
     sql("DELETE FROM config.approval WHERE approval_id = %s", [new])
-    # The rule itself: it stays at least as strict.
+    # SQL changes the rule itself, and the rule stays at least as strict.
     for statement in ("UPDATE config.key_control SET approval_seconds = NULL", "DELETE FROM config.key_control"):
         kept = sql("SELECT * FROM config.key_control")
         sql(statement)
@@ -165,7 +165,7 @@ def test_sql_makes_and_replays_no_approval(controlled, second):
         assert "key-control-changed" in {f["code"] for f in json.loads(server.cluster.run("doctor", "--json", check=False).stdout)["findings"]}
         sql("DELETE FROM config.key_control")
         sql(f"INSERT INTO config.key_control VALUES ({', '.join(['%s'] * len(kept[0]))})", kept[0])
-    # While a row is missing that SQL deleted, no access is given.
+    # While a row that SQL deleted is missing, no access is given.
     server.cluster.run("org", "attach", "contoso", "--yes")
 
 
@@ -199,19 +199,19 @@ def test_a_request_expires_and_can_be_refused(controlled, second):
 
 def test_a_request_and_an_approval_end_with_their_time(controlled, second):
     server, attestor = controlled, Attestor(controlled.cluster)
-    # Nobody approves it within its time.
+    # No one approves the request in time.
     late = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     attestor.age_approvals("599 seconds")
     assert late in [r["approvalId"] for r in listed(server)], "a second is left"
     attestor.age_approvals("1 second")
     assert approve(second, late).status_code == 404
-    # It is approved, and used too late.
+    # The request is approved, but used too late.
     unused = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert unused != late and approve(second, unused).status_code == 204
     attestor.age_approvals("10 minutes")
     again = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert again not in (late, unused) and [r["approvalId"] for r in listed(server)] == [again]
-    # One that still has time is used: what is above was refused for its age alone.
+    # A request that still has time is used, which shows that the others were refused because of their age.
     assert approve(second, again).status_code == 204
     attestor.age_approvals("9 minutes")
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
@@ -220,7 +220,7 @@ def test_a_request_and_an_approval_end_with_their_time(controlled, second):
 
 
 def test_no_one_approves_their_own_request_with_another_account(controlled, second):
-    """Where an administrator could make another one, or take one over, a second one approves that too."""
+    """An action by which an administrator could make or take over another administrator needs an approval too."""
     server = controlled
     roles = {r["name"]: r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"]}
     basic = json.loads(server.cluster.run("client", "add", f"basic-{uuid.uuid4().hex[:8]}", "--role", "Basic User", "--json").stdout)
@@ -243,7 +243,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
         answer = ada.post(page, **form)
         assert "A second System Administrator has to approve this first" in answer.text, (page, answer.status_code, answer.text[-2000:])
     assert server.cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'mallory'") == [(0,)]
-    # What gives no power needs no approval.
+    # An action that gives no power needs no approval.
     ada.post("access/role-client", id=basic["clientId"], role="Email Administrator", confirmed=subject("role-client", basic["clientId"], "Basic User", "Email Administrator"))
     assert server.cluster.sql("SELECT role FROM config.api_client WHERE client_id = %s", [basic["clientId"]]) == [("Email Administrator",)]
     bob = Person(server, "bob", WORDS)
@@ -279,12 +279,12 @@ def test_the_command_line(controlled, second):
     refused = run("key", "show", check=False)
     assert refused.returncode == 1 and "A second System Administrator" in refused.stderr
     [request] = listed(server)
-    # All users of the command line count as one caller.
+    # All users of the command line count as one caller, so none can approve a request of another.
     own = run("approval", "approve", request["approvalId"], check=False)
     assert own.returncode == 1 and "own" in own.stderr
     assert approve(second, request["approvalId"]).status_code == 204
     assert run("key", "show").stdout.strip() and run("key", "show", check=False).returncode == 1
-    # A client's request is approved on the command line.
+    # On the command line, a client's request can be approved.
     id = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     run("approval", "approve", id)
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200

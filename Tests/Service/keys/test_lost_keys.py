@@ -1,4 +1,4 @@
-"""A key-encryption key that was lost without a copy."""
+"""A key-encryption key was lost, and there is no copy."""
 
 import json
 import pathlib
@@ -9,13 +9,13 @@ from server import Server
 
 
 def lost(what):
-    """What docs/operations.md says to do when something was lost."""
+    """The row of docs/operations.md that says what to do when something was lost."""
     page = (pathlib.Path(__file__).parents[3] / "docs/operations.md").read_text()
     return re.search(rf"^\| {re.escape(what)} \| (.+) \|$", page, re.MULTILINE)[1]
 
 
 def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
-    """As docs/operations.md has it: the organization's own key is what opens the cells then."""
+    """As docs/operations.md says: only the organization's own key opens the cells then."""
     cluster = Cluster("fsync=on")
     server = None
     try:
@@ -29,7 +29,7 @@ def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
         (cluster.home / "kek").unlink()
         refused = cluster.run("verify", check=False)
         assert refused.returncode == 1 and "there is no key-encryption key" in refused.stderr
-        # A new one alone opens nothing.
+        # A new key-encryption key opens nothing.
         cluster.run("kek", "create", str(cluster.home / "kek"), settings=None)
         assert cluster.run("verify", check=False).returncode == 78
         steps = lost("the KEK")
@@ -40,7 +40,7 @@ def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
                 case ["migrate", "up"] | ["org", "attach", "contoso"]:
                     cluster.run(*command.split())
                 case ["user", "add"]:
-                    # What was under the lost key grants nothing, and is not there any more.
+                    # Rows under the lost key grant nothing, and were removed.
                     assert json.loads(cluster.run("user", "list", "--org", "contoso", "--json").stdout) == []
                     cluster.run("user", "add", "ada", "--role", "System Administrator", stdin="ada's own password\n")
                 case ["client", "add"]:

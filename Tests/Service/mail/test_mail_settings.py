@@ -1,4 +1,4 @@
-"""Servers, ports and names that no router or terminal can use are refused, and named."""
+"""Servers, ports and names that a router or a terminal can't use are refused by name."""
 
 import pytest
 

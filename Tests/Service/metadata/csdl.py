@@ -22,7 +22,8 @@ FACETS = {"MaxLength?": rf"{NUMBER}|max", "Precision?": NUMBER, "Scale?": rf"{NU
 CONSTANTS = {"Bool?": BOOLEAN, "String?": TEXT, "Int?": r"[+-]?\d+", "EnumMember?": rf"{PATH}( {PATH})*", "Guid?": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"}
 DERIVABLE = {"Name": NAME, "BaseType?": QUALIFIED, "Abstract?": BOOLEAN, "OpenType?": BOOLEAN}
 
-# Attributes with their patterns, and children with how often they may be there: "?" is at most once, "+" at least once, "*" any number, "1" exactly once.
+# The attributes of each element with patterns for their values, and its children with their number: "?" is at most once, "+" at least once, "*" any
+# number, "1" exactly once.
 SHAPES = {
     "edmx:Edmx": ({"Version": r"4\.0|4\.01"}, {"edmx:Reference": "*", "edmx:DataServices": "1"}),
     "edmx:Reference": ({"Uri": r"\S+"}, {"edmx:Include": "*", "edmx:IncludeAnnotations": "*", "Annotation": "*"}),
@@ -57,12 +58,12 @@ SHAPES = {
 
 
 def named(tag):
-    """An element's name as the shapes have it."""
+    """An element's name without its namespace, as SHAPES has it."""
     return tag.replace(EDMX, "edmx:").replace(EDM, "")
 
 
 def faults(element):
-    """What does not fit in an element and in those below it, as texts."""
+    """The errors in an element and in its descendants, as texts."""
     name = named(element.tag)
     if name not in SHAPES:
         return [f"{name} is no element"]

@@ -1,4 +1,4 @@
-"""Every lookup has the name of its record: as an annotation where it is set, and in the order of rows."""
+"""The response has the name of each referenced record: as an annotation of the lookup, and as the value by which rows are sorted."""
 
 import urllib.parse
 import uuid
@@ -8,13 +8,13 @@ import soap
 
 ANNOTATED = {"Prefer": 'odata.include-annotations="*"'}
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
-#: As in Dataverse: the name is at ownerid.
+#: As in Dataverse, these lookups have no name: the name is at ownerid.
 WITHOUT = {"owninguser", "owningteam"}
 
 
 @pytest.fixture(scope="module")
 def definitions(service):
-    """The entities with a set, each with its lookups and what they refer to."""
+    """The entities that have a collection, each with its lookups and the entities that these refer to."""
     found = {}
     for entity in service.get("EntityDefinitions?$select=LogicalName,EntitySetName,PrimaryIdAttribute,PrimaryNameAttribute").json()["value"]:
         name = entity["LogicalName"]
@@ -25,7 +25,7 @@ def definitions(service):
 
 @pytest.fixture(scope="module")
 def records(service, definitions):
-    """Records in which many lookups are set."""
+    """Records with values in many lookups."""
     admin = service.get("WhoAmI").json()["UserId"]
     name = f"named {uuid.uuid4().hex[:8]}"
     team = service.create("teams", {"name": name, "administratorid@odata.bind": f"/systemusers({admin})"})
@@ -35,7 +35,7 @@ def records(service, definitions):
     service.create("emails", {
         "subject": name, "email_activity_parties": [{"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({admin})"}],
         "email_activity_mime_attachment": [{"filename": "a.txt", "body": "YQ=="}]})
-    # Changed in the name of another, for the audit and the others who changed it.
+    # A change in the name of another user, so that the audit and modifiedonbehalfby have values.
     assert service.request("PATCH", f"queues({service.get('queues?$top=1').json()['value'][0]['queueid']})", {"description": "x"}, MSCRMCallerID=admin).status_code == 204
 
 
@@ -44,7 +44,7 @@ def named_targets(definitions, targets):
 
 
 def name_of(service, definitions, targets, id):
-    """The name of a lookup's record, as the record has it."""
+    """The name of the record that a lookup refers to, as that record has it."""
     for target in named_targets(definitions, targets):
         entity = definitions[target][0]
         answer = service.get(f"{entity['EntitySetName']}({id})?$select={entity['PrimaryNameAttribute']}")
@@ -82,7 +82,7 @@ def fetch(inner, attributes=""):
 
 @pytest.fixture(scope="module")
 def teams(service):
-    """Teams whose administrators have names in another order than their ids."""
+    """Teams whose administrators have another order by name than by id."""
     prefix, made = f"named {uuid.uuid4().hex[:8]}", []
     for number, name in enumerate(("Zed", "amy", "Bob")):
         user = service.create("systemusers", {"fullname": f"{name} {prefix}", "domainname": f"CONTOSO\\{uuid.uuid4()}"})
@@ -113,7 +113,7 @@ def test_lookups_are_sorted_by_the_name(service, teams):
     assert len(names(fetch(linked), f"u.businessunitid{FORMATTED}")) == 3
     applied = f"teams?$apply=filter(startswith(name,'{prefix}'))/groupby((_administratorid_value),aggregate($count as n))&$orderby=_administratorid_value"
     assert names(applied) == expected
-    # From page to page, and in what is expanded.
+    # The order holds from page to page, and in expanded collections.
     pages = []
     while path:
         page = service.get(path, Prefer='odata.maxpagesize=1,odata.include-annotations="*"').json()

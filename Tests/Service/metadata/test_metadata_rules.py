@@ -1,5 +1,5 @@
-"""$metadata by the shape of CSDL XML, and by the rules that Microsoft's validator of models has beside it (the codes of EdmErrorCode in
-Microsoft.OData.Edm, of the rules for what this document has). Each rule is also tried on a document that breaks it."""
+"""$metadata is checked against the shape of CSDL XML, and against the further rules of Microsoft's validator of models (the codes of EdmErrorCode in
+Microsoft.OData.Edm that concern this document). Each rule is also tried on a document that breaks it."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ import csdl
 import pytest
 from csdl import EDM, EDMX, INTEGERS
 
-#: The greatest values of what numbers may be written in.
+#: The largest values of the types in which numbers are written.
 LARGEST = {"Edm.Byte": 2**8 - 1, "Edm.SByte": 2**7 - 1, "Edm.Int16": 2**15 - 1, "Edm.Int32": 2**31 - 1, "Edm.Int64": 2**63 - 1}
 KEYS = {"Edm.Boolean", "Edm.Byte", "Edm.Date", "Edm.DateTimeOffset", "Edm.Decimal", "Edm.Duration", "Edm.Guid", "Edm.Int16", "Edm.Int32", "Edm.Int64", "Edm.SByte", "Edm.String", "Edm.TimeOfDay"}
 FACETS = {"MaxLength": {"Edm.Binary", "Edm.Stream", "Edm.String"}, "Unicode": {"Edm.String"}, "Scale": {"Edm.Decimal"},
@@ -43,7 +43,7 @@ class Model:
         return None if declared is None else csdl.named(declared.tag)
 
     def bases(self, type):
-        """The types above one, or None where they go round."""
+        """The base types of a type; None if they form a cycle."""
         found = []
         while type is not None and type.get("BaseType"):
             type = self.type(type.get("BaseType"))
@@ -83,7 +83,7 @@ def structure(model):
 
 
 def types_of_properties(model):
-    """BadUnresolvedType, and which kinds of types stand where."""
+    """BadUnresolvedType, and the kinds of types that are allowed at each place."""
     for element in model.all("Property"):
         if model.kind(element.get("Type")) not in ("Primitive", "ComplexType", "EnumType", "TypeDefinition"):
             yield "InvalidPropertyType", element.get("Name")
@@ -112,7 +112,7 @@ def facets(model):
 
 
 def enumerations(model):
-    """EnumMemberValueOutOfRange, DuplicateEnumMember, and values that only some members have."""
+    """EnumMemberValueOutOfRange, DuplicateEnumMember, and enumerations in which only some members have values."""
     for type in model.all("EnumType"):
         members, underlying = type.findall(f"{EDM}Member"), type.get("UnderlyingType", "Edm.Int32")
         if len({m.get("Name") for m in members}) != len(members):
@@ -127,7 +127,8 @@ def enumerations(model):
 
 
 def navigation(model):
-    """BadNavigationProperty's partners and constraints: TypeMismatchRelationshipConstraint, InvalidPropertyInRelationshipConstraint."""
+    """Partners and constraints of navigation properties (BadNavigationProperty): TypeMismatchRelationshipConstraint,
+    InvalidPropertyInRelationshipConstraint."""
     for type in model.all("EntityType", "ComplexType"):
         properties = {p.get("Name"): p for t in [type, *(model.bases(type) or [])] for p in t.findall(f"{EDM}Property")}
         for own in type.findall(f"{EDM}NavigationProperty"):
@@ -200,7 +201,7 @@ def containers(model):
 
 
 def annotations(model):
-    """DuplicateAnnotation: a term stands once on each element, without a qualifier."""
+    """DuplicateAnnotation: each element has a term at most once, without a qualifier."""
     for schema in model.schemas:
         for element in schema.iter():
             terms = [(a.get("Term"), a.get("Qualifier")) for a in element.findall(f"{EDM}Annotation")]
@@ -212,7 +213,7 @@ RULES = [structure, types_of_properties, facets, enumerations, navigation, opera
 
 
 def violations(root):
-    # The rules take a document of the right shape.
+    # The rules need a document of the right shape.
     return csdl.faults(root) or [found for rule in RULES for found in rule(Model(root))]
 
 
@@ -230,7 +231,7 @@ def test_the_model_keeps_the_rules(root, rule):
     assert list(rule(Model(root))) == []
 
 
-#: An element, and what to change in it: attributes (None takes one away), and elements that are added or doubled.
+#: An element, and the change to it: attributes (None removes one), and elements that are added or repeated.
 BROKEN = {
     "no version": ("edmx:Edmx", {"Version": "3.0"}), "unknown attribute": ("Property", {"Nosuch": "1"}), "a name with a dot": ("Property", {"Name": "a.b"}),
     "a boolean that is none": ("Property", {"Nullable": "no"}), "no type": ("Property", {"Type": None}), "an unknown type": ("Property", {"Type": "mscrm.nosuch"}),

@@ -1,6 +1,6 @@
-"""The value of each documented member of metadata, of every piece of metadata: by what the service does, and else as Dataverse's reference has it.
+"""The value of each documented member, for every piece of metadata: as the service behaves, and otherwise as Dataverse's reference says.
 
-Each member is either in a table here, or is tried by another test (TRIED). A member that is in neither fails.
+Each member is in a table here, or another test tries it (TRIED). A test fails for a member that is in neither.
 """
 
 import base64
@@ -63,7 +63,7 @@ def schema(service):
 
 
 def fixed(name):
-    """A managed property that is off and stays off."""
+    """A managed property whose value is false and can't be changed."""
     return {"Value": False, "CanBeChanged": False, "ManagedPropertyLogicalName": name.lower()}
 
 
@@ -72,7 +72,7 @@ def words(label):
 
 
 def is_labeled(label, name):
-    """Whether a label is a schema name as words, in the one language that there is."""
+    """Whether a label consists of the words of a schema name, in the only language."""
     (one,) = label["LocalizedLabels"]
     return one == label["UserLocalizedLabel"] and one["LanguageCode"] == 1033 and one["IsManaged"] and words(label).replace(" ", "") == name.replace("_", "")
 
@@ -94,11 +94,11 @@ def managed_off(*names):
 
 
 def is_version(value, schema, *_):
-    """The version of Dataverse whose interface this is (RetrieveVersion)."""
+    """Whether the value is the version of Dataverse whose interface this is (RetrieveVersion)."""
     return value == "9.2.0.0" and schema.version.startswith("9.2.")
 
 
-# Dataverse's numbers of tables, and its formats of attributes, where they are not Text or None.
+# The numbers that Dataverse gives these tables, and its formats of attributes, except Text and None.
 TYPE_CODES = {
     "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40, "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1001,
     "organization": 1019, "role": 1036, "queue": 2020, "email": 4202, "audit": 4567, "sdkmessage": 4606, "sdkmessagefilter": 4607, "tracelog": 8050, "transactioncurrency": 9105,
@@ -127,11 +127,11 @@ def is_collection_name(value, schema, entity):
 
 
 def is_part(schema, entity):
-    """Whether records of an entity are parts of another's, and are deleted with it."""
+    """Whether the entity's records are parts of another record, and are deleted with it."""
     return any(r["ReferencingEntity"] == entity and r["CascadeConfiguration"]["Delete"] == "Cascade" for r in schema.relationships)
 
 
-# What a member says of each entity: (value, schema, entity).
+# The expected value of each member for each entity: a value, or a function of (value, schema, entity).
 ENTITY = {
     **off("AutoCreateAccessTeams", "AutoRouteToOwnerQueue", "CanTriggerWorkflow", "ChangeTrackingEnabled", "EnforceStateTransitions", "EntityHelpUrlEnabled", "HasActivities", "HasFeedback",
           "HasNotes", "IsAIRUpdated", "IsArchivalEnabled", "IsAvailableOffline", "IsBPFEntity", "IsBusinessProcessEnabled", "IsCustomEntity", "IsDocumentManagementEnabled",
@@ -159,7 +159,7 @@ ENTITY = {
     "SchemaName": lambda value, schema, entity: re.fullmatch("[A-Z][A-Za-z]+", value) and value.lower() == entity,
     "TableType": equal("Standard"),
 }
-# … and of each attribute: (value, schema, entity, attribute).
+# … for each attribute: a value, or a function of (value, schema, entity, attribute).
 ATTRIBUTE = {
     **off("CanBeSecuredForCreate", "CanBeSecuredForRead", "CanBeSecuredForUpdate", "IsDataSourceSecret"),
     **empty("AutoNumberFormat", "CreatedOn", "DeprecatedVersion", "ExternalName", "HasChanged", "InheritsFrom", "LinkedAttributeId", "ModifiedOn"),
@@ -199,7 +199,7 @@ KINDS = {
               "IsPrimaryImage": lambda value, schema, entity, name: value == (schema.entities[entity]["PrimaryImageAttribute"] == name)},
 }
 PART = {**empty("HasChanged"), "IntroducedVersion": is_version, "IsCustomizable": equal(fixed("IsCustomizable")), "IsManaged": equal(True)}
-# … of each relationship: (value, schema, relationship).
+# … for each relationship: a value, or a function of (value, schema, relationship).
 RELATIONSHIP = {
     **PART, **off("IsCustomRelationship", "IsDenormalizedLookup", "IsRelationshipAttributeDenormalized"),
     **empty("AssociatedMenuConfiguration", "DenormalizedAttributeName", "EntityKey", "RelationshipBehavior"),
@@ -229,7 +229,7 @@ KEY = {
     "LogicalName": lambda value, schema, key: value == key["SchemaName"].lower() == f"{key['EntityLogicalName']}_{key['KeyAttributes'][0]}",
     "SchemaName": lambda value, schema, key: value.split("_")[0] == schema.entities[key["EntityLogicalName"]]["SchemaName"],
 }
-# … of each option set and option: (value, schema, entity, attribute).
+# … for each option set and option: a value, or a function of (value, schema, entity, attribute).
 OPTION_SET = {
     **PART, **empty("ExternalTypeName", "ParentOptionSetName"), **off("IsCustomOptionSet", "IsGlobal"), "Description": equal(UNLABELED),
     "DisplayName": lambda value, schema, *key: value == schema.attributes[key]["DisplayName"],
@@ -242,7 +242,7 @@ OPTION = {
 PRIVILEGE = {**off("CanBeDeep", "CanBeEntityReference", "CanBeParentEntityReference", "CanBeRecordFilter"), "CanBeGlobal": equal(True)}
 CASCADE = {name: equal("NoCascade") for name in ("Assign", "Merge", "Reparent", "RollupView", "Share", "Unshare")}
 
-# The members that other tests try: test_metadata_truth.py and those below of all entities, test_metadata.py of statuses.
+# The members that other tests try: test_metadata_truth.py, the tests of all entities below, and test_metadata.py for statuses.
 TRIED = {
     "EntityMetadata": "ActivityTypeMask EntitySetName HasEmailAddresses IsActivity IsActivityParty IsAuditEnabled IsIntersect IsOptimisticConcurrencyEnabled IsStateModel LogicalCollectionName MetadataId "
                       "OwnershipType PrimaryIdAttribute PrimaryImageAttribute PrimaryNameAttribute Privileges",
@@ -270,7 +270,7 @@ def test_each_documented_member_has_a_rule_or_is_tried(type):
 
 
 def check(table, pieces, schema):
-    """That each piece, given as (values, place…), has the values of a table."""
+    """Checks that each piece, given as (values, place…), has the values of a table."""
     wrong = [(name, place, value[name]) for value, *place in pieces for name, rule in table.items() if name in value and not rule(value[name], schema, *place)]
     assert not wrong, wrong[:10]
     assert pieces and all(any(name in value for value, *_ in pieces) for name in table)
@@ -313,7 +313,7 @@ def test_each_id_is_one_piece_of_metadata(service, schema):
 # What the service does
 
 
-#: The members that are off because there is no such table, and the set of it in Dataverse.
+#: The members that are false because a table does not exist here, and the name of its collection in Dataverse.
 TABLES_THAT_ARE_NOT_HERE = {
     "annotations": ["HasNotes"], "feedback": ["HasFeedback"], "connections": ["IsConnectionsEnabled"], "slas": ["IsSLAEnabled"], "workflows": ["CanTriggerWorkflow", "IsBusinessProcessEnabled", "IsBPFEntity"],
     "savedqueryvisualizations": ["IsEnabledForCharts", "CanCreateCharts"], "systemforms": ["CanCreateForms", "IsQuickCreateEnabled", "IsInteractionCentricEnabled"], "savedqueries": ["CanCreateViews"],
@@ -370,7 +370,7 @@ def test_navigation_properties_lead_to_the_other_entity(service, schema):
     for r in schema.relationships:
         to_one, to_many = (expanded(r[f"{end}Entity"], r[f"{end}EntityNavigationPropertyName"], schema.entities[r[f"{other}Entity"]]["PrimaryIdAttribute"])
                            for end, other in (("Referencing", "Referenced"), ("Referenced", "Referencing")))
-        # A lookup to several entities is typed by what they have in common.
+        # The navigation property of a lookup to several entities has the type that these entities share.
         several = len(schema.attributes[r["ReferencingEntity"], r["ReferencingAttribute"]]["Targets"]) > 1
         assert (to_one.status_code == 200 or several) and to_many.status_code == 200, (r["SchemaName"], to_one.text, to_many.text)
     for r in schema.associations:
@@ -444,7 +444,7 @@ def test_a_key_is_an_address(service, schema):
             path = f"{entity['EntitySetName']}({name}='{urllib.parse.quote(value)}')"
             id = service.create(entity["EntitySetName"], body)
             assert service.get(path).json()[entity["PrimaryIdAttribute"]] == id
-            # At once also for one that has been changed, and no more for its former value.
+            # A changed record is found by its new value at once, and not by its former value any more.
             assert service.request("PATCH", f"{entity['EntitySetName']}({id})", {name: f"{value} b"}).status_code == 204
             assert service.get(path).json()["error"]["code"] == "0x80060891"
             assert service.get(path.replace("')", "%20b')")).json()[entity["PrimaryIdAttribute"]] == id

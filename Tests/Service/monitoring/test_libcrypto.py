@@ -1,8 +1,8 @@
-"""What the program does with a libcrypto that has no scrypt, whose FIPS provider is active, or that computes wrong.
+"""The program with a libcrypto that has no scrypt, whose FIPS provider is active, or that computes wrong results.
 
-A library stands before libcrypto, by LD_PRELOAD (support/libcrypto_shim.c), and answers single calls otherwise. All else is computed
-by the machine's own libcrypto. So these tests show what the program asks libcrypto, and what it does and says with each answer. They
-don't show that its algorithms run under a FIPS provider, or which ones a FIPS provider refuses.
+A library that is loaded with LD_PRELOAD (support/libcrypto_shim.c) replaces single functions of libcrypto. The machine's own libcrypto
+computes everything else. So these tests show which functions the program calls, and what it does and says for each result. They don't
+show that the algorithms run under a FIPS provider, or which algorithms a FIPS provider refuses.
 """
 
 import html
@@ -56,7 +56,7 @@ def add(cluster, name, **options):
 
 @pytest.fixture
 def answering(shim, monkeypatch):
-    """Has every program that is started from here on get other answers of libcrypto."""
+    """Makes libcrypto respond otherwise in every program that is started from here on."""
     def answer(*words):
         monkeypatch.setenv("LD_PRELOAD", str(shim))
         monkeypatch.setenv("FIELDSEAL_TEST_LIBCRYPTO", " ".join(words))
@@ -79,7 +79,7 @@ def doctor(cluster):
 def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
     derive_with(cluster, "scrypt")
     answering("no-scrypt")
-    # New passwords: the command says what to set, and adds no person.
+    # For a new password, the command says what to set, and adds no person.
     refused = add(cluster, "another", check=False)
     assert refused.returncode and "Set passwords.derivation to pbkdf2" in refused.stderr, refused
     assert cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'another'") == [(0,)]
@@ -96,7 +96,7 @@ def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
         answer = sign_in(server, "scrypt")
         assert answer.status_code == 403 and WORDS in html.unescape(answer.text), answer.text
         assert sign_in(server, "pbkdf2").url.endswith("/overview")
-        # As the page says: a reset is the way out.
+        # As the page says, an operator resets the password.
         cluster.run("user", "reset", "scrypt", "--org", "contoso", stdin=f"{PASSWORDS['scrypt']}\n")
         assert sign_in(server, "scrypt").status_code == 200
     finally:
@@ -107,7 +107,7 @@ def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
 @pytest.mark.parametrize("words, active", [(("fips-loaded", "fips-asked-for"), True), (("fips-loaded",), False), (("fips-asked-for",), False), ((), False)],
                          ids=["both", "loaded", "asked for", "neither"])
 def test_the_doctor_says_whether_the_fips_provider_is_active(cluster, answering, words, active):
-    """It must be loaded, and algorithms must come from it alone."""
+    """The provider must be loaded, and every algorithm must come from it."""
     answering(*words)
     assert doctor(cluster)[2]["fips"] is active
     line = cluster.run("doctor", check=False).stdout.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""A server that remembers a newer state of an organization than the database has: what an operator sees of it."""
+"""A server remembers a newer state of an organization than the database has: what an operator is told."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def place():
-    """A cluster, and a server with metrics."""
+    """A cluster, and a server that serves metrics."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,7 +53,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     until(lambda: [a for a in [server.request("GET", "mailboxes", attempts=1)] if a is not None], "the service has no database")
     cluster.run("client", "add", "late", "--org", "contoso", "--role", "Basic User")
     server.create("mailboxes", {"name": "late"})
-    # The whole database of before.
+    # Restores the whole former database.
     cluster.stop()
     shutil.rmtree(cluster.home / "data")
     (cluster.home / "before").rename(cluster.home / "data")
@@ -65,10 +65,10 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     [line] = until(lambda: logged(server, "organization refused"), "the log does not say that the organization is refused")
     assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["error"]
     assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
-    # The server tells others at its next renewal.
+    # The server publishes the refusal when it next renews its row.
     finding = until(lambda: findings(cluster).get("refused-by-server"), "the doctor does not know")
     assert finding["severity"] == "error" and finding["subject"] == "contoso" and "older than revision" in finding["message"]
-    # The operator accepts the state, and the doctor says nothing more at once.
+    # The operator accepts the state, and the doctor stops reporting it at once.
     cluster.run("org", "attach", "contoso", "--yes")
     assert "refused-by-server" not in findings(cluster)
     until(lambda: server.get("mailboxes").status_code == 200, "the organization is still refused")

@@ -1,4 +1,4 @@
-"""The trace of a request (W3C Trace Context) goes on to whom the service asks for it, and comes from the router."""
+"""The service passes the trace of a request (W3C Trace Context) on to the servers that it asks. The router sends a trace with its requests."""
 
 import http.server
 import json
@@ -14,7 +14,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Issuer:
-    """An OpenID provider's description over TLS, which keeps the trace of each request."""
+    """Serves an OpenID provider's description over TLS, and records the trace of each request."""
 
     def __init__(self, folder):
         self.traces = []
@@ -61,7 +61,8 @@ def log(deployment):
 
 
 def asked(deployment, name, **headers):
-    """Begins a sign-in at an issuer that the service has not asked yet; returns what that one received, and the request's line in the log."""
+    """Begins a sign-in at a provider that the service has not asked before. Returns the traces that the provider received, and the line of the
+    request in the log."""
     issuer = Issuer(deployment.folder)
     try:
         deployment.json("issuer", "add", name, "--issuer", issuer.url, "--client-id", "x", stdin="a secret\n")
@@ -80,12 +81,12 @@ def test_an_issuer_gets_the_trace_of_the_request(traced):
     state = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
     traces, line = asked(traced, "First", traceparent=f"00-{TRACE}-{PARENT}-01", tracestate=state)
     assert line["trace_id"] == TRACE
-    # The description and the keys; the parent of both is the service's own span.
+    # The service asks for the description and the keys. The parent of both requests is the service's own span.
     assert len(traces) == 2 and all(t == ([f"00-{TRACE}-{line['span_id']}-01"], [state]) for t in traces), traces
-    # What was not sampled, or is of a later version, is passed on as such; a state that is too long is not passed on.
+    # An unsampled trace, or one of a later version, is passed on as such. A trace state that is too long is not passed on.
     traces, line = asked(traced, "Second", traceparent=f"01-{TRACE}-{PARENT}-00-more", tracestate="x=" + "y" * 600)
     assert all(t == ([f"00-{TRACE}-{line['span_id']}-00"], None) for t in traces), traces
-    # Without a trace, or with a malformed one, nothing is passed on.
+    # Without a trace, or with a malformed one, no trace is passed on.
     for name, headers in [("Third", {}), ("Fourth", {"traceparent": f"00-{TRACE}-{PARENT}", "tracestate": state}), ("Fifth", {"tracestate": state})]:
         traces, line = asked(traced, name, **headers)
         assert "trace_id" not in line and all(t == (None, None) for t in traces), traces
@@ -96,7 +97,7 @@ def test_a_turn_of_the_router_is_one_trace_to_the_authorization_server(traced):
     box = mailbox(traced, tokens.valid)
 
     def turn():
-        """The lines of the trace that the authorization server was told, once the mailbox was returned."""
+        """The lines of the trace that the authorization server received, once the mailbox was returned."""
         lines = [line for line in log(traced) if tokens.traces and line.get("trace_id") == tokens.traces[0][0].split("-")[1]]
         return lines if any(line.get("path", "").endswith("ReportMailbox") for line in lines) else None
 
@@ -106,7 +107,7 @@ def test_a_turn_of_the_router_is_one_trace_to_the_authorization_server(traced):
     assert len({line["parent_id"] for line in requests_.values()}) == len(requests_), "each request is a span of its own"
     version, trace, parent, flags = tokens.traces[0][0].split("-")
     assert (version, flags) == ("00", "01") and parent == requests_["ReleaseCredential"]["span_id"] and trace == requests_["LeaseMailbox"]["trace_id"]
-    # The router's own lines about the turn have it too; another turn is another trace.
+    # The router's own lines about the turn have this trace too. Each turn has a trace of its own.
     assert [line for line in lines if "path" not in line and "span_id" not in line], lines
 
     def leases():

@@ -1,4 +1,4 @@
-"""What an operator watches: metrics, the log, and certificates that are renewed while the service runs."""
+"""What an operator monitors: metrics, the log, and certificates that are renewed while the service runs."""
 
 import datetime
 import json
@@ -78,7 +78,7 @@ def test_metrics_count_what_the_service_does(watched):
     assert samples[("fieldseal_http_request_seconds_bucket", ("le", "+Inf"), ("route", "records"))] == total >= 4
     assert 0 < samples[("fieldseal_http_request_seconds_sum", ("route", "records"))] < total * PATIENCE
     assert value(after, "fieldseal_security_events", "fieldseal_security_events_total", kind="signed in", outcome="refused") >= 1
-    # Events of writes are linked within seconds.
+    # The events of writes are linked within seconds.
     until(lambda: value(scraped(watched)[0], "fieldseal_security_events", "fieldseal_security_events_total", kind="password set", outcome="succeeded") == 3)
     assert value(after, "fieldseal_database_reachable", "fieldseal_database_reachable") == 1
     assert value(after, "fieldseal_organization_key_version", "fieldseal_organization_key_version", organization="contoso") == 1
@@ -90,7 +90,7 @@ def test_metrics_count_what_the_service_does(watched):
     assert after["fieldseal_build"][0] == "info" and value(after, "fieldseal_servers", "fieldseal_servers") >= 1
     assert value(after, "process_resident_memory_bytes", "process_resident_memory_bytes") > 1 << 20
     assert secret not in text and "watched" not in text
-    # The same in Prometheus' own format, which names some families otherwise.
+    # The same metrics in Prometheus' own format, in which some families have other names.
     plain, _ = scraped(watched, "text/plain")
     assert {re.sub("_(total|info)$", "", name) for name in plain} == set(after)
     assert plain["fieldseal_http_requests"][0] == "counter"
@@ -127,7 +127,7 @@ def give_out_a_password(server):
 
 
 def test_figures_are_those_of_the_database(watched):
-    """Keys, passwords, events and e-mails, by what the database has of them. The service reads them at most once in ten seconds."""
+    """The figures of keys, passwords, events and e-mails equal those in the database. The service reads them at most once in ten seconds."""
     sql, before = watched.cluster.sql, scraped(watched)[0]
     give_out_a_password(watched)
     answer = watched.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "Correct-horse-battery-1", "ChangeEncryptionKey": True})
@@ -150,7 +150,7 @@ def test_figures_are_those_of_the_database(watched):
     assert abs(figure(after, "fieldseal_organization_key_changed_timestamp_seconds", organization="contoso") - changed) < 1
 
     def linked():
-        """Every event is in the chain, and the figures are newer than the last."""
+        """Waits until every event is in the chain, and the figures are newer than that."""
         metrics = scraped(watched)[0]
         [(pending, events)] = sql("SELECT (SELECT count(*) FROM unchained_event), (SELECT count(*) FROM security_event)")
         shown = [figure(metrics, f"fieldseal_organization_{name}", organization="contoso") for name in ("events_pending", "events")]
@@ -159,14 +159,14 @@ def test_figures_are_those_of_the_database(watched):
     assert figure(after, "fieldseal_events_pending") == 0
     for name, expected in (("emails_waiting", 1), ("cells", cells)):
         assert figure(after, f"fieldseal_organization_{name}", organization="contoso") == figure(after, f"fieldseal_{name}") == expected, name
-    # The pool has what PostgreSQL has of it, and no caller waits.
+    # The figure of the pool equals PostgreSQL's number of connections, and no caller waits.
     [(open,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
     pool = [figure(after, "fieldseal_database_connections", state=state) for state in ("idle", "in use")]
     assert 1 <= sum(pool) <= open and figure(after, "fieldseal_database_waiting") == 0
 
 
 def test_the_database_goes_away_and_comes_back(watched):
-    # A statement that fails is enough: the figures are read on a connection of the pool.
+    # One failed statement is enough, because a connection of the pool reads the figures.
     watched.cluster.sql("ALTER TABLE config.server RENAME TO renamed")
     try:
         until(lambda: value(scraped(watched)[0], "fieldseal_database_reachable", "fieldseal_database_reachable") == 0)
@@ -177,13 +177,13 @@ def test_the_database_goes_away_and_comes_back(watched):
 
 
 def test_the_rules_and_the_metrics_pass_promtool(watched):
-    """Prometheus' own tool reads the alert rules and what is scraped."""
+    """Prometheus' own tool checks the alert rules and the metrics."""
     checked = subprocess.run(["promtool", "check", "rules", ROOT / "dist/prometheus/fieldseal.rules.yml"], capture_output=True, text=True)
     assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stderr
     _, text = scraped(watched, "text/plain")
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    # It reads what it is given: a broken text is refused.
+    # The control: the tool refuses a malformed text.
     broken = subprocess.run(["promtool", "check", "metrics"], input=text.replace("# TYPE ", "# TYP ", 1) + "}", capture_output=True, text=True)
     assert broken.returncode != 0
 
@@ -194,7 +194,7 @@ def test_the_rules_fire_for_the_first_event():
 
 
 def test_what_a_command_did_is_in_the_figures(watched):
-    """A key that `key show` printed: no server counts that."""
+    """A command, `key show`, printed a key. No server's own counter has that."""
     watched.cluster.run("key", "show", "--org", "contoso")
     [(shown_on,)] = watched.cluster.sql("SELECT extract(epoch FROM max(occurred_on))::float8 FROM security_event WHERE kind = 'key read'")
     until(lambda: abs(figure(scraped(watched)[0], "fieldseal_organization_key_shown_timestamp_seconds", organization="contoso") - shown_on) < 1, "the figure")
@@ -235,7 +235,7 @@ def test_documentation_rules_and_board_use_metrics_that_there_are(watched):
     for what in ("fieldseal_events_unsent", "fieldseal_organizations_refused", "mailboxes_failing", "fieldseal-(doctor|retention)"):
         assert what in alerts, f"no rule tells of {what}"
     page = (ROOT / "docs/monitoring.md").read_text()
-    # A row names the first of several with their common beginning.
+    # A row of the page names the first of several metrics, and the others only by the end of their names.
     missing = [name for name in metrics if name not in page and f"…{name.removeprefix('fieldseal_organization')}" not in page]
     assert missing == []
 
@@ -263,7 +263,7 @@ def test_the_log_has_no_value_of_a_path(watched, place):
 
 
 def issue(folder, days=2):
-    """A new certificate and its key for localhost, as files beside those in use."""
+    """Makes a new certificate for localhost with its key, as files beside those in use."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "new.key", "-out", folder / "new.pem"], check=True, capture_output=True)
@@ -300,17 +300,17 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
 
     assert ask().startswith(b"HTTP/1.1 200")
     former = shown(watched)
-    # A key that does not belong to the certificate: those from before stay, and the log says why.
+    # The key does not belong to the certificate: the former ones stay in use, and the log says why.
     serial = issue(home)
     (home / "new.pem").replace(home / "server.pem")
     watched.process.send_signal(signal.SIGHUP)
     until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["error"]], "the log's complaint")
     assert shown(watched) == former and ask().startswith(b"HTTP/1.1 200")
-    # The key follows: the service finds it by itself.
+    # When the matching key follows, the service notices it without a signal.
     (home / "new.key").replace(home / "server.key")
     until(lambda: shown(watched) == serial, "the new certificate")
     assert ask().startswith(b"HTTP/1.1 200"), "the connection from before goes on"
-    # And on SIGHUP at once.
+    # On SIGHUP, it notices at once.
     another = issue(home)
     (home / "new.key").replace(home / "server.key")
     (home / "new.pem").replace(home / "server.pem")
@@ -329,7 +329,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
 
 
 def in_place(file, content):
-    """Writes into the file as it is: the same size and the same time of its last write."""
+    """Overwrites the file in place: its size and its modification time stay the same."""
     times = file.stat()
     assert times.st_size == len(content)
     with file.open("r+b") as opened:
@@ -338,7 +338,7 @@ def in_place(file, content):
 
 
 def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
-    """Without another change that the time or the size of a file shows, as after `chown`."""
+    """Also if nothing else changes that the file's time or size would show, as after `chown`."""
     home = watched.cluster.home
     former, serial = shown(watched), issue(home)
     good = (home / "new.key").read_bytes()
@@ -352,7 +352,7 @@ def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
 
     until(complaints, "the log's complaint")
     known = len(complaints())
-    # A complaint that stays the same is told once: the files are read three times more.
+    # The log has a problem that stays the same only once, although the files are read three more times.
     started = watched.process.pid
     reads = len([line for line in log(watched)[mark:] if line["message"] == "certificate read"])
     assert shown(watched) == former and not reads
@@ -378,7 +378,7 @@ def test_the_doctor_names_certificates_that_expire(watched):
 
 
 def valid_until(home, days):
-    """Puts a certificate for localhost in place that ends in so many days, before now too."""
+    """Replaces the certificate for localhost by one that expires in so many days, or has expired."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     certificate = (
@@ -401,7 +401,7 @@ def test_an_expiry_is_told_by_the_doctor_the_check_the_console_and_the_metrics(w
     person = f"reader-{abs(days)}"
     run("user", "add", person, "--role", "System Administrator", stdin="a reader's own password\n")
     session = requests.Session()
-    # Who trusts an expired certificate still sees the console.
+    # A person who accepts an expired certificate can still use the console.
     session.verify, session.trust_env = False, False
     former = [(home / name).read_bytes() for name in ("server.key", "server.pem")]
     try:
@@ -436,7 +436,7 @@ def test_what_is_not_supported_is_refused_by_name(watched, tmp_path, name, words
 
 
 def test_a_libcrypto_without_the_algorithms_ends_the_start(watched, tmp_path):
-    """Its default is the FIPS provider, which is not there: so it computes nothing."""
+    """libcrypto's configuration requires the FIPS provider, which does not exist here, so it has no algorithms."""
     (tmp_path / "openssl.cnf").write_text(
         "openssl_conf = all\n[all]\nproviders = providers\nalg_section = algorithms\n[providers]\ndefault = one\n[one]\nactivate = 1\n"
         "[algorithms]\ndefault_properties = fips=yes\n")

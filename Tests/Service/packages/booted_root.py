@@ -1,12 +1,12 @@
 """Makes roots in which systemd is the first process.
 
-The root has namespaces of its own: of mounts, processes, the network, cgroups, IPC and the host's name. What is started in it sees nothing
-of this machine's processes and ports, and ends with it. What differs from a machine:
+The root has separate namespaces of mounts, processes, the network, cgroups, IPC and the host's name. Programs that are started in it can't
+see this machine's processes and ports, and end with the root. It differs from a real machine:
 
-- There is no cgroup controller, only the tree of version 2 for its names. So MemoryMax= and TasksMax= of the units are read, and not in force.
-- /sys and /proc/sys can't be written, and the capabilities to load modules and to set the clock are away, so that nothing reaches the
-  machine. ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= take away what is not there; the tests read that they are set.
-- Only the devices that programs need are there, and one file in /dev that is not a device, to see that PrivateDevices= hides it.
+- No cgroup controllers are available, only the cgroup tree of version 2. So the units' MemoryMax= and TasksMax= are read but have no effect.
+- /sys and /proc/sys are read-only, and the capabilities to load modules and to set the clock are missing, which protects this machine. So
+  ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= have nothing to remove, and the tests check only that they are set.
+- /dev has only the devices that programs need, and a file that is not a device, which PrivateDevices= must hide.
 """
 
 import errno
@@ -21,7 +21,8 @@ import scratch
 from package_root import WITHOUT_SWIFT, Root
 from service import PATIENCE
 
-#: The systemd of the root, behind a bash that has made it. The arguments: the folder, what hides Swift, and pairs of a folder and its place in the root.
+#: Starts systemd in the root; the shell that prepared the root waits for it. The arguments are the folder, a command that hides Swift, and pairs of a
+#: folder and its place in the root.
 BOOT = """
 set -e
 home=$1 without_swift=$2; shift 2
@@ -51,13 +52,13 @@ NUMBERS = itertools.count()
 
 
 def cgroups():
-    """Where the tree of version 2 is."""
+    """The folder where the cgroup tree of version 2 is mounted."""
     mounts = (line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines())
     return pathlib.Path(next(place for _, place, kind, *_ in mounts if kind == "cgroup2"))
 
 
 class BootedRoot(Root):
-    """A root with systemd. `binds` are folders of this machine, by their place in the root."""
+    """A root with systemd. `binds` names folders of this machine, by their place in the root."""
 
     def __init__(self, binds):
         self.home = scratch.new_folder()
@@ -73,21 +74,21 @@ class BootedRoot(Root):
         self.first = None
         try:
             self.first = self.wait(self.first_process)
-            # PID 1 is asked for jobs until it has none.
+            # Waits until systemd has no more jobs.
             self.wait(lambda: self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip() in ("running", "degraded"))
         except BaseException:
             self.remove()
             raise
 
     def first_process(self):
-        """The process that is 1 in the root, once it is systemd."""
+        """The process that has the number 1 in the root, once it is systemd."""
         for pid in pathlib.Path(f"/proc/{self.keeper.pid}/task/{self.keeper.pid}/children").read_text().split():
             if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "systemd":
                 return int(pid)
         return None
 
     def wait(self, condition):
-        """The first answer of a condition that is not empty."""
+        """Waits for a condition, and returns its first result that is not empty."""
         deadline = time.monotonic() + PATIENCE
         while not (answer := condition()):
             assert self.keeper.poll() is None and time.monotonic() < deadline, self.said()
@@ -95,7 +96,7 @@ class BootedRoot(Root):
         return answer
 
     def said(self):
-        """What went wrong before systemd had a journal."""
+        """What the start printed before systemd had a journal."""
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
@@ -106,7 +107,7 @@ class BootedRoot(Root):
         return pathlib.Path(f"/proc/{self.first}/root{path}")
 
     def show(self, unit, *properties):
-        """Properties of a unit; the value alone, if it is one."""
+        """Properties of a unit; for a single property, its value alone."""
         lines = self.run("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout.splitlines()
         values = dict(line.split("=", 1) for line in lines)
         return values[properties[0]] if len(properties) == 1 else values
@@ -115,7 +116,7 @@ class BootedRoot(Root):
         return self.run("journalctl", "--no-pager", f"--unit={unit}").stdout
 
     def edit(self, unit, *lines):
-        """Gives a unit a drop-in, as `systemctl edit` does, or takes it away."""
+        """Gives a unit a drop-in, as `systemctl edit` does, or removes it."""
         folder = self.path(f"/etc/systemd/system/{unit}.d")
         shutil.rmtree(folder, ignore_errors=True)
         if lines:
@@ -124,7 +125,7 @@ class BootedRoot(Root):
         self.run("systemctl", "daemon-reload")
 
     def remove(self):
-        # unshare ends systemd when it ends itself, and with systemd all that is in its namespaces.
+        # When unshare ends, systemd ends too, and with it every process in its namespaces.
         self.keeper.kill()
         self.keeper.wait()
         deadline = time.monotonic() + PATIENCE
@@ -136,7 +137,7 @@ class BootedRoot(Root):
         shutil.rmtree(self.home, ignore_errors=True)
 
     def is_ended(self):
-        """Whether no process is left, and the root's part of the tree is removed. A process that is ending is in no list any more."""
+        """Whether no process is left, and the root's cgroup is removed. A process that is ending is in no list any more."""
         if self.processes():
             return False
         try:
@@ -149,5 +150,5 @@ class BootedRoot(Root):
         return True
 
     def processes(self):
-        """What is alive in the root's part of the tree."""
+        """The live processes in the root's cgroup."""
         return [pid for folder, _, _ in os.walk(self.cgroup) for pid in (pathlib.Path(folder) / "cgroup.procs").read_text().split()]

@@ -1,7 +1,7 @@
 """Builds the Debian packages, and makes roots to install them into.
 
-A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else. If the program has Swift's
-libraries in it, as the one of `make packages` has, there is no Swift in the root. A program of a debug build loads them from there.
+A root is an overlay over this machine's file system, in a mount namespace, so packages are installed only there. If the program contains
+Swift's libraries, like the one of `make packages`, the root has no Swift. A program of a debug build loads the libraries from the root.
 """
 
 import json
@@ -19,7 +19,7 @@ SOURCE = pathlib.Path(__file__).parents[3]
 #: The folder of Swift's compiler and libraries.
 SWIFT = pathlib.Path(shutil.which("swift")).resolve().parents[2]
 NEEDED = subprocess.run(["readelf", "--dynamic", PROGRAM], check=True, capture_output=True, text=True).stdout
-#: A command of the shell that leaves a root without Swift.
+#: A shell command that hides Swift from the root.
 WITHOUT_SWIFT = "true" if "libswiftCore" in NEEDED else f"mount -t tmpfs none root{SWIFT}"
 NAMES = ["fieldseal", "fieldseal-dbgsym", "fieldseal-doc", "fieldseal-router"]
 
@@ -32,7 +32,7 @@ def build(output, *arguments):
 
 
 class Root:
-    """A root of its own."""
+    """A separate root."""
 
     def __init__(self):
         self.home = scratch.new_folder()
@@ -54,7 +54,7 @@ class Root:
         return result
 
     def path(self, path):
-        """The file as this process sees it."""
+        """The path of a file of the root, for this process."""
         return pathlib.Path(f"/proc/{self.keeper.pid}/root{self.home}/root{path}")
 
     def install(self, *files):
@@ -69,7 +69,7 @@ class Root:
 
 
 def configure(root, cluster, port, place=None, **changes):
-    """Puts into /etc/fieldseal what an operator does, with its owners and modes. `place` is where the root has the cluster's folder."""
+    """Writes the files into /etc/fieldseal that an operator would, with their owners and modes. `place` is the path of the cluster's folder in the root."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
@@ -82,20 +82,20 @@ def configure(root, cluster, port, place=None, **changes):
 
 
 def write_settings(root, cluster, port, place=None, **changes):
-    """Writes the settings. None takes one away."""
+    """Writes the settings. The value None removes a setting."""
     folder, host = "/etc/fieldseal", place or cluster.home
     lines = {
         "database": f"host={host} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
         "migrationDatabase": f"host={host} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
         "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
-    # As docs/operations.md has them.
+    # The settings as in docs/operations.md.
     lines |= {"socket": {"path": "/run/fieldseal/api.sock"}, "events": {"file": "/var/log/fieldseal/events.jsonl"}} | changes
     root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
     root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
     root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
 
 
-#: The settings of a unit that name folders, and where these are.
+#: The settings of a unit that name folders, and the parent of these folders.
 FOLDERS = {"RuntimeDirectory": "/run", "LogsDirectory": "/var/log", "StateDirectory": "/var/lib"}
 
 
@@ -110,7 +110,7 @@ def writable(text):
 
 
 def confine(text, user):
-    """A shell script that leaves a unit its folders alone to write to, and then runs its arguments."""
+    """A shell script that makes everything read-only except the unit's folders, and then runs its arguments."""
     assert "ProtectSystem=strict" in text and "ReadWritePaths=" not in text
     lines = ["set -e"]
     for folder, mode in writable(text).items():
@@ -119,10 +119,10 @@ def confine(text, user):
 
 
 def start(root, unit, notices, environment={}):
-    """Does what systemd does for the unit: its user, its command, its folders, and a socket for notices."""
+    """Starts a unit's command as systemd would: with its user, its folders, and a socket for notices."""
     text = root.path(f"/usr/lib/systemd/system/{unit}").read_text()
     user, command = re.search(r"^User=(.+)$", text, re.MULTILINE).group(1), re.search(r"^ExecStart=(.+)$", text, re.MULTILINE).group(1)
-    # libpq looks into the folder of the user, which must not be root's.
+    # libpq looks into the user's home folder, which must not be root's.
     variables = ["HOME=/nonexistent", f"NOTIFY_SOCKET={notices}", "WATCHDOG_USEC=200000", *(f"{name}={value}" for name, value in environment.items())]
     return subprocess.Popen(
         root.command(
@@ -131,7 +131,7 @@ def start(root, unit, notices, environment={}):
 
 
 def notices_until(process, notices, enough):
-    """The notices that a unit's process sends, until they are enough."""
+    """Collects the notices that a unit's process sends, until the condition is true."""
     seen, deadline = [], time.monotonic() + PATIENCE
     notices.settimeout(1)
     while not enough(seen):

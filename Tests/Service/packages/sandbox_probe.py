@@ -1,4 +1,4 @@
-"""Tries what a unit's sandbox takes away, and prints as JSON what succeeded. It runs in the sandbox, with the root's own Python."""
+"""Tries what a unit's sandbox forbids, and prints as JSON what succeeded. It runs in the sandbox, with the root's own Python."""
 
 import contextlib
 import ctypes
@@ -19,7 +19,7 @@ def write(path):
 
 
 def apart(call):
-    """Whether a system call succeeds in a child, which it may change."""
+    """Whether a system call succeeds in a child process, which the call may change."""
     child = os.fork()
     if child == 0:
         os._exit(0 if call() == 0 else 1)
@@ -61,7 +61,7 @@ TRIALS = {
     "the set-user-ID bit": set_user_bit,
     "a dump of its memory": may_dump,
 }
-# Every program of the unit may do these.
+# Every program of the unit is allowed to do these.
 TRIALS |= {"write its folder": lambda: write("/run/fieldseal/allowed"), "a TCP socket": lambda: socket.socket().close()}
 
 done = []

@@ -1,4 +1,4 @@
-"""docs/production.md, line by line: from packages and a PostgreSQL with TLS to a service that answers."""
+"""docs/production.md, line by line: from packages and a PostgreSQL with TLS to a running service."""
 
 import os
 import re
@@ -29,13 +29,13 @@ def certificate(folder, name, host="localhost"):
 
 
 class Database:
-    """A PostgreSQL as the page asks for: TLS alone, passwords with SCRAM, and a superuser's way in that can be closed."""
+    """A PostgreSQL as the page requires it: with TLS only, and passwords with SCRAM. The superuser's access can be closed."""
 
     ACCESS = "hostssl fieldseal fieldseal_service,fieldseal_migrator 127.0.0.1/32 scram-sha-256\n"
     SUPERUSER = "hostssl all postgres 127.0.0.1/32 scram-sha-256\n"
 
     def __init__(self, host="localhost", port=None, inside=()):
-        """`inside` is a command that runs another one in a network of its own."""
+        """`inside` is a command that runs another command in a separate network."""
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
         self.port = port or free_port()
@@ -53,7 +53,7 @@ class Database:
 
     def allow(self, lines):
         file = self.home / "data/pg_hba.conf"
-        # The test itself comes by the socket, with the superuser's password.
+        # The test itself connects through the socket, with the superuser's password.
         file.write_text(f"local all postgres scram-sha-256\n{lines}")
 
     def query(self, statement):
@@ -86,7 +86,7 @@ def machine(packages):
         database.remove()
 
 
-#: The line of the page that each step by hand is in the place of.
+#: The line of the page with `fieldseal setup`, for which the page also gives the steps by hand.
 SETUP = re.search(r"^runuser -u fieldseal -- fieldseal setup .*\n", PAGE, re.MULTILINE)[0]
 
 
@@ -96,14 +96,14 @@ def blocks(by_hand):
     assert sum(SETUP in block for block in found) == 1
     if not by_hand:
         return found
-    # The shell of the page is one, and has what an earlier section exported.
+    # The page has one shell, so later sections have the variables that earlier ones exported.
     exported = re.search(r"^export .*\n", PAGE, re.MULTILINE)[0]
     steps = "".join(re.findall(r"^```sh by hand\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
     return [block.replace(SETUP, exported + steps) for block in found]
 
 
 def put_what_the_page_takes_for_granted(database, root, folder):
-    """The certificates and passwords that the reader of the page has; the server's certificate is in `folder` too."""
+    """Installs the certificates and passwords that the page expects; the server's certificate is in `folder` too."""
     certificate(folder, "server")
     home = root.path("/root/set-up")
     home.mkdir(mode=0o700)
@@ -125,7 +125,7 @@ def keys_are_where_the_page_says(root):
 
 
 def used_as_the_page_says(port, authority, id, secret):
-    """A program writes a record, a person signs in; returns the program's session and the organization's address."""
+    """A program writes a record, and a person signs in. Returns the program's session and the organization's address."""
     session = requests.Session()
     session.verify, session.trust_env = str(authority), False
     base = f"https://localhost:{port}/contoso"
@@ -139,10 +139,10 @@ def used_as_the_page_says(port, authority, id, secret):
 
 
 def setup_makes_nothing_twice(root, follow):
-    """Again, without a superuser: the passwords stay too."""
+    """Runs `setup` again, without a superuser: nothing is made twice, and the passwords stay."""
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
     repeated = "runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app"
-    # A certificate that is not there yet is named, and ends nothing.
+    # A missing certificate is reported, and does not stop `setup`.
     follow("mv /etc/fieldseal/server.pem /etc/fieldseal/server.pem.away")
     assert "/etc/fieldseal/server.pem" in follow(repeated).stdout
     follow("mv /etc/fieldseal/server.pem.away /etc/fieldseal/server.pem")
@@ -165,7 +165,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     outputs = []
     for block in blocks(by_hand):
         if "config check" in block:
-            # From here on nothing connects as a superuser.
+            # From here on, no connection as a superuser is possible.
             database.allow(Database.ACCESS)
             database.query("SELECT pg_reload_conf()")
         outputs.append(follow(block).stdout)
@@ -203,7 +203,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     else:
         is_restored_as_the_page_says(database, root, follow)
 
-    # Each step that `setup` prints is a command of the page.
+    # Each step that `setup` prints is a command on the page.
     printed = re.findall(r"^\S.*  \(fieldseal ([a-z]+ [a-z]+)", secrets, re.MULTILINE)
     assert by_hand or len(printed) == 6
     assert all(re.search(rf"fieldseal {command}\b", "".join(blocks(True))) for command in printed)
@@ -212,7 +212,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
 
 
 def roles_get_other_passwords(database, root, follow, session, base):
-    """As docs/operations.md has it, while the service runs: with new connections it goes on too."""
+    """As in docs/operations.md, while the service runs. It continues to work when it opens new connections."""
     [block] = re.findall(r"^```sh rotate\n(.*?)^```$", (PAGE_FOLDER / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
     passwords = root.path("/etc/fieldseal/private/pgpass")
     before, owner = passwords.read_text(), passwords.stat()
@@ -234,7 +234,7 @@ def roles_get_other_passwords(database, root, follow, session, base):
 
 
 def key_is_replaced_as_the_page_says(database, root, follow):
-    """docs/key-encryption-key.md, "Replacing it". The service is started after each change of the settings, as its user."""
+    """docs/key-encryption-key.md, "Replacing it". After each change of the settings, the service is started again as its user."""
     page = (PAGE_FOLDER / "key-encryption-key.md").read_text().split("## Replacing it")[1].split("\n## ")[0]
     found = [(name, re.sub("^   ", "", text, flags=re.MULTILINE)) for name, text in re.findall(r"```(?:sh |yaml )?(\S+)\n(.*?)```", page, re.DOTALL)]
     assert [name for name, _ in found] == ["rotate", "newKek", "console", "rotate", "kekFile", "rotate"], found
@@ -261,18 +261,18 @@ def key_is_replaced_as_the_page_says(database, root, follow):
     new = root.path("/etc/fieldseal/private/kek.new")
     assert new.read_bytes() == root.path("/mnt/safe/kek.new").read_bytes()
     assert "Run fieldseal kek rotate." in outputs[1] and "Everything is under" in outputs[1] and "Retired" in outputs[2], outputs
-    # As root, who owns what root makes: the output says who can read it.
+    # root runs the command and owns the file, so the output says which user can read it.
     said = root.run("fieldseal", "kek", "create", "/etc/fieldseal/private/of-root").stdout
     assert "belongs to root" in said and "chown fieldseal: /etc/fieldseal/private/of-root" in said
     root.path("/etc/fieldseal/private/of-root").unlink()
 
 
-#: What docs/backups.md has of a dump and its restore.
+#: The commands for a dump and its restore in docs/backups.md.
 BACKUPS = (PAGE_FOLDER / "backups.md").read_text()
 
 
 def is_restored_as_the_page_says(database, root, follow):
-    """The dump, on the machine of the service; and the restore, on a PostgreSQL that has neither the database nor its roles."""
+    """The dump is made on the machine of the service, and restored on a PostgreSQL that has neither the database nor its roles."""
     root.run("mkdir", "-p", "/mnt/backups")
     dump, restore = (BACKUPS.split(f"\n{begin}")[1].split(f"\n{end}")[0] for begin, end in (("## Dumps", "These lines"), ("Restore into", "Neither roles")))
     def commands(text):
@@ -281,7 +281,7 @@ def is_restored_as_the_page_says(database, root, follow):
     with psycopg.connect(host=str(database.home), port=database.port, user="postgres", password=database.password, dbname="postgres", autocommit=True) as connection:
         connection.execute("DROP DATABASE fieldseal WITH (FORCE)")
         for name in ("service", "migrator", "inspector", "owner"):
-            # Also its right to the parameter fieldseal.maintenance, which is no database's.
+            # This also drops its right to the parameter fieldseal.maintenance, which belongs to no database.
             connection.execute(f"DROP OWNED BY fieldseal_{name}")
             connection.execute(f"DROP ROLE fieldseal_{name}")
         connection.execute("CREATE DATABASE fieldseal ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0")

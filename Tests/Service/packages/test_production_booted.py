@@ -1,8 +1,8 @@
-"""docs/production.md on a machine with systemd, as it stands: every command of its `sh` and `console` blocks, and the lines to write.
+"""docs/production.md on a machine with systemd: runs every command of its `sh` and `console` blocks, and writes the files that it shows.
 
-The names of the page are those of the root's /etc/hosts, so that nothing of a command is changed. What a person does besides is done by
-the test: it gives the files of section 1 and 3, changes names and connection strings in the settings where the page says so, and is the editor of
-`systemctl edit`. apt-get takes no package from a server, since the root has no network.
+The root's /etc/hosts has the page's host names, so the commands run unchanged. The test does what a person would do besides: it provides the
+files of sections 1 and 3, changes names and connection strings in the settings where the page says so, and acts as the editor of
+`systemctl edit`. apt-get gets no package from a server, because the root has no network.
 """
 
 import re
@@ -16,7 +16,7 @@ from test_production import PAGE, Database, certificate
 
 FILES = "/root/set-up"
 SETTINGS = "/etc/fieldseal/fieldseal.yaml"
-#: Writes what the page has for the drop-in into each file that it is given.
+#: An editor that copies the drop-in of the page into each file that it is given.
 EDITOR = f'#!/bin/sh\nfor file; do cp {FILES}/drop-in "$file"; done\n'
 
 
@@ -39,7 +39,7 @@ def machine(tmp_path):
         for name, mode in (("superuser.pgpass", 0o600), ("ada.password", 0o400), ("editor", 0o755)):
             (home / name).chmod(mode)
         root.path("/etc/hosts").write_text("127.0.0.1 localhost db.example.com crm.example.com\n")
-        # Nobody answers apt-get, and it finds no server.
+        # apt-get must not ask a question, because no person answers, and it can't reach a server.
         root.path("/etc/apt/apt.conf.d/99test").write_text('APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n')
         root.path("/mnt/safe").mkdir(parents=True)
         yield root, database
@@ -52,7 +52,7 @@ def machine(tmp_path):
 
 
 def follow(root, text):
-    """Runs lines of the page in one shell, with a terminal, which systemctl edit asks for."""
+    """Runs lines of the page in one shell with a terminal, which systemctl edit needs."""
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "TERM": "dumb", "PGPASSFILE": f"{FILES}/superuser.pgpass",
         "SYSTEMD_EDITOR": f"{FILES}/editor", "SYSTEMD_PAGER": "cat", "CURL_CA_BUNDLE": "/etc/fieldseal/server.pem"}
@@ -77,7 +77,7 @@ def test_every_command_of_the_page_runs_as_it_stands(machine):
         if kind == "ini":
             continue
         if "config check\nrunuser" in text:
-            # From here on nothing connects as a superuser.
+            # From here on, no connection as a superuser is possible.
             database.allow(Database.ACCESS)
             database.query("SELECT pg_reload_conf()")
         if "systemctl edit" in text:
@@ -92,7 +92,7 @@ def test_every_command_of_the_page_runs_as_it_stands(machine):
     assert root.show("fieldseal.service", "ActiveState") == "active" and root.show("fieldseal-doctor.timer", "UnitFileState") == "enabled"
     for unit in ("fieldseal.service", "fieldseal-doctor.service", "fieldseal-retention.service"):
         assert "LoadCredentialEncrypted=pgpass:/etc/fieldseal/pgpass.cred" in root.run("systemctl", "cat", unit).stdout
-    # The passwords come from the credential, for the unit at night too.
+    # The passwords come from the credential, also for the unit that runs at night.
     assert not root.path("/etc/fieldseal/private/pgpass").exists() and "passfile" not in root.path(SETTINGS).read_text()
     root.run("systemctl", "start", "fieldseal-doctor.service")
     assert set(database.query("SELECT DISTINCT usename FROM pg_stat_activity WHERE client_addr IS NOT NULL")) == {("fieldseal_service",)}

@@ -1,4 +1,4 @@
-"""What the units of systemd in dist/ advise and name, tried with the program."""
+"""The settings and commands that the units of systemd in dist/ advise, tried with the program."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from package_root import SOURCE, writable
 from server import Server, serve_settings
 from service import PATIENCE
 
-#: Those that read the key-encryption key.
+#: The units that read the key-encryption key.
 UNITS = ["fieldseal", "fieldseal-doctor", "fieldseal-retention"]
 
 
@@ -21,7 +21,7 @@ UNITS = ["fieldseal", "fieldseal-doctor", "fieldseal-retention"]
 def cluster():
     cluster = Cluster("fsync=on")
     try:
-        # The doctor then has nothing to say.
+        # A key that was shown counts as copied, so the doctor reports nothing.
         cluster.run("key", "show")
         yield cluster
     finally:
@@ -33,7 +33,7 @@ def text_of(unit):
 
 
 def advice(unit):
-    """The name of the credential, and the line of the settings, that a comment of the unit has."""
+    """The credential's name and the line for the settings, read from a comment in the unit."""
     text = text_of(unit)
     assert text.count("LoadCredentialEncrypted=") == 1
     name = re.search(r"^#   LoadCredentialEncrypted=(\w+):/etc/fieldseal/\S+$", text, re.MULTILINE)[1]
@@ -43,12 +43,12 @@ def advice(unit):
 
 @pytest.fixture
 def advised(cluster, request, tmp_path):
-    """Settings as a unit advises them, the credential as systemd passes it, and the unit's command."""
+    """Settings as the unit advises, the credential as systemd would pass it, and the unit's command."""
     name, key, value = advice(request.param)
     folder = tmp_path / "credentials"
     folder.mkdir()
     shutil.copyfile(cluster.home / "kek", folder / name)
-    # systemd grants access by an access control list, whose mask shows as the group's bits.
+    # systemd grants access with an access control list, whose mask appears as the group's permission bits.
     (folder / name).chmod(0o440)
     outer, inner = key.split(".")
     lines = [line for line in (cluster.home / "direct.yaml").read_text().splitlines() if not line.startswith("kekFile")]
@@ -62,7 +62,7 @@ def advised(cluster, request, tmp_path):
 def test_a_unit_gets_the_key_as_it_advises(cluster, advised, monkeypatch):
     command, environment = advised
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    # The server has a listener besides.
+    # The server needs settings for a listener in addition.
     refused = cluster.run(*command, settings=serve_settings(cluster, "advised").stem, check=False)
     assert refused.returncode and "systemd passed no credentials" in refused.stdout + refused.stderr
     if command != ["serve"]:
@@ -85,7 +85,7 @@ def test_each_folder_that_the_documentation_names_is_one_that_its_unit_may_write
     assert {setting for _, _, setting, _ in rows} == {"socket.path", "events.file", "retention.folder"}
     for folder, unit, setting, path in rows:
         assert folder in writable(text_of(unit)) and (path == folder or path.startswith(f"{folder}/")), setting
-        # The package makes it too, so that `config check` finds it before the unit was started.
+        # The package makes the folder too, so that `config check` finds it before the unit was started.
         assert re.search(rf"install -d .* {folder}(\s|$)", (SOURCE / "dist/debian/fieldseal.postinst").read_text(), re.MULTILINE), folder
     sample = (SOURCE / "dist/debian/fieldseal.yaml").read_text()
     assert re.search(r"folder: (/\S+?)\}", sample)[1] in writable(text_of("fieldseal-retention"))

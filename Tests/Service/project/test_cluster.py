@@ -1,4 +1,4 @@
-"""`make cluster`: what it prints is run as it stands. Each part is taken away in turn, clients go on, and it ends without a trace."""
+"""Runs the commands that `make cluster` prints. Each part is stopped in turn while clients work, and the cluster ends without leaving anything."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ from service import PATIENCE
 from waiting import until
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "highly_available.py"
-#: A line for a part: what it is, and the command that takes it away.
+#: A line about a part: its name, and the command that stops it.
 PART = re.compile(r"^    (\S[^:]*):  (\S.*)$")
 
 
 class Running:
-    """The script, and what it has printed."""
+    """The running script, and what it has printed."""
 
     def __init__(self):
         self.home = scratch.new_folder()
-        # PostgreSQL's user goes through it.
+        # PostgreSQL's user must be able to enter the folder.
         self.home.chmod(0o755)
-        # It is told apart from the rest of the run by a folder of its own.
+        # A separate folder shows which processes and files belong to this cluster.
         environment = {**os.environ, scratch.VARIABLE: str(self.home)}
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -45,7 +45,7 @@ class Running:
         return [(found[1], found[2]) for line in self.lines if (found := PART.match(line))]
 
     def client(self):
-        """The lines of a shell with which a client writes."""
+        """The shell command with which a client writes."""
         start = next(number for number, line in enumerate(self.lines) if line.startswith("    token="))
         end = next(number for number, line in enumerate(self.lines) if number > start and line == "\n")
         return "".join(self.lines[start:end])
@@ -78,7 +78,7 @@ def is_whole(patroni):
 
 @contextlib.contextmanager
 def take_away(running, what, command, patroni):
-    """Takes a part away, and has it back after the block."""
+    """Stops a part, and starts it again after the block."""
     mark = running.again()
     shell(command)
     yield

@@ -9,7 +9,7 @@ import sys
 FOLDER = pathlib.Path(__file__).parents[3] / "examples"
 
 
-#: Built along with the tests.
+#: The example is built along with the tests.
 OPEN_CELLS = FOLDER.parent / ".build/debug/OpenCells"
 
 

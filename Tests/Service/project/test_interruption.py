@@ -21,7 +21,7 @@ def children(pid):
 
 
 def folder_of(run):
-    """The folder of a run, which its workers have in their environment, once a PostgreSQL works in it."""
+    """The folder of a run, once a PostgreSQL works in it. The workers of the run have the folder in their environment."""
     for worker in children(run.pid):
         with contextlib.suppress(OSError):
             variables = dict(line.split(b"=", 1) for line in pathlib.Path(f"/proc/{worker}/environ").read_bytes().split(b"\0") if b"=" in line)
@@ -37,7 +37,7 @@ def left(folder):
 
 @pytest.mark.parametrize("number, to_all", [(signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_an_interrupted_run_leaves_nothing(number, to_all):
-    # In the folder of this run, which goes with it if this one is interrupted, too.
+    # The run's folder is inside this run's folder, so that it is removed even if this run is interrupted.
     environment = {name: value for name, value in os.environ.items() if name != scratch.VARIABLE and not name.startswith("PYTEST_")}
     environment[scratch.PARENT] = os.environ[scratch.VARIABLE]
     run = subprocess.Popen(
@@ -50,7 +50,7 @@ def test_an_interrupted_run_leaves_nothing(number, to_all):
             time.sleep(0.02)
         assert left(folder)
         (os.killpg if to_all else os.kill)(run.pid, number)
-        # pytest's code for an interrupted run.
+        # pytest's exit code for an interrupted run.
         assert run.wait(PATIENCE) == 2
         assert left(folder) == []
         assert not folder.exists() and not list(scratch.DISK.glob(f"{folder.name}*"))

@@ -1,4 +1,4 @@
-"""Tests of long files take turns in `make test`, and long files are run in parts."""
+"""In `make test`, the tests of long files take turns, and long files run in parts."""
 
 import datetime
 import os
@@ -62,7 +62,7 @@ def test_a_long_file_is_parted_in_its_order(everything):
     of_file = [name for name in everything if name.startswith(f"{long}::")]
     parts = [group for _, group in units(everything) if group[0] in of_file]
     assert len(parts) > 1 and [name for part in parts for name in part] == of_file
-    # One test may be longer than a part.
+    # A single test may be longer than a part.
     assert all(len(part) == 1 or sum(tests.get(name, 0) for name in part) < 2 * PART for part in parts)
 
 

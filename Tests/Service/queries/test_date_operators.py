@@ -1,4 +1,4 @@
-"""Conditions on dates by their rows: just inside and just outside of each limit, with the clock of the database, on a machine of another zone and language."""
+"""Conditions on dates, tested with rows just inside and just outside of each limit, with the database's clock, on a machine with another zone and language."""
 
 import calendar
 import datetime
@@ -15,11 +15,11 @@ NAMES = json.loads((pathlib.Path(__file__).parents[2] / "Fixtures/dataverse_name
 ATTRIBUTE = "processemailreceivedafter"
 SECOND, HOUR, DAY = (datetime.timedelta(**{unit: 1}) for unit in ("seconds", "hours", "days"))
 UTC = datetime.timezone.utc
-#: Between two of these, the service reads its clock.
+#: If a row is this close to a limit, the service may read its clock before or after it.
 UNSURE = 2 * SECOND
 
 
-# A model of the limits (docs/web-api.md), with the calendar of Python.
+# A model of the limits (docs/web-api.md) that uses Python's calendar.
 
 
 def at_midnight(date):
@@ -27,7 +27,7 @@ def at_midnight(date):
 
 
 def moved(date, unit, count):
-    """A date some units away. A day that its month does not have is the month's last one."""
+    """A date some units later. If the month does not have that day, the month's last day is used."""
     if unit in ("minute", "hour", "day", "week"):
         return date + count * datetime.timedelta(**{f"{unit}s": 1})
     months = date.year * 12 + date.month - 1 + count * (12 if unit == "year" else 1)
@@ -65,14 +65,14 @@ def finds(operator, number, now, moment):
     return (first is None or moment >= first) and (end is None or moment < end)
 
 
-#: FetchXML's names, and the numbers that they are tried with.
+#: The names of operators in FetchXML, and the numbers with which they are tried.
 OPERATORS = {
     name: (1, 5) if values else (7,) for name, values in NAMES["fetchxml operators"]["createdon"].items()
     if "fiscal" not in name and not re.fullmatch("(not-)?on(-or-.*)?", name)}
 
 
 def function(operator):
-    """The name of the query function: `LastXDays` of `last-x-days`."""
+    """The name of the OData query function: `LastXDays` for `last-x-days`."""
     name = "".join(word.capitalize() for word in operator.replace("seven", "7").replace("olderthan", "older-than").split("-"))
     assert name in NAMES["query functions"]["createdon"], name
     return name
@@ -80,7 +80,7 @@ def function(operator):
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """A deployment on a machine that is 14 hours ahead, in whose language a week begins on Monday. Its client's zone is another one still."""
+    """A deployment on a machine that is 14 hours ahead of UTC, in whose language a week begins on Monday. Its client has a third zone."""
     with Deployment.made(TZ="Pacific/Kiritimati", LC_ALL="de_DE.UTF-8", LANG="de_DE.UTF-8") as deployment:
         user = deployment.get("WhoAmI").json()["UserId"]
         assert deployment.request("PATCH", f"usersettingscollection({user})", {"timezonecode": 4}).status_code == 204
@@ -93,7 +93,7 @@ def clock(deployment):
 
 @pytest.fixture(scope="module")
 def moments(elsewhere):
-    """Mailboxes with a date: at each limit, a second before it, and an hour beside it. Their names say the date."""
+    """Mailboxes with dates at each limit, a second before it, and an hour before or after it. Their names contain the date."""
     now = clock(elsewhere)
     at = {now.replace(microsecond=0)}
     for operator, numbers in OPERATORS.items():
@@ -135,7 +135,7 @@ def test_rows_inside_and_outside_of_each_limit(elsewhere, moments, operator, by_
         before = clock(elsewhere) - UNSURE
         rows = found(elsewhere, prefix, operator, () if OPERATORS[operator] == (7,) else (number,), by_function)
         after = clock(elsewhere) + UNSURE
-        # A row whose answer changes while the service is asked may be in it or not.
+        # A row whose result changes while the service is queried may be in the response or not.
         sure = {moment: finds(operator, number, before, moment) for moment in at if finds(operator, number, before, moment) == finds(operator, number, after, moment)}
         assert len(sure) > len(at) - 20 and set(sure.values()) == {True, False}, operator
         texts = {f"{moment:%Y-%m-%dT%H:%M:%SZ}": inside for moment, inside in sure.items()}
@@ -147,7 +147,7 @@ def test_numbers_that_lead_far_away(elsewhere, moments):
     prefix, at = moments
     for unit in ("days", "weeks", "months", "years"):
         older, last, ahead = (found(elsewhere, prefix, f"{way}-x-{unit}", (10_000,)) for way in ("olderthan", "last", "next"))
-        # Each row is behind or ahead, but those of the seconds in which this is asked.
+        # Each row is before or after now, except those of the seconds in which the query runs.
         assert not older and not last & ahead and len(last | ahead) > len(at) - 4, unit
     make(elsewhere, f"far{prefix}", [datetime.datetime(1753, 1, 1, tzinfo=UTC), datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])
     for operator, expected in (("last-x-years", {"1753-01-01T00:00:00Z"}), ("next-x-years", {"9999-12-31T23:59:59Z"}), ("olderthan-x-years", set())):
@@ -172,7 +172,7 @@ def test_a_day_is_one_of_utc(elsewhere, days, value):
             assert found(elsewhere, days, operator, (given,), by_function) == expected, (operator, by_function)
 
 
-# The week of each: counted from 1 January, and a new one on each Sunday.
+# The number of each date's week: counted from 1 January, with a new week on each Sunday.
 WEEKS = {
     "2025-12-31T23:59:59Z": 53, "2026-01-01T00:00:00Z": 1, "2026-01-03T23:59:59Z": 1, "2026-01-04T00:00:00Z": 2, "2026-01-10T23:59:59Z": 2, "2026-01-11T00:00:00Z": 3,
     "2026-02-22T12:00:00Z": 9, "2026-12-31T23:59:59Z": 53, "2000-01-01T00:00:00Z": 1, "2000-01-02T00:00:00Z": 2, "2000-12-30T23:59:59Z": 53, "2000-12-31T00:00:00Z": 54,

@@ -1,5 +1,5 @@
-"""Records that users and teams own, as a reader with fewer rights sees them: random conditions in OData, FetchXML, SQL and SOAP, asked
-for by an administrator and in the name of users, compared with a model in Python."""
+"""Records that users and teams own, as readers with fewer rights see them. The same random conditions are sent in OData, FetchXML, SQL and SOAP, by
+an administrator and in the name of users, and compared with a model in Python."""
 
 import urllib.parse
 import uuid
@@ -21,8 +21,8 @@ languages.VALUES |= {"prioritycode": [0, 1, 2], "actualdurationminutes": [0, 7, 
 
 @pytest.fixture(scope="module")
 def owned(service):
-    """(tag, users with their teams, teams with their members, e-mails). The first users have the role themselves, others by a team, and
-    the last two by none."""
+    """(tag, users with their teams, teams with their members, e-mails). The first users have the role themselves, others through a team, and the last
+    two have no role."""
     random, tag = Random(SEED + 3), f"seen {uuid.uuid4().hex[:10]}"
     basic = next(r["roleid"] for r in service.get("roles?$select=name").json()["value"] if r["name"] == "Basic User")
     users = [{"systemuserid": service.create("systemusers", user), **user} for user in (
@@ -70,7 +70,7 @@ class Asker:
         return response.json()
 
     def odata(self, text, size):
-        """Page by page; the count is of what this reader may see."""
+        """Reads page by page. The count includes only what this reader may see."""
         query, ids, counts = "$select=activityid&$count=true&$filter=" + urllib.parse.quote(f"category eq '{self.tag}' and ({text})"), [], set()
         while query:
             page = self.get(query, Prefer=f"odata.maxpagesize={size}")
@@ -111,7 +111,7 @@ def test_each_reader_finds_what_is_its_own(service, owned):
             assert asker.fetch(fetch(tree)) == expected, (case, user, tree)
             assert asker.soap(fetch(tree)) == expected, (case, user, tree)
             assert asker.sql(sql(tree, "e.")) == sorted(e["activityid"] for e in seen if truth(tree, e)), (case, user, tree)
-            # What is counted and grouped is no more than what is read.
+            # Counts and groups include only records that the reader may see.
             counted = asker.get("$apply=" + urllib.parse.quote(f"filter(category eq '{tag}' and ({odata(tree)}))/aggregate($count as n)"))["value"][0]["n"]
             columns = "<attribute name='activityid' aggregate='count' alias='n'/>"
             fetched = asker.get("fetchXml=" + urllib.parse.quote(asker.fetch_text(fetch(tree), columns, " aggregate='true'")))["value"][0]["n"]
@@ -128,7 +128,7 @@ def test_a_reader_without_a_role_finds_nothing(service, owned):
 
 
 def test_conditions_on_the_members_of_the_owning_team(service, owned):
-    """Over a lookup and from there over a many-to-many relationship."""
+    """Conditions over a lookup, and from there over a many-to-many relationship."""
     tag, users, _, emails = owned
     for case in range(CASES // 3):
         random = Random(SEED * 1_000_003 + case)

@@ -1,4 +1,4 @@
-"""Pages that are asked for by their number, as clients do that send a paging cookie of Dataverse without its token."""
+"""Pages that a client requests by number, with a paging cookie of Dataverse that has no token of this service."""
 
 import urllib.parse
 import uuid

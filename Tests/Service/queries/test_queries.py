@@ -1,4 +1,4 @@
-"""What lists answer: $filter and its like, FetchXML and SQL, which are one query to the service; and that none of them reads a secret."""
+"""Responses of lists: $filter and other options, FetchXML and SQL, which the service handles as one kind of query. None of them reads a secret."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ ENCRYPTED = [
 
 @pytest.fixture(scope="module")
 def records(service):
-    """A profile with six mailboxes, named by their numbers; every second one has an address."""
+    """A profile with six mailboxes, whose names are numbers. Every second mailbox has an address."""
     prefix = f"q{uuid.uuid4().hex[:10]}"
     profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "nightingale"})
     ids = [
@@ -66,7 +66,7 @@ def test_filter(service, records, expression, expected):
 
 
 def test_dates_are_compared_as_they_are_read(service):
-    """To the second, whatever stands behind it in the table: what was read is found, and found once."""
+    """Comparisons use whole seconds, although the table has fractions. A date that was read finds its record exactly once."""
     prefix = f"dates{uuid.uuid4().hex[:8]}"
     for n in range(3):
         service.create("queues", {"name": f"{prefix} {n}"})
@@ -115,7 +115,7 @@ def test_pages_survive_inserts_and_deletes(service, order):
         seen += [r["name"] for r in page["value"]]
         url = page.get("@odata.nextLink")
         if len(seen) == 2:
-            # One that was given goes, and one comes that belongs before all others.
+            # A record of the first page is deleted, and a new record sorts before all others.
             gone = service.get(f"queues?$filter=name eq '{seen[0]}'").json()["value"][0]["queueid"]
             assert service.request("DELETE", f"queues({gone})").status_code == 204
     assert seen == expected
@@ -293,7 +293,7 @@ def test_bad_sql_is_refused(service, text):
 
 @pytest.mark.parametrize("entity_set, entity, attribute", ENCRYPTED)
 def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, records, entity_set, entity, attribute):
-    """Every way of naming one: read as null, or refused in the same words whether there are values or not."""
+    """Each way of naming an encrypted attribute: it is read as null, or refused with the same words whether values exist or not."""
     id = {"usersettings": "systemuserid"}.get(entity, f"{entity}id")
     refusals = [
         f"$filter={attribute} eq 'nightingale'", f"$filter=contains({attribute},'c')", f"$filter={attribute} ne null", f"$filter=null eq {attribute}",
@@ -339,7 +339,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
 
 
 def test_reads_touch_no_cell(service, records):
-    """No response, and no response time, depends on a cell: reads succeed while no role can read a cell."""
+    """No response, and no response time, depends on a cell: reads succeed even if no role can read cells."""
     tables = [f"org_contoso.{name}_cell" for name in ("emailserverprofile", "mailbox", "queue", "usersettings")]
     with psycopg.connect(service.dev["postgres"]) as holder:
         holder.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
@@ -380,7 +380,7 @@ LITERALS = ["'", "''", "\\", "%", "_", ";", "--", "/*", "$1", "\0", "\x01", "\u2
 
 
 def test_injections_find_nothing_and_break_nothing(service, records):
-    """500 payloads in ids, names, filters and headers: never a server error, never a row that a literal did not name."""
+    """500 payloads in ids, names, filters and headers: no server error, and no row that a literal did not name."""
     count = 0
     before = service.sql("SELECT count(*) FROM org_contoso.mailbox")
     for literal in LITERALS:
@@ -443,7 +443,7 @@ def test_an_inner_error_comes_where_it_is_preferred(service):
     assert inner["innererror"]["message"] == inner["message"] == plain["message"] and inner["code"] == plain["code"]
 
 
-# MARK: What Dataverse's languages have beside comparisons
+# MARK: Operators that Dataverse's languages have in addition to comparisons
 
 def fetched(service, entity_set, inside, head="", **headers):
     entity = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "businessunits": "businessunit", "emails": "email"}[entity_set]
@@ -472,7 +472,7 @@ def test_a_link_is_named_by_its_entity(service, records):
     link = "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile'{}/>"
     condition = f"<attribute name='name'/><order attribute='name' entityname='emailserverprofile'/><filter><condition entityname='emailserverprofile' attribute='name' operator='eq' value='{records['prefix']} profile'/></filter>"
     assert len(fetched(service, "mailboxes", condition + link.format("")).json()["value"]) == 6
-    # With an alias it is called by that alone, and of two links the name is ambiguous.
+    # With an alias, a link has only that name. If two links have one name, the name is ambiguous.
     refused(fetched(service, "mailboxes", condition + link.format(" alias='p'")), 400, "0x80060888")
     refused(fetched(service, "mailboxes", condition + link.format("") * 2), 400, "0x80060888")
 
@@ -550,7 +550,7 @@ def test_business_units_above_and_under(service):
             assert {r["businessunitid"] for r in rows} == set(expected), (operator, of)
         rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.NotUnder(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
         assert {r["businessunitid"] for r in rows} >= {top, units[0]} and not {r["businessunitid"] for r in rows} & set(units[1:])
-        # A circle of parents ends too.
+        # A query over a cycle of parents ends too.
         service.sql("UPDATE org_contoso.businessunit SET parentbusinessunitid = %s WHERE businessunitid = %s", [units[2], units[0]])
         rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.Under(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
         assert {r["businessunitid"] for r in rows} == set(units[1:])
@@ -560,7 +560,7 @@ def test_business_units_above_and_under(service):
 
 
 class Fiscal:
-    """A model of fiscal years: when they begin, and how long their periods are."""
+    """A model of fiscal years: when a year begins, and how long its periods are."""
 
     MONTHS = {2000: 12, 2001: 6, 2002: 3, 2003: 1}
 
@@ -571,7 +571,7 @@ class Fiscal:
         return datetime.datetime(year, self.month, self.day, tzinfo=datetime.timezone.utc)
 
     def periods(self):
-        """(year, period, from, to) in their order."""
+        """The fiscal periods as (year, period, from, to), in order."""
         for year in range(2018, 2035):
             first, last = self.year_start(year), self.year_start(year + 1)
             starts = []
@@ -602,7 +602,7 @@ class Fiscal:
         if name == "in-fiscal-period-and-year":
             return (periods[own][1], year) == tuple(numbers)
         if name in ("in-or-before-fiscal-period-and-year", "in-or-after-fiscal-period-and-year"):
-            # A period that the year does not have stands between its last one and the next year.
+            # A period number that the year does not have counts as after its last period and before the next year.
             if "before" in name:
                 return date < [p for p in periods if (p[0], p[1]) <= (numbers[1], numbers[0])][-1][3]
             return date >= [p for p in periods if (p[0], p[1]) >= (numbers[1], numbers[0])][0][2]

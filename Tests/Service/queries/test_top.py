@@ -1,4 +1,4 @@
-"""top in each query language: its rows are one answer, or the answer says how to read on."""
+"""$top in each query language: the response has all rows of it, or it says how to read the rest."""
 
 import urllib.parse
 import uuid
@@ -75,7 +75,7 @@ def test_top_of_the_others_goes_on(service, prefix):
     assert [len(x) if isinstance(x, list) else x for x in followed(service, f"queues?{filtered}&$top=10", Prefer="odata.maxpagesize=5")] == [10, 2]
     sql = urllib.parse.quote(f"SELECT TOP 10 name FROM queue WHERE name LIKE '{prefix}%' ORDER BY name")
     assert [len(x) if isinstance(x, list) else x for x in followed(service, f"queues?sql={sql}", Prefer="odata.maxpagesize=5")] == [10, 2]
-    # Above a page, with the next link of what is behind it.
+    # If $top is larger than a page, the response has a link to the next page.
     assert len(followed(service, f"queues?{filtered}&$top=6000", Prefer="odata.maxpagesize=7")[0]) == 12
 
 

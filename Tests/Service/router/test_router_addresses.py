@@ -1,4 +1,4 @@
-"""What a router says when its options are wrong: the organization, the secret, or the address of the service."""
+"""The messages of a router whose options are wrong: the organization, the secret, or the address of the service."""
 
 import json
 import pathlib
@@ -40,14 +40,14 @@ def router(server, tmp_path, organization="contoso", secret=None, path="", more=
 
 
 def says(router, words, server):
-    """Waits until the router's log has words, and ends it."""
+    """Waits until the router's log contains words, and stops the router."""
     late = threading.Timer(PATIENCE, router.kill)
     late.start()
     try:
         said = []
         for line in router.stderr:
             said.append(line)
-            # An object a line, and the slash may be escaped in it.
+            # The log has one JSON object on each line, in which a slash may be escaped.
             if words in line.replace("\\/", "/"):
                 break
         else:
@@ -62,7 +62,7 @@ def says(router, words, server):
 @pytest.mark.parametrize("option", ["--ca-file", "--mail-ca-file"])
 @pytest.mark.parametrize("content, words", [(None, "can't be read: No such file"), ("words", "holds no certificate in PEM")])
 def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, option, content, words):
-    """Else it would blame the mail servers, whose certificates it does not trust."""
+    """Otherwise it would report the mail servers, whose certificates it does not trust."""
     file = tmp_path / "authorities.pem"
     if content:
         file.write_text(content)
@@ -76,7 +76,7 @@ def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, opti
 
 
 def test_a_router_says_that_its_organization_is_suspended(server, tmp_path):
-    """The operator would rotate a good secret."""
+    """Otherwise the operator would replace a secret that is right."""
     server.cluster.run("org", "suspend", "contoso")
     try:
         says(router(server, tmp_path), "The organization contoso is suspended", server)

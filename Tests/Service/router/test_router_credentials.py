@@ -1,4 +1,4 @@
-"""How a router signs in besides passwords in the clear: OAuth 2.0 with Canaille, Dovecot and Postfix, and NTLM with Cyrus SASL."""
+"""How a router signs in without a plain password: OAuth 2.0 with Canaille, Dovecot and Postfix, and NTLM with Cyrus SASL."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def authorized(tmp_path_factory):
-    """A deployment whose mail servers take the tokens of an authorization server alone."""
+    """A deployment whose mail servers accept only tokens of an authorization server."""
     folder = tmp_path_factory.mktemp("authorization")
     provider = Provider(folder)
     (folder / "secret").write_text("the reader's:secret\n")
@@ -85,9 +85,9 @@ def test_a_refresh_token_is_exchanged_and_its_successor_sealed(authorized):
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "by a token"], what=lambda: authorized.log().decode()[-3000:] + authorized.mail.servers.log()[-3000:])
     id = outgoing(authorized, box, ["customer@elsewhere.test"], "sent by a token")
     until(lambda: authorized.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: authorized.log().decode()[-3000:])
-    # The authorization server takes a refresh token once; one exchange served every turn since.
+    # The authorization server accepts a refresh token once, so one exchange served every turn since.
     assert exchanges(authorized) == 1
-    # Nothing is remembered by a service that was started anew: what is sealed by now has to be the successor.
+    # A new service has nothing in memory, so the sealed token must be the successor.
     authorized.stop()
     authorized.start()
     authorized.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
@@ -104,7 +104,7 @@ def exchanges(deployment):
 
 
 def test_a_clients_secret_is_exchanged(authorized):
-    # Servers that know Google's older way alone.
+    # These servers support only Google's older mechanism.
     settings = authorized.mail.servers.folder / "dovecot.conf"
     settings.write_text(settings.read_text().replace("login oauthbearer xoauth2", "login xoauth2"))
     authorized.mail.servers.processes[0].send_signal(signal.SIGHUP)
@@ -113,7 +113,7 @@ def test_a_clients_secret_is_exchanged(authorized):
     authorized.mail.drop("bob@contoso.test", [message(subject="for a robot", to="bob@contoso.test").as_bytes()])
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "for a robot"], what=lambda: authorized.log().decode()[-3000:])
     assert "user=<bob>, method=XOAUTH2" in authorized.mail.servers.log()
-    # A key change between two exchanges is no matter.
+    # A key change between two exchanges makes no difference.
     assert authorized.set_key("A-key-between-exchanges-1!").status_code == 204
     authorized.mail.drop("bob@contoso.test", [message(subject="after a key change", to="bob@contoso.test").as_bytes()])
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after a key change"], what=lambda: authorized.log().decode()[-3000:])
@@ -124,7 +124,7 @@ def test_what_an_authorization_server_refuses_is_said(authorized):
     alert = problem(authorized, box, 15)
     assert "invalid_grant" in alert["text"] and "Set a new refresh token" in alert["text"] and alert["level"] == 3
     assert b"no-refresh-token-1" not in authorized.log() and "no-refresh-token-1" not in json.dumps(alert)
-    # Away, it is asked again.
+    # While the authorization server can't be reached, it is asked again.
     authorized.provider.stop()
     try:
         _, box = queue(authorized, authorized.mail, oauth_profile(authorized), "support@contoso.test", password="never-asked-for-1")
@@ -135,7 +135,7 @@ def test_what_an_authorization_server_refuses_is_said(authorized):
 
 
 def test_an_application_that_is_refused_disables_no_mailbox(authorized):
-    """Its settings are the deployment's: another refresh token would change nothing."""
+    """The application's settings belong to the deployment, so another refresh token would change nothing."""
     _, box = queue(authorized, authorized.mail, oauth_profile(authorized, "unknown.test"), "support@contoso.test", password="a-good-refresh-token-1", testemailconfigurationscheduled=False)
     authorized.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
     alert = problem(authorized, box, 12)
@@ -145,13 +145,13 @@ def test_an_application_that_is_refused_disables_no_mailbox(authorized):
 
 
 def test_ntlm_where_a_server_has_nothing_else(tmp_path):
-    """Postfix with Cyrus SASL, which takes NTLM alone; Debian's Dovecot has it through a domain's winbind only."""
+    """Postfix with Cyrus SASL, which offers only NTLM. Debian's Dovecot supports NTLM only through a domain's winbind."""
     deployment = Deployment()
     deployment.home.chmod(0o755)
     try:
         deployment.start()
         users = deployment.home / "sasldb"
-        # MD4, on which NTLM rests, is among OpenSSL's old algorithms.
+        # NTLM needs MD4, which is in OpenSSL's provider of legacy algorithms.
         openssl = deployment.home / "openssl.cnf"
         openssl.write_text("openssl_conf = a\n[a]\nproviders = b\n[b]\ndefault = c\nlegacy = c\n[c]\nactivate = 1\n")
         deployment.mail = Mail(

@@ -1,4 +1,4 @@
-"""Servers that answer as some do, and messages as they come: every message ends as a record, or an alert names it."""
+"""Servers with unusual responses, and unusual messages: every message becomes a record, or an alert names it."""
 
 import base64
 import email.message
@@ -20,7 +20,7 @@ CORPUS = pathlib.Path(__file__).parents[2] / "Fixtures/mail"
 
 
 def served(routed, server, **more):
-    """A queue whose incoming mail is on a server; its outgoing is not looked at."""
+    """A queue whose incoming mail is on a server. Nothing is sent from it."""
     kind = "imap" if isinstance(server, IMAPServer) else "pop3"
     settings = {key: more.pop(key) for key in list(more) if key == "moveundeliveredemails"}
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, incomingportnumber=server.port, **settings), testemailconfigurationscheduled=False, **more)
@@ -38,7 +38,7 @@ def removed(routed, box):
 
 @pytest.mark.parametrize("quirk", ["", "quoted", "lower", "reversed", "origin", "between", "nils"])
 def test_every_form_of_an_answer_is_understood(routed, quirk):
-    """The grammar of RFC 3501 and RFC 9051: literal, quoted string, names in lower case, items in any order."""
+    """The grammar of RFC 3501 and RFC 9051: literals, quoted strings, names in lower case, and items in any order."""
     server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)
     box = served(routed, server)
     try:
@@ -61,20 +61,20 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
               what=lambda: str(alerts(routed, box, UNDELIVERABLE)) + routed.log().decode()[-3000:])
         [alert] = alerts(routed, box, UNDELIVERABLE)
         assert name in alert["text"] and "support@contoso.test" in alert["text"] and name in alert["errordetails"]
-        # An ended connection has an alert of its own, and is no error of the turn.
+        # An ended connection gets an alert of its own, and does not count as an error of the turn.
         assert bool(alerts(routed, box, 12) or alerts(routed, box, 13)) == (quirk in ("bye", "closed"))
         if kind is IMAPServer and quirk not in ("bye", "closed"):
             assert "<2@elsewhere.test>" in alert["errordetails"]
         record = until(lambda: (lambda r: r if r["incomingemailstatus"] else None)(routed.get(f"mailboxes({box})").json()))
         assert record["incomingemailstatus"] == 1 and record["enabledforincomingemail"] and record["transientfailurecount"] in (0, None)
-        # Ten more turns disable nothing; what comes meanwhile comes in; the odd one is left alone until it is due.
+        # Ten more turns disable nothing. New mail is received, and the message that failed is not tried until it is due.
         server.messages[4] = text(4)
         turn(routed, box)
         before = len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")])
         turn(routed, box)
         assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box, UNDELIVERABLE)) == 1
         assert len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")]) == before
-        # Once it is due, and the server has it, it becomes a record.
+        # Once it is due, and the server returns it, the message becomes a record.
         [(attempts, waits)] = routed.sql("SELECT attempts, next_attempt > now() + interval '4 minutes' FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
         assert attempts == 1 and waits
         routed.sql("UPDATE org_contoso.mailbox_message SET next_attempt = now() WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
@@ -92,7 +92,7 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
 
 
 def test_a_session_of_pop3_that_broke_deletes_in_the_next_turn(routed):
-    """A server forgets what it was to delete when the session breaks; no message stays for that, and none is two records."""
+    """A POP3 server deletes nothing if the session breaks. No message stays because of that, and none becomes two records."""
     server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)}, "closed", odd=3)
     box = served(routed, server, processanddeleteemails=True)
     try:
@@ -124,7 +124,7 @@ def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
 
 
 def test_a_mailbox_of_pop3_costs_what_is_new(routed):
-    """What was looked at is in rows, and a beginning of the list that is known is not asked for."""
+    """The messages that were looked at are rows of a table. The router does not request a known beginning of the list."""
     server = POP3Server(certificate(routed), {n: text(n) for n in range(1, 41)})
     box = served(routed, server)
     try:
@@ -132,7 +132,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
         turn(routed, box)
         [(state, rows)] = routed.sql("SELECT router_state, (SELECT count(*) FROM org_contoso.mailbox_message AS s WHERE s.mailboxid = m.mailboxid) FROM org_contoso.mailbox AS m WHERE mailboxid = %s", [box])
         assert rows == 40 and len(state) < 200 and json.loads(state)["known"]["count"] == 40
-        # New ones at the end; then some that another program deleted, so that all numbers are others.
+        # New messages at the end; and then some messages were deleted by another program, so that all numbers change.
         server.commands.clear()
         server.messages[41] = text(41)
         turn(routed, box)
@@ -143,7 +143,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
         server.commands.clear()
         turn(routed, box)
         assert [c for c in server.commands if c.startswith("RETR")] == ["RETR 39"] and len(subjects(routed, box)) == 42
-        # A state that an earlier version left is understood: ids in it are not fetched again.
+        # A state of an earlier version is understood: messages with its ids are not fetched again.
         routed.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s", [box])
         routed.sql("UPDATE org_contoso.mailbox SET router_state = %s WHERE mailboxid = %s", [json.dumps({"ids": [f"unique-{n}" for n in range(1, 43)]}), box])
         server.commands.clear()
@@ -155,7 +155,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
 
 
 def test_notes_of_a_router_are_checked(routed):
-    """Only the lease's holder notes messages, and what is noted is bounded."""
+    """Only the router with the lease can note messages, and the number and size of the notes are limited."""
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)
     body = {"MailboxId": box, "HostId": "an impostor", "Seen": ["1"], "SetAside": [{"Uid": "2", "Name": "UID 2", "Reason": "x\0y"}]}
     assert routed.request("POST", "fieldseal.NoteMessages", body, client="admin").status_code == 403
@@ -169,7 +169,7 @@ def test_notes_of_a_router_are_checked(routed):
 
 
 def kept(routed, box):
-    """By Message-ID: subject, notifications, recipients, and files as (name, SHA-256, why it is kept)."""
+    """For each Message-ID: the subject, the notifications, the recipients, and the files as (name, SHA-256, why it is kept)."""
     return {row[0]: row[1:] for row in routed.sql(
         "SELECT messageid, subject, notifications, description, (SELECT count(*) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 3), "
         "(SELECT json_agg(json_build_array(filename, encode(sha256(decode(body, 'base64')), 'hex'), subject) ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = activityid) "
@@ -177,7 +177,8 @@ def kept(routed, box):
 
 
 def test_what_a_record_has_no_room_for_is_kept(routed):
-    """Texts, subjects and recipients beyond what a record holds: the message or its header is a file beside it, else it stays on the server and an alert names it."""
+    """Texts, subjects and recipients that are too large for a record: the message or its header is kept as a file of the record. Otherwise it stays
+    on the server, and an alert names it."""
     head = "From: customer@elsewhere.test\r\nTo: support@contoso.test\r\n"
     line = "words of a long text " * 3 + "\r\n"
 
@@ -186,13 +187,13 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
     file = "Content-Type: multipart/mixed; boundary=b\r\n"
     large = base64.encodebytes(b"x" * (6 << 20)).decode().replace("\n", "\r\n")
     messages = {
-        # Larger than the organization's limit of a file.
+        # Larger than the organization's limit for a file.
         1: made(1, body=line * (6 << 20 >> 6) + "the end of it\r\n"), 2: made(2, f"Subject: {'long ' * 200}end\r\n"), 3: made(3, f"Subject: a{chr(0x301) * 1000}\r\n"),
         4: made(4, "Cc: " + ",\r\n ".join(f"person-{n}@elsewhere.test" for n in range(10_050)) + "\r\nSubject: s\r\n"),
         # Too large to be kept.
         5: made(5, body=line * (12 << 20 >> 6)),
         6: made(6), 7: made(7, f"Subject: {'x' * 800}\r\n"),
-        # A file that is left away, as the organization wants it.
+        # A file that is left out because the organization's setting says so.
         8: made(8, file + "Subject: s\r\n", f"--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{large}--b--\r\n"),
     }
     server = POP3Server(certificate(routed), messages)
@@ -215,7 +216,7 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         [alert] = alerts(routed, box, 21)
         assert "UIDL unique-5" in alert["text"] and "<5@room.test>" in alert["text"] and "not deleted" in alert["text"] and "text is longer" in alert["errordetails"]
         assert not alerts(routed, box, UNDELIVERABLE)
-        # They are not looked at again.
+        # The router does not look at them again.
         server.commands.clear()
         turn(routed, box)
         assert not [c for c in server.commands if c.startswith(("RETR", "DELE"))] and set(server.messages) == {5, 8}
@@ -225,7 +226,7 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
 
 
 def test_a_message_is_deleted_only_if_its_record_has_all_of_its_files(routed):
-    """Also when the organization takes larger files later, and the message is looked at again."""
+    """Also if the organization allows larger files later, and the router looks at the message again."""
     [organization] = routed.get("organizations?$select=maxuploadfilesize").json()["value"]
 
     def limit(bytes):
@@ -259,7 +260,7 @@ def test_a_message_is_deleted_only_if_its_record_has_all_of_its_files(routed):
 
 
 def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
-    """A text that is too large for its pictures has all of its words, and one that is too large by itself has them without layout."""
+    """A text that is too large with its pictures keeps all of its words. A text that is too large without them keeps its words without layout."""
     picture = base64.b64encode(b"p" * (3 << 20)).decode()
     row = "<tr><td style='color: #123456; font: bold 12px sans-serif'>a row</td></tr>\r\n"
     bodies = {
@@ -290,7 +291,7 @@ def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
 
 
 def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
-    """What a person reads of a message: who wrote it, to whom in which order, and where in the text a picture stands (RFC 2392)."""
+    """What a person reads in a message: who wrote it, its recipients in order, and the places of pictures in the text (RFC 2392)."""
     people = [f"person-{number}@elsewhere.test" for number in range(40)]
     message = (
         "From: \"Kunde, Mia\" <mia@elsewhere.test>\r\nTo: Support Team <support@contoso.test>\r\nCc: "
@@ -310,9 +311,9 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
         parties = [(p["participationtypemask"], p["addressused"], p["partyidname"]) for p in email["email_activity_parties"]]
         assert parties[0] == (1, "mia@elsewhere.test", "Kunde, Mia")
         assert parties[1][:2] == (2, "support@contoso.test")
-        # A queue of this organization has its own name.
+        # A queue of this organization is shown with its own name.
         assert parties[1][2] != "Support Team"
-        # In each place of an address stands its name there.
+        # Each occurrence of an address has the name that is written there.
         assert parties[2:] == [*((3, address, f"Jörg {number}") for number, address in enumerate(people)), (3, "Mia@elsewhere.test", "Mama"), (3, "mia@elsewhere.test", "mia@elsewhere.test")]
     finally:
         removed(routed, box)
@@ -351,7 +352,7 @@ def test_a_forward_mailbox_deletes_nothing_that_is_no_record(routed):
 
 def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
     def listed(number):
-        """To a list, so that the mailbox's own queue alone decides."""
+        """The message is addressed to a list, so only the mailbox's own queue decides who receives it."""
         return text(number).replace(b"support@contoso.test", b"list@elsewhere.test")
     server = POP3Server(certificate(routed), {})
     box = served(routed, server, processanddeleteemails=True)
@@ -363,7 +364,7 @@ def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
         server.messages[1] = listed(1)
         turn(routed, box)
         assert set(server.messages) == {1} and not subjects(routed, box) and not alerts(routed, box, UNDELIVERABLE)
-        # An inactive queue receives nothing: an alert names what came for it.
+        # An inactive queue receives nothing. An alert names each message for it.
         routed.sql("UPDATE org_contoso.queue SET statecode = 1, statuscode = 2 WHERE queueid = %s", [owner])
         server.messages[2] = listed(2)
         turn(routed, box)
@@ -390,7 +391,7 @@ def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
 
 @pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
 def test_the_corpus_becomes_records(routed, kind):
-    """All messages of Tests/Fixtures/mail, through a server, the router and the service to records."""
+    """All messages in Tests/Fixtures/mail go through a server, the router and the service, and become records."""
     expected = json.loads((CORPUS / "expected.json").read_text())
     names = sorted(expected)
     server = kind(certificate(routed), {n: (CORPUS / f"{name}.eml").read_bytes() for n, name in enumerate(names, 1)})
@@ -414,7 +415,7 @@ def test_the_corpus_becomes_records(routed, kind):
             want = expected[name]
 
             def fits(row):
-                # A text without a character is kept as none.
+                # An empty text is stored as null.
                 subject, sender, body, id, files, to, party, original, sent = row[0] or "", row[1], row[2], row[3] or "", *row[4:]
                 if party != sender or original != want.get("original"):
                     return False

@@ -1,4 +1,4 @@
-"""What decides whether a message becomes a record and an e-mail leaves: filters, rights, dates, limits, and what servers offer."""
+"""What decides whether a message becomes a record and an e-mail is sent: filters, rights, dates, limits, and what servers offer."""
 
 import base64
 import datetime
@@ -19,7 +19,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def ruled():
-    """Dovecot takes passwords by LOGIN alone, and an e-mail is tried twice."""
+    """A deployment whose Dovecot accepts passwords only by LOGIN, and whose router tries an e-mail twice."""
     deployment = Deployment(FIELDSEAL_MAIL_ATTEMPTS="2")
     deployment.home.chmod(0o755)
     try:
@@ -34,7 +34,7 @@ def ruled():
 
 @pytest.fixture(scope="module")
 def inbox(ruled):
-    """Reached by STARTTLS: (address, mailbox)."""
+    """A mailbox whose servers are reached with STARTTLS: (address, mailbox)."""
     servers = ruled.mail.description
     address = "user@contoso.test"
     _, box = queue(ruled, ruled.mail, profile(ruled, ruled.mail, incomingportnumber=servers["imap"]["startTLSPort"], outgoingportnumber=servers["smtp"]["startTLSPort"]), address)
@@ -54,7 +54,7 @@ def test_starttls_and_login(ruled, inbox):
 
 
 class LateRelay(threading.Thread):
-    """Stands before a server and holds what it says first: for some seconds, or, for the first connections, for ever by hanging up."""
+    """A relay in front of a server. It delays the greeting for some seconds, or closes the first connections without one."""
 
     def __init__(self, port, seconds=0.0, hang_up=0):
         super().__init__(daemon=True)
@@ -94,7 +94,7 @@ class LateRelay(threading.Thread):
 
 @pytest.mark.parametrize("tls, relay", [("STARTTLS", {"seconds": 2.5}), ("implicit", {"hang_up": 1})])
 def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tls, relay):
-    """On a port that says nothing of TLS, the first look goes wrong: a late greeting, or a connection that ends without one."""
+    """If a profile's port does not say whether to use TLS, the first attempt can fail: the greeting is late, or the connection ends without one."""
     servers = ruled.mail.description
     relay = LateRelay(servers["imap"]["startTLSPort" if tls == "STARTTLS" else "port"], **relay)
     try:
@@ -103,7 +103,7 @@ def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tl
         ruled.mail.inject("bob@contoso.test", message(subject=f"past a slow greeting, {tls}", to="bob@contoso.test"))
         until(lambda: [e for e in emails(ruled, box) if e["subject"] == f"past a slow greeting, {tls}"])
     finally:
-        # No router has the mailbox any more.
+        # The mailbox is deactivated, so that no router works on it any more.
         ruled.request("PATCH", f"mailboxes({box})", {"statecode": 1, "statuscode": 2})
         relay.listener.close()
 
@@ -135,28 +135,29 @@ def test_filters_decide_what_becomes_a_record(ruled):
     def check(method, *arguments, **more):
         return ask("CheckIncomingEmail", method, *arguments, **more)
 
-    # Dataverse's reasons: 6 a recipient accepts all, -1 no filter accepts it, 5 accepted for its sender, 7 a bad sender.
+    # Dataverse's reason codes: 6, a recipient accepts all mail; -1, no filter accepts the message; 5, it is accepted because of its sender; 7, the
+    # sender is invalid.
     assert [check(m) for m in range(4)] == [(True, 6), (False, -1), (False, -1), (False, -1)]
-    # A queue that ignores unsolicited mail takes answers, whatever else it would take.
+    # A queue that ignores unsolicited mail accepts only answers, whatever its filter is.
     [queue] = ruled.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])[0]
     for ignores, expected in ((True, (False, -1)), (False, (True, 6))):
         assert ruled.request("PATCH", f"queues({queue})", {"ignoreunsolicitedemail": ignores}).status_code == 204
         assert check(0) == expected
-    # Leads, contacts and accounts, whom 2 would let through, are not kept here.
+    # Leads, contacts and accounts, whose mail the value 2 would accept, do not exist here.
     assert [check(m, "Known@Contoso.test") for m in range(4)] == [(True, 6), (False, -1), (False, -1), (True, 5)]
-    # Words may be a sender; what says nothing is none.
+    # Words can be a sender. A text without any is none.
     assert check(0, "Mail Delivery Subsystem") == (True, 6) and [check(0, nothing) for nothing in ("<>", " ", "x" * 201)] == [(False, 7)] * 3
-    # What was delivered once is a duplicate, and nothing is made by asking.
+    # A message that was delivered already is a duplicate. The check itself makes no record.
     count = ruled.sql("SELECT count(*) FROM org_contoso.email")
     assert check(0) == (True, 6) and ruled.sql("SELECT count(*) FROM org_contoso.email") == count
     assert ask("DeliverIncomingEmail", 0, MessageId="<first@elsewhere.test>") == (True, 6)
     assert ask("DeliverIncomingEmail", 0, MessageId="<first@elsewhere.test>") == (False, 0)
-    # Answers are taken where nothing else is: by their header, or by the token in the subject.
+    # With this filter only answers are accepted: recognized by their header, or by the token in the subject.
     assert check(1, InReplyTo="<first@elsewhere.test>") == (True, 5)
     assert check(1, Subject="Re: x CRM:0123456") == (False, 1)
     ruled.sql("UPDATE org_contoso.email SET trackingtoken = 'CRM:0123456' WHERE messageid = '<first@elsewhere.test>'")
     assert check(1, Subject="Re: x CRM:0123456") == (True, 2)
-    # A user's mail is filtered by the user's settings. Other mail has no recipient here.
+    # A user's mail is filtered by the user's settings. No recipient here receives other mail.
     user_box = ruled.get(f"mailboxes?$filter=_regardingobjectid_value eq {known}").json()["value"][0]["mailboxid"]
     boxes["user"] = user_box
     assert check("user", to="known@contoso.test") == (False, -1)
@@ -232,7 +233,7 @@ def test_attempts_end_and_keep_their_message_id(ruled, inbox):
     assert state()[2] == first
     alert = next(a for a in alerts(ruled, box) if a["tracecode"] == 24)
     assert alert["level"] == 3 and id in alert["errordetails"]
-    # After the problem is solved, it may be sent again as the same message.
+    # After the cause is removed, the e-mail can be sent again as the same message.
     assert ruled.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""}).status_code == 200
     until(lambda: state()[:2] == (6, 1))
     assert state()[2] == first
@@ -291,6 +292,6 @@ def test_a_profile_says_how_often_a_mailbox_is_looked_at(ruled):
     enabled(ruled, box)
     due = ruled.sql("SELECT postponemailboxprocessinguntil > now() + interval '9 minutes' FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     assert due == [(True,)]
-    # What is to be sent does not wait for it.
+    # Sending does not wait for it.
     id = outgoing(ruled, box, ["customer@elsewhere.test"], "sent in between")
     until(lambda: ruled.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)

@@ -1,4 +1,4 @@
-"""A router whose access token ends in the midst of a delivery: no message is lost, set aside, doubled, or named undeliverable."""
+"""The access token of a router ends during a delivery: no message is lost, set aside, doubled, or reported as undeliverable."""
 
 import re
 import socket
@@ -16,14 +16,14 @@ from test_router_idle import end_companion
 from test_router_quirks import removed, text
 from waiting import until
 
-#: More than the first request of a turn takes, and less than the first two.
+#: More messages than the first request of a turn contains, and fewer than the first two.
 COUNT = 60
-#: After this message the first request was sent, and the second one was not.
+#: After this message the router has sent the first request, and not the second one.
 LAST = 40
 
 
 class ServiceProxy(threading.Thread):
-    """Passes a router's requests on to the service. It notes the tokens in them, and counts refusals."""
+    """Forwards a router's requests to the service, records the tokens in them, and counts refusals."""
 
     def __init__(self, deployment):
         super().__init__(daemon=True)
@@ -79,7 +79,7 @@ class ServiceProxy(threading.Thread):
 
 
 class PausingServer(IMAPServer):
-    """Calls `pause` once, before it gives the message after `LAST`."""
+    """Calls `pause` once, before it returns the message after `LAST`."""
 
     def __init__(self, *arguments, pause):
         self.pause = pause
@@ -96,7 +96,7 @@ class PausingServer(IMAPServer):
 
 
 class Router:
-    """A router of the test's own, with a client of its own."""
+    """A separate router, with its own client."""
 
     def __init__(self, deployment, service, made):
         secret = deployment.home / f"secret-{uuid.uuid4().hex}"
@@ -140,7 +140,7 @@ def revoke(deployment, token, made):
 
 
 def let_go(deployment, box):
-    """Ends the lease of a router that can't report any more, as it would end by itself after a while."""
+    """Ends the lease of a router that can't report any more. The lease would also end after a while."""
     deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
 
 
@@ -170,7 +170,8 @@ def test_a_token_that_ends_amid_a_delivery_loses_no_message(quiet, how):
     try:
         until(ended.is_set, what=lambda: log().decode()[-3000:])
         if how != "revoked":
-            # The service refuses the token, then the client. A disabled client's router tries again; one with other tokens waits for work.
+            # The service refuses the token, and then the client. The router of a disabled client tries again, and a router with a new token waits for
+            # work.
             until(lambda: proxy.refusals >= (2 if how == "replaced" else 3), what=lambda: log().decode()[-3000:])
             until(lambda: b"client id or secret is not accepted" in log()[mark:], what=lambda: log().decode()[-3000:])
             if how != "disabled":

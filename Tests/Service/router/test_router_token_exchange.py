@@ -1,4 +1,4 @@
-"""The exchange of a refresh token while the authorization server is slow, and while the service ends in the midst of it."""
+"""A refresh token is exchanged while the authorization server is slow, and while the service is killed."""
 
 import http.server
 import json
@@ -17,7 +17,7 @@ from service import Deployment
 from test_router import alerts, problem
 from waiting import until
 
-#: No mail server is needed: a router that has its token finds none there.
+#: No mail server is needed: after a router has its token, it finds no server at this name.
 HOST = "mail.invalid"
 
 
@@ -32,9 +32,9 @@ def https_server(handler, folder):
 
 
 class TokenServer:
-    """An authorization server that takes each refresh token once, and answers while `answers` is set."""
+    """An authorization server that accepts each refresh token once, and responds only while `answers` is set."""
 
-    #: Less than the service waits for an answer, so that it gets each.
+    #: Less than the time for which the service waits, so that the service gets each response.
     SECONDS = 7
 
     def __init__(self, folder):
@@ -42,7 +42,7 @@ class TokenServer:
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
              "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
         self.asked, self.count, self.valid, self.answers = [], 0, "token-0", threading.Event()
-        #: The trace of each request: its parent, and what others added to it.
+        #: The trace of each request: the parent, and the state that others added.
         self.traces = []
         self.answers.set()
         tokens = self
@@ -87,7 +87,7 @@ def exchanging(tmp_path_factory):
 
 
 def mailbox(deployment, secret, enabled=True, **settings):
-    """A mailbox that receives, with a profile of its own."""
+    """A mailbox that receives, with its own profile."""
     address = "support@contoso.test"
     profile = deployment.create("emailserverprofiles", {
         "name": secret, "servertype": 4, "incomingserverlocation": HOST, "incomingusessl": True, "incomingcredentialretrieval": 0,
@@ -98,7 +98,7 @@ def mailbox(deployment, secret, enabled=True, **settings):
 
 
 def again(deployment, box):
-    """Makes a mailbox due, and removes the lease and the claim that a router left."""
+    """Makes a mailbox due again, and removes the lease and the claim that an earlier turn left."""
     deployment.sql("DELETE FROM config.token_exchange")
     deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
 
@@ -110,18 +110,18 @@ def test_an_exchange_holds_no_connection_and_no_other_mailbox_up(exchanging):
         box = mailbox(exchanging, tokens.valid)
         until(lambda: tokens.asked, what=lambda: exchanging.log().decode()[-3000:])
         [(moment,)] = exchanging.sql("SELECT clock_timestamp()")
-        # Every transaction that began before the server was asked ends, although the server does not answer.
+        # Although the authorization server does not respond, every transaction that began before the request to it ends.
         held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND xact_start <= %s"
         until(lambda: exchanging.sql(held, [moment]) == [(0,)])
         assert len(tokens.asked) == 1 and tokens.valid == "token-0"
-        # Another mailbox is worked on meanwhile.
+        # Meanwhile a router works on another mailbox.
         with socket.socket() as nothing:
             nothing.bind(("127.0.0.1", 0))
             other = mailbox(exchanging, "a password", incomingserverlocation="localhost", incomingportnumber=nothing.getsockname()[1], incomingauthenticationprotocol=0)
             problem(exchanging, other, 12)
     finally:
         tokens.answers.set()
-    # The answer's successor is sealed: a service that remembers nothing uses it.
+    # The new refresh token of the response is sealed, so a service that has nothing in memory uses it.
     again(exchanging, box)
     until(lambda: tokens.valid == "token-1", what=lambda: exchanging.log().decode()[-3000:])
     until(lambda: any(HOST in a["text"] for a in alerts(exchanging, box)), what=lambda: exchanging.log().decode()[-3000:])
@@ -140,7 +140,7 @@ def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
     box = mailbox(exchanging, tokens.valid)
     until(lambda: len(tokens.asked) > before, what=lambda: exchanging.log().decode()[-3000:])
     exchanging.stop(signal.SIGKILL)
-    # The request that was under way does not arrive.
+    # The request that was being sent does not arrive.
     valid, tokens.valid = tokens.valid, "of nobody"
     tokens.answers.set()
     exchanging.start()
@@ -153,13 +153,13 @@ def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
 
 
 def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
-    """The one moment that can't be had back (docs/router.md): the server took the token, and nothing has its successor."""
+    """The one moment that can't be recovered (docs/router.md): the server accepted the token, and its successor is stored nowhere."""
     tokens = exchanging.provider
     valid = tokens.valid
     box = mailbox(exchanging, valid, enabled=False)
     with psycopg.connect(exchanging.dev["postgres"]) as locker:
         locker.execute("SELECT 1 FROM org_contoso.mailbox_cell WHERE mailboxid = %s FOR UPDATE", [box])
-        # Due once: a second lease would wait for the same row.
+        # Makes the mailbox due once. Otherwise a second lease would wait for the same row.
         exchanging.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true, postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
         until(lambda: tokens.valid != valid, what=lambda: exchanging.log().decode()[-3000:])
         waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event_type = 'Lock'"
@@ -169,7 +169,7 @@ def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
     again(exchanging, box)
     alert = problem(exchanging, box, 15)
     assert "invalid_grant" in alert["text"] and "Set a new refresh token" in alert["text"] and alert["level"] == 3
-    # The owner consents again.
+    # The mailbox's owner gives consent again.
     taken = len(tokens.asked)
     assert exchanging.request("PATCH", f"mailboxes({box})", {"password": tokens.valid, "testemailconfigurationscheduled": True}).status_code == 204
     until(lambda: tokens.asked[taken:] and tokens.asked[-1] == f"token-{tokens.count - 1}", what=lambda: str(tokens.asked) + exchanging.log().decode()[-3000:])

@@ -1,4 +1,4 @@
-"""What a router does with a mailbox, and which version the mailbox has then."""
+"""What a router changes in a mailbox, and the mailbox's version afterwards."""
 
 import pytest
 from mailroom import Mailroom

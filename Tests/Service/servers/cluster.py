@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test's own with a migrated organization, worked on with the command line, directly or through a proxy."""
+"""A separate PostgreSQL with a migrated organization, used through the command line, directly or through a proxy."""
 
 import json
 import os
@@ -25,8 +25,8 @@ NEWEST = MIGRATIONS[-1]
 
 class Cluster:
     def __init__(self, *settings, program=PROGRAM, is_copy=True, **configuration):
-        """Makes one with the `settings` of PostgreSQL and the `configuration` of the program. Unless it `is_copy`, its system
-        identifier is its own: those of one run of the tests are copies of one cluster."""
+        """Makes a cluster with the `settings` of PostgreSQL and the `configuration` of the program. All clusters of a run are copies of one; with
+        `is_copy` false, a cluster has its own system identifier."""
         self.program, self.is_copy = program, is_copy
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
@@ -84,7 +84,7 @@ class Cluster:
     # The program
 
     def popen(self, *arguments, settings="direct", program=None, **options):
-        # Long options go behind the subcommand, whose option it is.
+        # Options come after the subcommand to which they belong.
         extra = ["--settings", str(self.home / f"{settings}.yaml")] if settings else []
         return subprocess.Popen(
             [program or self.program, *arguments, *extra], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -99,7 +99,7 @@ class Cluster:
         return result
 
     def change_through_proxy(self, strike, *arguments):
-        """Runs a change whose statements pass `strike(number, sql)`; returns what came of it."""
+        """Changes the key with a command. `strike(number, sql)` may interrupt each of its statements. Returns the command's result."""
         started = []
         self.proxy.reset(strike, process=lambda: started[0])
         started.append(self.popen("key", "change", "--json", *arguments, settings="proxied"))
@@ -117,7 +117,7 @@ class Cluster:
         return self.sql("SELECT key_version FROM encryption")[0][0]
 
     def fill(self, count, value=str):
-        """Puts `count` mailboxes with sealed passwords there, and as many profiles, queues and settings as a tenth."""
+        """Makes `count` mailboxes with sealed passwords, and a tenth as many profiles, queues and user settings."""
         with psycopg.connect(self.superuser) as connection:
             connection.execute("SET search_path = org_contoso, public")
             organization, version, salt, iterations = connection.execute(
@@ -147,7 +147,7 @@ class Cluster:
         return {a: s for a, _, s in cell_reader.read_organization(self.superuser, "org_contoso", key)}
 
     def leftovers(self):
-        """What an interrupted change left and no sweep removed."""
+        """What an interrupted key change left and no sweep has removed."""
         return self.sql(
             """
             SELECT 'table ' || relname FROM pg_class, encryption

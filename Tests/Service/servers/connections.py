@@ -6,23 +6,23 @@ import requests
 
 
 class Connections(threading.local):
-    """A session of `requests` for each thread, which trusts one authority."""
+    """A session of `requests` for each thread, which trusts one CA certificate."""
 
     made = None
 
     def __init__(self, authority, headers=dict):
-        """`headers` is asked for each thread's own when its first request is sent."""
+        """`headers` returns the headers of a thread's session, and is called before the thread's first request."""
         self.authority, self.headers = str(authority), headers
 
     @property
     def session(self):
         if self.made is None:
             self.made = requests.Session()
-            # Else the environment's authorities go before the session's.
+            # Otherwise the CA files of environment variables have priority over those of the session.
             self.made.trust_env, self.made.verify = False, self.authority
             self.made.headers.update(self.headers())
         return self.made
 
     def forget(self):
-        """Leaves this thread's connections: its next request opens another one."""
+        """Drops this thread's connections, so that its next request opens a new one."""
         self.made = None

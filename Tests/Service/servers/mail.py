@@ -1,4 +1,4 @@
-"""Dovecot and Postfix of the test's own, and records that a router works with."""
+"""Separate Dovecot and Postfix servers, and records for a router."""
 
 import email.message
 import email.policy
@@ -22,7 +22,7 @@ MailServers = _module.MailServers
 
 
 class Mail:
-    """The servers, as a person's mail program sees them."""
+    """The servers, used like a person's mail program."""
 
     def __init__(self, home, **more):
         self.servers = MailServers(home, **more).start()
@@ -32,7 +32,7 @@ class Mail:
         self.passwords = {user["address"]: user["password"] for user in self.description["users"]}
 
     def inject(self, recipient, message, sender="customer@elsewhere.test"):
-        """Brings a message to a mailbox from outside."""
+        """Delivers a message to a mailbox from outside."""
         data = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
         with smtplib.SMTP("localhost", self.description["inject"]["port"]) as smtp:
             smtp.sendmail(sender, [recipient], data)
@@ -57,7 +57,7 @@ class Mail:
             imap.logout()
 
     def drop(self, address, messages, arrived=None):
-        """Puts messages into a mailbox as they are, however broken; as if they had arrived at that time."""
+        """Writes messages directly into a mailbox, unchanged even if they are malformed, with a given time of arrival."""
         box = self.servers.folder / "boxes" / address.split("@")[0] / "new"
         if not box.exists():
             self.box(address).logout()
@@ -72,7 +72,7 @@ class Mail:
             temporary.rename(box / name)
 
     def change_validity(self, address):
-        """Makes Dovecot number a mailbox anew, under another UIDVALIDITY."""
+        """Makes Dovecot number a mailbox again, under another UIDVALIDITY."""
         box = self.servers.folder / "boxes" / address.split("@")[0]
         for name in ("dovecot-uidlist", "dovecot-uidvalidity", *[p.name for p in box.glob("dovecot-uidvalidity.*")], *[p.name for p in box.glob("dovecot.index*")]):
             (box / name).unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def message(subject="Hello", sender="Customer <customer@elsewhere.test>", to="su
 
 
 def profile(deployment, mail, kind="imap", **more):
-    """An e-mail server profile for the servers; the passwords are the mailboxes' own."""
+    """An e-mail server profile for the servers. The mailboxes have their own passwords."""
     incoming = mail.description[kind]
     return deployment.create("emailserverprofiles", {
         "name": f"{kind} {time.monotonic_ns()}", "servertype": 4 if kind == "imap" else 1, "incomingserverlocation": "localhost",
@@ -123,7 +123,7 @@ def queue(deployment, mail, profile, address="support@contoso.test", **more):
 
 
 def certificate(deployment):
-    """The certificate and the key of the mail servers, without their endings."""
+    """The path of the mail servers' certificate and key, without the extensions."""
     return deployment.mail.servers.folder / "server"
 
 
@@ -133,13 +133,13 @@ def subjects(deployment, box):
 
 
 def alerts(deployment, box, code=None):
-    """The alerts of a mailbox, the newest first: all, or those of one kind."""
+    """The alerts about a mailbox, the newest first: all, or those with one code."""
     found = deployment.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
     return [alert for alert in found if code in (None, alert["tracecode"])]
 
 
 def turn(deployment, box):
-    """Has the mailbox looked at again, and waits for the end of that turn. One that runs ends before."""
+    """Makes the mailbox due, and waits for the end of that turn. If a turn is running, waits for its end first."""
     until(lambda: deployment.sql("SELECT processingstatecode IS DISTINCT FROM 1 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)],
           what=lambda: deployment.log().decode()[-3000:])
     [(before,)] = deployment.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])

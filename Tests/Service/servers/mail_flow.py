@@ -1,4 +1,4 @@
-"""Mail that flows both ways through routers, and what became of it."""
+"""Mail that routers receive and send continuously, and the check of the outcome."""
 
 import itertools
 import json
@@ -13,13 +13,13 @@ from writers import is_refusal, is_unknown
 
 
 class MailFlow(Worker):
-    """Dovecot, Postfix and routers: messages come in at each address, and e-mails leave from the first."""
+    """Dovecot, Postfix and routers: messages arrive at each address, and e-mails are sent from the first."""
 
     ADDRESSES = ("support@contoso.test", "alice@contoso.test", "carol@contoso.test")
 
     def __init__(self, server, routers=1):
-        """The server, or what stands before several, has `cluster`, `base`, `request`, `get` and `create`. No router watches all mailboxes
-        if there are several."""
+        """`server` is a server, or a balancer before several, and has `cluster`, `base`, `request`, `get` and `create`. If there are several routers,
+        none of them watches all mailboxes."""
         self.server, self.home, self.numbers = server, server.cluster.home, itertools.count()
         self.received, self.accepted, self.routers, self.log = [], set(), [], self.server.cluster.home / "router.log"
         self.servers = Mail(self.home)
@@ -73,7 +73,8 @@ class MailFlow(Worker):
             assert is_refusal(created) or is_unknown(created), created.text
 
     def check(self, database):
-        """Each message is one record. What was accepted for sending has arrived once, or its record says that this is unknown."""
+        """Checks that each message is one record, and that each e-mail that was accepted for sending arrived once, or that its record says that this
+        is unknown."""
         for box in self.boxes:
             def incoming():
                 return [s for (s,) in database.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [box])]
@@ -83,7 +84,7 @@ class MailFlow(Worker):
         until(lambda: not {6, 7} & set(self.states(database).values()), what=lambda: f"{self.states(database)} {self.log.read_text()[-3000:]}")
         states = self.states(database)
         assert self.accepted and all(states[subject] in (3, 8) for subject in self.accepted), states
-        # Postfix delivers what it accepted a while later.
+        # Postfix delivers a message some time after it has accepted it.
         until(lambda: {s for s, state in states.items() if state == 3} <= set(self.arrived()), what=lambda: f"{states} {self.arrived()}")
         arrived = self.arrived()
         counts = {subject: arrived.count(subject) for subject in states}
@@ -101,13 +102,13 @@ class MailFlow(Worker):
         return [m["Subject"] for m in self.servers.messages("customer@elsewhere.test")]
 
     def kill_router(self):
-        """Kills one. A lease that it had can be taken over in three minutes; nothing here waits that long."""
+        """Kills a router. Its lease could be taken over only after three minutes, so the lease is made older."""
         router = self.routers.pop()
         router.kill()
         router.wait(PATIENCE)
 
     def end(self):
-        """Ends the routers and the mail servers."""
+        """Stops the routers and the mail servers."""
         for router in self.routers:
             router.send_signal(signal.SIGTERM)
             router.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""IMAP and POP3 servers that answer as some servers do: one message is refused, is not there, is quoted, or ends the connection."""
+"""IMAP and POP3 servers with the unusual behavior of some real servers: one message is refused, is missing, is quoted, or ends the connection."""
 
 import base64
 import re
@@ -8,7 +8,7 @@ import threading
 
 
 class MailServer(threading.Thread):
-    """One mailbox of messages (bytes by UID), and what is odd about one of them."""
+    """A server with one mailbox of messages (bytes by UID), one of which it treats in an unusual way."""
 
     def __init__(self, certificate, messages, quirk="", odd=2):
         super().__init__(daemon=True)
@@ -16,7 +16,7 @@ class MailServer(threading.Thread):
         self.context.load_cert_chain(certificate.with_suffix(".pem"), certificate.with_suffix(".key"))
         self.messages, self.quirk, self.odd = dict(messages), quirk, odd
         self.commands, self.connections = [], 0
-        #: The answer to a sign-in, if it is refused.
+        #: The response to a sign-in that is refused; empty if it is accepted.
         self.sign_in = b""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -60,14 +60,14 @@ class IMAPServer(MailServer):
                 return
 
     def answer(self, say, tag, command, verb):
-        """Whether the connection ends."""
+        """Responds to a command. Returns whether the connection ends."""
         if verb.startswith(b"AUTHENTICATE") and self.sign_in:
             say(tag + b" " + self.sign_in + b"\r\n")
             return False
         if verb.startswith(b"CAPABILITY"):
             say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
         elif verb.startswith((b"EXAMINE", b"SELECT")):
-            # Numbers of messages are those of an ordinary server; words come in either case.
+            # The numbers are those of an ordinary server, and the words are in upper and lower case.
             say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
                 len(self.messages), self.validity, max(self.messages, default=0) + 1))
         elif verb.startswith(b"STATUS"):
@@ -103,7 +103,7 @@ class IMAPServer(MailServer):
         return sorted(uids)
 
     def fetch(self, say, uids, tag):
-        """Whether the connection ends."""
+        """Responds to a FETCH. Returns whether the connection ends."""
         for uid in uids:
             data = self.messages[uid]
             quirk = self.quirk if uid == self.odd else ""
@@ -130,16 +130,16 @@ class IMAPServer(MailServer):
 
 
 class IdlingServer(IMAPServer):
-    """Has IDLE (RFC 2177), in the way that `manner` says: well, drops, refuses, ends, or never confirms."""
+    """Supports IDLE (RFC 2177) as `manner` says: as it should, or it closes the connection, refuses, ends IDLE, or never confirms it."""
 
     def __init__(self, certificate, messages=(), manner="well"):
         self.manner, self.lock, self.users, self.refused, self.news = manner, threading.Lock(), [], set(), 0
-        #: Users whose connections idle now, and IDLE commands in all.
+        #: The users whose connections are in IDLE now, and the number of all IDLE commands.
         self.idling, self.idles = [], 0
         super().__init__(certificate, messages)
 
     def deliver(self, uid, data):
-        """Adds a message, and tells of it."""
+        """Adds a message, and announces it."""
         with self.lock:
             self.messages[uid] = data
             self.news += 1
@@ -149,7 +149,7 @@ class IdlingServer(IMAPServer):
             stream.sendall(data)
 
         user = ""
-        #: The deliveries of which this connection knows. One between two commands is told with the next IDLE.
+        #: The deliveries that this connection has announced. A delivery between two commands is announced with the next IDLE.
         told = [0]
         say(b"* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")
         for line in lines:
@@ -182,7 +182,7 @@ class IdlingServer(IMAPServer):
                     return
 
     def idle(self, stream, say, tag, user, told):
-        """Whether the connection goes on."""
+        """Responds to IDLE. Returns whether the connection continues."""
         say(b"+ idling\r\n")
         self.idling.append(user)
         stream.settimeout(0.2)
@@ -213,7 +213,7 @@ class IdlingServer(IMAPServer):
 
 class POP3Server(MailServer):
     def talk(self, stream, lines):
-        # Numbers are of one session.
+        # Message numbers are valid for one session.
         numbers = dict(enumerate(sorted(self.messages), 1))
         deleted = set()
 
@@ -269,21 +269,21 @@ class POP3Server(MailServer):
 
 
 class SMTPServer(MailServer):
-    """Takes messages (sender, recipients, bytes) into `taken`; what is odd about it is in `limits`, `delay` and `hangs_up_at`."""
+    """Accepts messages (sender, recipients, bytes) into `taken`. `limits`, `delay` and `hangs_up_at` define what is unusual about it."""
 
     def __init__(self, certificate, extensions=("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), most=None, delay=0, hangs_up_at=b"", refuses=b"", words=b"452 4.5.3 Error: too many recipients"):
         self.taken, self.extensions, self.most, self.delay, self.hangs_up_at, self.refuses, self.words = [], extensions, most, delay, hangs_up_at, refuses, words
         self.answer = threading.Event()
-        # Whether it hangs up with the last byte of a message, which it took.
+        # Whether it closes the connection after the last byte of a message that it accepted.
         self.hangs_up_after_data = False
-        #: The answer to a recipient that is refused.
+        #: The response to a recipient that is refused.
         self.refusal = b"550 5.1.1 no such user"
-        # Messages that are answered at once, before `delay`.
+        # The number of messages that get a response at once, before `delay` applies.
         self.prompt = 0
         super().__init__(certificate, {})
 
     def serve(self, connection):
-        # STARTTLS would need a second handshake here: TLS from the first byte.
+        # STARTTLS would need another handshake here, so TLS begins with the first byte.
         super().serve(connection)
 
     def talk(self, stream, lines):

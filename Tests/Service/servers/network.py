@@ -1,7 +1,7 @@
-"""A network of this process's own: machines in network namespaces, joined by a bridge, and cables that can be cut, also one way.
+"""A network inside of this process: machines in network namespaces, joined by a bridge, and cables that can be cut, also in one direction only.
 
-The namespaces have no names. Each lasts as long as the process that holds it, and the interfaces last as long as the namespaces. The
-holders end with this process, however it ends, so nothing stays behind.
+The namespaces have no names. A namespace exists as long as the process that holds it, and an interface exists as long as its namespace. The
+holding processes end with this process, no matter how it ends, so nothing is left behind.
 """
 
 import os
@@ -13,19 +13,19 @@ from patroni import Machine
 from service import PATIENCE
 from waiting import until
 
-#: Of a range that is reserved for tests of networks (RFC 2544), so that no machine is reached by these addresses.
+#: A range that is reserved for tests of networks (RFC 2544), so these addresses reach no real machine.
 RANGE = "198.18"
-#: The hardware address of no machine.
+#: A hardware address that no machine has.
 NO_MACHINE = "02:00:00:00:ff:ff"
 NETWORK = "/proc/{}/ns/net"
 
 
 class CannotMakeNetworks(Exception):
-    """This machine can't have network namespaces: the tests of partitions need root, and iproute2 and util-linux."""
+    """This machine can't have network namespaces. The tests of partitions need root, iproute2 and util-linux."""
 
 
 def ip(*arguments, inside=None):
-    """Calls ip(8), in the namespace of this process or that of another one."""
+    """Runs ip(8), in the namespace of this process or of another one."""
     prefix = ["nsenter", f"--net={NETWORK.format(inside)}"] if inside else []
     result = subprocess.run([*prefix, "ip", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
     if result.returncode:
@@ -34,7 +34,7 @@ def ip(*arguments, inside=None):
 
 
 class Holder:
-    """A process that does nothing in a namespace of its own, and keeps it so."""
+    """A process that does nothing except keep its namespace alive."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class Holder:
 
 
 class Node(Machine):
-    """A machine of the network. What is started in it has its address alone."""
+    """A machine of the network. A program that is started in it can use only its address."""
 
     def __init__(self, network, name, number):
         self.network, self.name, self.number = network, name, number
@@ -69,7 +69,7 @@ class Node(Machine):
         return usual
 
     def enter(self, arguments, as_postgres=False):
-        """The command line that runs a program in this machine."""
+        """The command line that runs a program in this machine's namespace."""
         user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if as_postgres else []
         return ["nsenter", f"--net={NETWORK.format(self.holder.pid)}", *user, *arguments]
 
@@ -81,7 +81,7 @@ class Node(Machine):
 
 
 def interface(number):
-    """The end of a network's cable on this side."""
+    """The end of a network's cable in this process's namespace."""
     return pathlib.Path("/sys/class/net", f"fieldseal{number}")
 
 
@@ -95,7 +95,7 @@ class Network:
         try:
             ip("link", "add", "bridge", "type", "bridge", inside=self.hub.pid)
             ip("link", "set", "bridge", "up", inside=self.hub.pid)
-            # The tests reach each machine, also one that is cut off from the others.
+            # The tests can reach each machine, also one that is cut off from the others.
             ip("link", "add", self.cable, "type", "veth", "peer", "name", "tests", "netns", self.hub.pid)
             ip("link", "set", "tests", "master", "bridge", "up", inside=self.hub.pid)
             ip("address", "add", f"{self.prefix}.254/24", "dev", self.cable)
@@ -110,7 +110,7 @@ class Network:
         return node
 
     def cut(self, sender, *receivers, both=True):
-        """Loses all that a machine sends to others from now on, without a word to either; also all that they send to it, if `both`."""
+        """From now on, drops all packets that a machine sends to the others, without an error for either side. If `both`, also drops the packets to it."""
         for receiver in receivers:
             sender.sends(receiver, NO_MACHINE)
             if both:
@@ -125,5 +125,5 @@ class Network:
     def remove(self):
         for holder in [*(node.holder for node in self.nodes.values()), self.hub]:
             holder.end()
-        # With the hub its end of the cable is gone, and so is this one.
+        # When the hub's namespace ends, its end of the cable is removed, and so is this end.
         until(lambda: not pathlib.Path("/sys/class/net", self.cable).exists())

@@ -1,4 +1,4 @@
-"""PostgreSQL servers under Patroni, with an etcd, on free ports of this machine."""
+"""PostgreSQL servers under Patroni with etcd, on free ports of this machine."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import scratch
 from service import PATIENCE, PROGRAM
 from waiting import until
 
-#: HAProxy before PostgreSQL, as Patroni's documentation has it. Sessions end with the role of their server.
+#: HAProxy in front of PostgreSQL, as in Patroni's documentation. A session ends when its server's role changes.
 BALANCER = """global
   maxconn 1000
 defaults
@@ -47,7 +47,7 @@ def free_ports(count):
 
 
 def children(pid):
-    """The processes whose parent a process is. Its threads may end while this looks at them."""
+    """The child processes of a process. Threads of the process may end during the call."""
     found = []
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def is_reachable(conninfo):
 
 
 class Machine:
-    """Where a part of the cluster runs: here, on free ports."""
+    """The place where a part of the cluster runs: this machine, on free ports."""
 
     host = "127.0.0.1"
 
@@ -77,7 +77,7 @@ class Machine:
 
 
 class Reaper:
-    """Collects the PostgreSQL processes that Patroni leaves to this one. Patroni takes one that is not collected for alive."""
+    """Reaps the PostgreSQL processes that Patroni leaves to this process. Patroni takes a process that was not reaped for a running one."""
 
     def __init__(self):
         scratch.adopt()
@@ -110,11 +110,11 @@ class Member:
         self.conninfo = f"host={self.host} port={self.port} user=postgres dbname=fieldseal"
         (self.home / "patroni.yml").write_text(json.dumps({
             "scope": "fieldseal", "name": name, "restapi": {"listen": f"{self.host}:{self.rest}", "connect_address": f"{self.host}:{self.rest}"},
-            # With etcd's older interface a Patroni that was paused takes no lock back. In its version 3.0.2 it does by the newer one,
-            # although another server has become the primary, and what that one has acknowledged is lost.
+            # With etcd's older interface, a Patroni that was paused does not take its lock back. With the newer one, version 3.0.2 does, although
+            # another server has become the primary, and writes that the other server acknowledged are lost.
             "etcd": {"hosts": f"{patroni.etcd_host}:{patroni.etcd_port}"},
             "bootstrap": {
-                # The shortest times that Patroni takes.
+                # The shortest times that Patroni allows.
                 "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": patroni.synchronous, "postgresql": {"use_pg_rewind": True}},
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"]},
             "postgresql": {
@@ -123,7 +123,7 @@ class Member:
                 "pg_hba": ["host all all samenet trust", "host replication all samenet trust"],
                 "parameters": {
                     "fsync": "off", "wal_keep_size": "1GB", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home),
-                    # A standby that is cut off holds commits up until then.
+                    # Until this time has passed, a standby that is cut off delays commits.
                     "wal_sender_timeout": "5s", "wal_receiver_timeout": "5s"},
                 "authentication": {
                     name: {"username": "postgres", "password": "unused"} for name in ("superuser", "replication", "rewind")}}}))
@@ -142,7 +142,7 @@ class Member:
             return {}
 
     def is_leader(self):
-        # Patroni calls it master or primary, by its version.
+        # The name is master or primary, depending on Patroni's version.
         return self.role().get("role") in ("master", "primary") and self.role().get("state") == "running"
 
     def is_synchronous(self):
@@ -152,7 +152,7 @@ class Member:
         return self.role().get("role") == "replica" and self.role().get("state") == "running"
 
     def processes(self):
-        """Patroni, PostgreSQL and its processes: all that a machine would take along."""
+        """Patroni, PostgreSQL and its child processes: all that would stop with a machine."""
         found = [self.process.pid]
         for pid in found:
             found += [child for child in children(pid) if child not in found]
@@ -186,10 +186,10 @@ class Member:
 
 
 class Patroni:
-    """An etcd, two PostgreSQL of which one is the synchronous standby, and a migrated deployment with an organization on them."""
+    """An etcd, two PostgreSQL servers, one of which is the synchronous standby, and on them a migrated deployment with an organization."""
 
     def __init__(self, count=2, synchronous=True, machine=lambda name: Machine()):
-        """`machine` gives the place for a part of this name."""
+        """`machine` returns the place for the part with a given name."""
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
         self.synchronous, self.place = synchronous, machine("etcd")
@@ -226,20 +226,20 @@ class Patroni:
             self.run(*command)
 
     def write_settings(self, name, hosts):
-        """Settings whose database has these hosts and ports."""
+        """Writes settings whose database has these hosts and ports."""
         where = f"{hosts} dbname=fieldseal target_session_attrs=read-write sslmode=disable gssencmode=disable"
         lines = {
             "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
         (self.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
 
     def balance(self, machine=Machine()):
-        """Starts HAProxy on a machine before the members. It asks Patroni which one is the primary. The settings `balanced` name it alone."""
+        """Starts HAProxy on a machine before the members are started. HAProxy asks Patroni for the primary. The settings `balanced` name only HAProxy."""
         [port] = machine.ports(6432)
         lines = [f"  server {m.name} {m.host}:{m.port} check port {m.rest}\n" for m in self.members]
         (self.home / "postgres.cfg").write_text(BALANCER.format(host=machine.host, port=port) + "".join(lines))
         self.balancer = machine.start(["haproxy", "-db", "-f", str(self.home / "postgres.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.write_settings("balanced", f"host={machine.host} port={port}")
-        # It takes all of them for primaries until it has asked, and leads to one after the other.
+        # Until HAProxy has asked, it takes every server for the primary, and connects to one after another.
         conninfo = f"host={machine.host} port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
         until(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
         return "balanced"

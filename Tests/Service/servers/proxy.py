@@ -1,4 +1,4 @@
-"""Stands between a program and PostgreSQL, reads the statements that pass (PostgreSQL, 55.7), and strikes at one of them."""
+"""A proxy between a program and PostgreSQL that reads the statements in the protocol (PostgreSQL, 55.7), and interrupts one of them."""
 
 import contextlib
 import signal
@@ -6,23 +6,21 @@ import socket
 import struct
 import threading
 
-# What a strike does to the connection or the program, before the statement reaches PostgreSQL or after it was answered.
+# What an interruption does to the connection or the program, before the statement reaches PostgreSQL or after its response.
 ACTIONS = ["kill before", "kill after", "terminate before", "terminate after", "cut before", "cut after"]
-# What loses the answer alone: the transaction that the statement ends is sent, and its outcome never comes back. "lose answer" waits
-# for PostgreSQL's commit; "cut sent" hangs up as soon as everything is on its way.
+# Interruptions that lose only the response: the statement that ends the transaction is sent, and its outcome does not return. "lose answer" waits for
+# PostgreSQL's commit; "cut sent" closes the connection as soon as everything is sent.
 LOSSES = ["lose answer", "cut sent"]
-# What PostgreSQL answers in the place of a statement: a deadlock, a serialization failure, a full disk.
+# Errors that the proxy returns instead of running a statement: a deadlock, a serialization failure, a full disk.
 FAILURES = ["fail 40P01", "fail 40001", "fail 53100"]
-# Sent on a schedule of their own, so that a recorded run would not repeat them at the same place.
+# Statements that are sent at certain times, so a second run would not send them at the same place.
 TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_name'")
 
 
 class Proxy:
-    """Forwards TCP connections on a free port to PostgreSQL's socket.
-
-    A test sets `strike`. It is called with each statement's number and SQL, and returns an action or None. With `within`, it is
-    called only in transactions that have a statement with this text: a program has transactions of its own besides.
-    """
+    """Forwards TCP connections on a free port to PostgreSQL's socket. A test sets `strike`, which is called with each statement's number and SQL, and
+    returns an action or None. With `within`, it is called only in transactions that contain a statement with this text, because a program also has
+    other transactions."""
 
     def __init__(self, socket_path, terminate=None):
         self.target = socket_path
@@ -35,7 +33,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset(self, strike=None, process=None, within=""):
-        """Begins anew, and raises what a strike raised before."""
+        """Resets the count, and raises the error of an earlier call of `strike`, if there was one."""
         with self.lock:
             self.statements, self.strike, self.process, self.struck, self.within = [], strike, process, None, within
             failure, self.failure = self.failure, None
@@ -61,7 +59,7 @@ class Proxy:
             Link(self, client, server).start()
 
     def decide(self, sql, transaction):
-        """Counts a statement, the last of its transaction's, and returns what to do at it."""
+        """Counts a statement, which is the last one in `transaction`, and returns the action for it."""
         with self.lock:
             if sql.strip().startswith(TIMED):
                 return None
@@ -69,7 +67,7 @@ class Proxy:
             self.statements.append(sql)
             if not strike or self.struck or not any(self.within in statement for statement in transaction):
                 return None
-        # Others go on without a strike while one takes long: it may wait for what their transactions hold.
+        # While `strike` takes long, other connections continue without a call, because it may wait for locks of their transactions.
         if not self.striking.acquire(timeout=1):
             return None
         try:
@@ -92,7 +90,7 @@ class Link:
         # The statements since the last BEGIN.
         self.transaction = []
         self.pending = None
-        # Transactions that were sent and not yet answered. PostgreSQL says that it is ready once before the first.
+        # The number of transactions that were sent and not yet answered. PostgreSQL sends ReadyForQuery once before the first.
         self.unanswered, self.losing = 1, None
 
     def start(self):
@@ -104,7 +102,7 @@ class Link:
             with contextlib.suppress(OSError, EOFError):
                 run()
         except Exception as failure:
-            # The client's request fails at once, and the test with the cause.
+            # The client's request fails at once, and the test fails with the cause.
             self.proxy.failure = failure
         finally:
             self._cut()
@@ -125,7 +123,7 @@ class Link:
         return data
 
     def _forward(self):
-        # The startup packet has no type; nor have the requests for encryption and for a cancellation.
+        # The startup packet has no type, and neither have the requests for encryption and cancellation.
         length = self._read(self.client, 4)
         self.server.sendall(length + self._read(self.client, struct.unpack(">I", length)[0] - 4))
         while True:
@@ -152,7 +150,7 @@ class Link:
                 raise EOFError
 
     def _failing(self, kind, state):
-        """A message that fails with the SQLSTATE, in the place of one that would not."""
+        """A message that makes PostgreSQL fail with the SQLSTATE, instead of the original message."""
 
         def message(kind, body):
             return kind + struct.pack(">I", len(body) + 4) + body
@@ -162,12 +160,12 @@ class Link:
             return message(b"Q", sql + b"\0")
         if kind == b"c":
             return message(b"f", b"injected\0")
-        # In the place of a Bind: an unnamed statement, bound without parameters. Execute and Sync follow from the client.
+        # Instead of a Bind: an unnamed statement, bound without parameters. The client's Execute and Sync follow.
         unnamed = message(b"P", b"\0" + sql + b"\0" + struct.pack(">H", 0))
         return unnamed + message(b"B", b"\0\0" + struct.pack(">HHH", 0, 0, 0))
 
     def _statement(self, kind, body):
-        """The SQL that a message starts, or None."""
+        """The SQL of the statement that a message starts; None if it starts none."""
         if kind == b"Q":
             return body[:-1].decode()
         if kind == b"P":
@@ -194,7 +192,7 @@ class Link:
                 continue
             if head[:1] == b"K":
                 self.backend = struct.unpack(">I", body[:4])[0]
-            # A statement is answered when it is complete, or when a copy begins.
+            # A statement is answered when it is complete, or when a COPY begins.
             if self.pending and head[:1] in b"CEGH":
                 action, self.pending = self.pending, None
                 self._strike(action)

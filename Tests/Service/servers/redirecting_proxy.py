@@ -1,5 +1,4 @@
-"""A proxy (HTTP CONNECT) that leads every connection to one server, as a company's network does for programs with a fixed address in
-their code."""
+"""A proxy (HTTP CONNECT) that connects every request to one server, as a company's network may do for programs with a fixed address in their code."""
 
 import http.server
 import select
@@ -8,7 +7,7 @@ import threading
 
 
 class RedirectingProxy:
-    """Its address, the hosts that were asked for, and the port that all of them lead to."""
+    """The proxy's address, the hosts that were requested, and the port to which all of them are connected."""
 
     def __init__(self, port):
         self.hosts = []

@@ -1,4 +1,4 @@
-"""`fieldseal serve` beside a cluster, with a client that is a System Administrator."""
+"""`fieldseal serve` with a cluster, and a client that is a System Administrator."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ def make_certificate(home, *addresses):
 
 
 def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
-    """Writes settings of a command into ones with which `serve` runs too, with a certificate of the cluster's own."""
+    """Adds to the settings of commands what `serve` needs, with a certificate in the cluster's folder."""
     home = cluster.home
     if not (home / "server.pem").exists():
         make_certificate(home)
@@ -36,15 +36,15 @@ def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
 
 class Server:
     def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None, machine=None, sealing=SEALING):
-        """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token.
-        `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address. `machine` is a machine
-        of a network of the test's own. `sealing` is the time between two sealings of the audit."""
+        """Starts a server, and returns once `/readyz` responds with the status `ready`. With `after`, the server replaces that one and has its token.
+        `https` has more settings of the listener. `base_url` is the address for clients, if it is a different one. `machine` is a machine of a test's
+        network. `sealing` is the time between two sealings of the audit."""
         self.sealing = sealing
         self.cluster, self.program, self.ready, self.machine = cluster, program, ready, machine
         home = cluster.home
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            # A token is good for its server's address.
+            # A token is valid only for its server's address, so the port stays the same.
             self.port = after.port if after else probe.getsockname()[1]
         self.base = f"https://{machine.host if machine else 'localhost'}:{self.port}"
         if machine:
@@ -59,7 +59,7 @@ class Server:
 
     def start(self):
         command = [self.program, "serve", "--settings", str(self.settings)]
-        # An older program knows no such setting.
+        # An older program does not know this setting.
         environment = {**os.environ, **({"FIELDSEAL_EVENTS_SEAL_SECONDS": self.sealing} if self.program == PROGRAM else {})}
         self.process = subprocess.Popen(
             self.machine.enter(command) if self.machine else command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
@@ -87,7 +87,7 @@ class Server:
         self.process.wait(60)
 
     def request(self, method, path, body=None, headers={}, attempts=None):
-        """Sends one request. With `attempts`, None tells that the service or its database was not there."""
+        """Sends one request. With `attempts`, returns None if the service or its database could not be reached."""
         try:
             response = self.connections.session.request(
                 method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=PATIENCE)
@@ -109,7 +109,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(**configuration):
-    """A running service with a PostgreSQL of its own, and the `configuration` of the program. Both end with the block."""
+    """A running service with its own PostgreSQL, and the `configuration` of the program. Both are stopped after the block."""
     cluster = Cluster(**configuration)
     server = None
     try:

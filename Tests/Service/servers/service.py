@@ -1,4 +1,4 @@
-"""Starts `fieldseal dev` in a folder of its own, and speaks to it as a client does."""
+"""Starts `fieldseal dev` in a separate folder, and sends requests as a client does."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import time
 
 import psycopg
 
-#: Seconds between two sealings of the audit: tests that count events have none come by itself.
+#: Seconds between two sealings of the audit. The time is so long that tests that count events get none from a sealing.
 SEALING = "86400"
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[3] / ".build/debug/fieldseal"))
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2] / name) for name in ("Reader", "Support", ".")]
@@ -25,10 +25,8 @@ from scratch import PATIENCE  # noqa: E402
 
 
 class Deployment:
-    """A development deployment. Everything that it starts is stopped with it.
-
-    In a run of the tests its cluster is a copy, unless it is `bare`: then `fieldseal dev` begins with an empty folder.
-    """
+    """A development deployment. Everything that it starts is stopped with it. In a run of the tests, its cluster is a copy, unless it is `bare`: then
+    `fieldseal dev` begins with an empty folder."""
 
     def __init__(self, bare=False, **environment):
         self.home = scratch.new_folder()
@@ -62,7 +60,7 @@ class Deployment:
         self.output = open(self.home / "service.log", "ab")
         deadline = time.monotonic() + PATIENCE
         while said := self.started(deadline):
-            # A connection of another program may have come from its port meanwhile.
+            # Meanwhile another program's connection may have used its port.
             if not re.search(r"port \d+ is taken", said) or time.monotonic() > deadline:
                 raise AssertionError(f"the service does not start:\n{said}")
             time.sleep(1)
@@ -72,7 +70,7 @@ class Deployment:
         return self
 
     def started(self, deadline):
-        """Starts the process, and returns what it said when it did not become ready."""
+        """Starts the process, and returns its output if it did not become ready."""
         mark = len(self.log())
         self.process = subprocess.Popen(
             [PROGRAM, "dev"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=self.environment
@@ -98,7 +96,7 @@ class Deployment:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def router_pid(self):
-        """The router that runs beside the service."""
+        """The process id of the router that runs beside the service."""
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 if b"router" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
@@ -193,7 +191,7 @@ class Deployment:
 
 
 def refused(response, status, code):
-    """Checks a refusal's status, code and envelope, and returns its message."""
+    """Checks the status, code and form of a refusal, and returns its message."""
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert error["code"] == code, error

@@ -13,10 +13,10 @@ from service import PATIENCE
 
 
 class Deployment:
-    """The databases `east`, `main` (with the organization contoso) and `west`; west is a PostgreSQL of its own."""
+    """The databases `east`, `main` (with the organization contoso) and `west`. West is in a PostgreSQL server of its own."""
 
     def __init__(self, *own):
-        """`own` are the databases with a key-encryption key of their own, in the file `kek-NAME`."""
+        """`own` names the databases with their own key-encryption key, in the file `kek-NAME`."""
         self.main, self.west = Cluster(), Cluster()
         home = self.main.home
         with psycopg.connect(f"host={home} user=postgres dbname=postgres", autocommit=True) as connection:
@@ -42,7 +42,7 @@ class Deployment:
         return self.main.run(*arguments, settings="several", **options)
 
     def settings(self, name, **changes):
-        """Writes other settings: those of `several.yaml` with changes. None takes a setting out."""
+        """Writes further settings: those of `several.yaml` with changes. None removes a setting."""
         home = self.main.home
         all = {**yaml.safe_load((home / "several.yaml").read_text()), **changes}
         (home / f"{name}.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in all.items() if value is not None))

@@ -1,4 +1,4 @@
-"""PostgreSQL clusters as initdb makes them, made once for a run and copied for each deployment."""
+"""PostgreSQL clusters as initdb makes them. Each kind is made once in a run, and copied for each deployment."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ import time
 import scratch
 
 SUPPORT = pathlib.Path(__file__).parents[2] / "Support" / "postgres.sh"
-#: What `fieldseal dev` gives initdb (DevelopmentPostgres.swift), and what postgres.sh does.
+#: The options that `fieldseal dev` gives to initdb (DevelopmentPostgres.swift), and those of postgres.sh.
 OPTIONS = {
     "development": ["--auth=scram-sha-256", "--pwfile=PASSWORD", "--data-checksums"],
     "trusting": ["--auth=trust"],
@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 def copy_cluster(name, data):
-    """Copies the cluster of that name to the folder `data`, and returns its superuser's password. The first caller makes it."""
+    """Copies the cluster with that name to the folder `data`, and returns its superuser's password. The first call makes the cluster."""
     run = pathlib.Path(os.environ[scratch.VARIABLE])
     with once(run / f"template-{name}") as folder:
         if folder:
@@ -32,7 +32,7 @@ def copy_cluster(name, data):
 
 @contextlib.contextmanager
 def once(folder):
-    """Yields another folder to make for the first caller, and None for those after it, who wait."""
+    """For the first caller, yields a temporary folder to fill. Later callers wait for that, and get None."""
     with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
@@ -55,7 +55,7 @@ def initialize(folder, options):
 
 
 def postmaster(data):
-    """The PostgreSQL that works in that folder, or None. The file of one that died may name any process by now."""
+    """The process id of the PostgreSQL that runs in that folder; None if none does. After a crash, its file may name another process."""
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n")[0])
         return pid if os.fsencode(data) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() else None
@@ -64,7 +64,7 @@ def postmaster(data):
 
 
 def end_postgres(data, how=signal.SIGINT):
-    """Signals the PostgreSQL that works in that folder, and waits until it has ended."""
+    """Signals the PostgreSQL that runs in that folder, and waits until it has ended."""
     pid = postmaster(data)
     if pid:
         os.kill(pid, how)
@@ -75,6 +75,6 @@ def end_postgres(data, how=signal.SIGINT):
 
 
 def give_to_postgres(path):
-    """PostgreSQL runs as a user of its own where the tests run as root."""
+    """Makes PostgreSQL's user the owner of a path, if the tests run as root."""
     if os.getuid() == 0:
         shutil.chown(path, "postgres")

@@ -1,4 +1,4 @@
-"""SOAP requests that name a caller, a record or a page in two ways: what they contradict is a fault, and nothing is done."""
+"""SOAP requests that name a caller, a record or a page in two ways: if these contradict each other, the response is a fault, and nothing is done."""
 
 import uuid
 from xml.sax.saxutils import escape
@@ -27,7 +27,7 @@ def test_the_http_headers_name_a_user_in_soap_too(service, user):
     assert execute(service, "WhoAmI", MSCRMCallerID=user)["UserId"].text == user
     identity = str(uuid.uuid4())
     other = service.create("systemusers", {"fullname": "soap caller", "domainname": f"{uuid.uuid4()}@test", "azureactivedirectoryobjectid": identity})
-    refused_by(call(service, WHO, CallerObjectId=identity), "0x80040220")  # It has no role.
+    refused_by(call(service, WHO, CallerObjectId=identity), "0x80040220")  # The user has no role.
     refused_by(call(service, WHO, MSCRMCallerID=other), "0x80040220")
     refused_by(call(service, WHO, CallerObjectId=str(uuid.uuid4())), "0x80072560")
     refused_by(call(service, WHO, MSCRMCallerID=user, client="user"), "0x80040220")
@@ -76,7 +76,7 @@ def test_an_id_beside_a_key_is_that_of_the_same_record(service, pair):
     spare = str(uuid.uuid4())
     refused_by(call(service, late("Upsert", parameter("Target", "x:Entity", entity("queue", id=spare, keys=key(f"{name} b"))))), "0x80040203")
     assert [(q["queueid"], q["description"]) for q in named(service, "queues", name)] == [(first, None), (pair[1], None)]
-    # Both of one record; and of a new one, which gets them.
+    # An id and a key of the same record are accepted. A new record gets both.
     both = entity("queue", parameter("description", "string", "both"), id=first, keys=key(f"{name} a"))
     assert execute(service, "Upsert", parameter("Target", "x:Entity", both))["RecordCreated"].text == "false"
     assert execute(service, "Upsert", parameter("Target", "x:Entity", entity("queue", id=spare, keys=key(f"{name} c"))))["RecordCreated"].text == "true"

@@ -1,4 +1,4 @@
-"""Every request of Execute, early bound, late bound and of a bare type, and every operation: in both versions of SOAP they do the same."""
+"""Every request of Execute (early bound, late bound and of the base type) and every operation: both versions of SOAP have the same effect."""
 
 import re
 import string
@@ -25,22 +25,22 @@ def early(body):
 
 
 def late(body):
-    """The request without a type: only RequestName says what it is."""
+    """The request without a type, so that only RequestName says what it is."""
     return TYPE.sub(r"\1", body, count=1)
 
 
 def bare(body):
-    """The request of the type OrganizationRequest, as the SDK sends one that the program made itself."""
+    """The request with the type OrganizationRequest, as the SDK sends a request that a program composed."""
     return TYPE.sub(r'\1 i:type="a:OrganizationRequest"', body, count=1)
 
 
 def unnamed(body):
-    """The request without RequestName: its type says what it is."""
+    """The request without RequestName, so that only its type says what it is."""
     return re.sub(r"\s*<a:RequestName>\w+</a:RequestName>(?=\s*</request>)", "", body) if TYPE.search(body) else body
 
 
 class World:
-    """The records that the fixtures' requests are about, each made when it is asked for."""
+    """The records to which the fixtures' requests refer. Each is made when it is needed."""
 
     def __init__(self, service):
         self.service = service
@@ -77,7 +77,7 @@ class World:
         return [each["systemuserid"] for each in self.service.get(f"teams({self.team})/teammembership_association?$select=systemuserid").json()["value"]]
 
     def body(self, kind):
-        """The fixture, filled for a request that must succeed."""
+        """The fixture, filled so that the request must succeed."""
         base = kind.split("-", 1)[1]
         match base:
             case "Disassociate":
@@ -96,7 +96,7 @@ class World:
         if kind == "execute-Update":
             text = text.replace('<a:RowVersion i:nil="true"/>', f"<a:RowVersion>{self.version()}</a:RowVersion>")
         if kind.startswith("execute-SetDataEncryptionKey"):
-            # Activating an active organization is refused; a change is what both forms may ask for.
+            # Activating an active organization is refused, so both forms request a key change.
             text = text.replace(">false</", ">true</")
         if kind == "operation-Update":
             text = text.replace(">name<", ">emailaddress<")
@@ -136,13 +136,13 @@ def ask(service, body, version="1.1"):
 
 
 def shape(element):
-    """The outline of a response, without what depends on values: nils, and the formatted values of nothing."""
+    """The outline of a response without what depends on values: nils, and formatted values of null."""
     return names(outline(element))
 
 
 @pytest.fixture(scope="module")
 def deployment():
-    """One whose key may be changed."""
+    """A deployment whose key the tests may change."""
     with Deployment.made() as deployment:
         yield deployment
 
@@ -159,12 +159,12 @@ def test_each_request_in_each_form(deployment, kind):
         assert response[0].findtext("x:ResponseName", namespaces=NAMESPACES) == name
         done(deployment, world, kind, results(response))
         shapes.append(shape(response))
-    # The first mailboxes of all have other attributes each time.
+    # The first mailboxes of all have different attributes each time.
     assert kind == "RetrieveMultiple-fetch" or all(each == shapes[0] for each in shapes)
 
 
 def done(service, world, kind, found):
-    """That a request did what its name says."""
+    """Checks that a request did what its name says."""
     match kind:
         case "Create":
             assert service.get(f"mailboxes({found['id'].text})").json()["ispasswordset"] is True
@@ -264,7 +264,7 @@ def test_alternate_keys(service):
     execute(service, "Update", target(parameter("description", "string", "2")))
     assert execute(service, "Upsert", target(parameter("description", "string", "3")))["RecordCreated"].text == "false"
     assert service.get(f"queues({made})").json()["description"] == "3"
-    # A reference by key, as the value of an attribute and as a target.
+    # A reference by a key, as the value of an attribute and as a target.
     box = service.create("mailboxes", {"name": name})
     profile = service.create("emailserverprofiles", {"name": name})
     by_key = parameter("emailserverprofile", "x:EntityReference", reference("emailserverprofile", keys=key(name)))
@@ -273,7 +273,7 @@ def test_alternate_keys(service):
     other = service.create("systemusers", {"fullname": name, "domainname": f"{name}@sdk.test"})
     execute(service, "Assign", named() + parameter("Assignee", "x:EntityReference", reference("systemuser", other)))
     assert service.get(f"queues({made})").json()["_ownerid_value"] == other
-    # So are a shared record and with whom it is shared.
+    # A shared record, and the principal with whom it is shared, can be named by keys too.
     person = reference("systemuser", keys=key(f"{name}@sdk.test", "domainname"))
     access = parameter("PrincipalAccess", "c:PrincipalAccess", f"<c:AccessMask>WriteAccess</c:AccessMask><c:Principal>{person}</c:Principal>")
     execute(service, "GrantAccess", named() + access)
@@ -287,7 +287,7 @@ def test_alternate_keys(service):
     for wrong, word in ((key(name, "nosuch"), "nosuch"), (key(name, "name='x',queueid"), "name='x',queueid"), (key(name, "description"), "alternate key"), (key("", "name"), "empty")):
         refused = call(service, operation("Execute", f'<request><x:Parameters>{parameter("Target", "x:EntityReference", reference("queue", keys=wrong))}</x:Parameters><x:RequestName>Delete</x:RequestName></request>'))
         assert word in refused_by(refused, "0x80060888")
-    # Values that contradict the key are refused in words that are true of elements too.
+    # Values that contradict the key are refused. The message is also right for elements of SOAP.
     message = fault(call(service, operation("Update", f'<entity>{entity("queue", parameter("name", "string", "other"), **one)}</entity>')))[2]
     assert message.startswith("The key names a record by name") and "body" not in message
     execute(service, "Delete", named())
@@ -314,10 +314,10 @@ def test_concurrency(service):
     refused_by(update("IfRowVersionMatches", stale), "0x80060882")
     assert "RowVersion" in refused_by(update("IfRowVersionMatches", "abc"), "0x80048D19")
     assert "IfRowVersionMatches" in refused_by(update("Sometimes", stale), "0x80048D19")
-    # The version that an Entity is read with is the one that is compared.
+    # The row version with which an Entity was read is the one that is compared.
     read = call(service, operation("Retrieve", f"<entityName>queue</entityName><id>{id}</id><columnSet>{columns('name')}</columnSet>"))[0]
     assert read.findtext("x:RowVersion", namespaces=NAMESPACES) == version()
-    # Of many records one that was changed refuses all of them.
+    # If one of several records was changed, the whole request is refused.
     other = service.create("queues", {"name": f"{name} 2"})
     fields = "".join(
         f'<x:Entity>{entity("queue", parameter("description", "string", "many"), id=each, version=row)}</x:Entity>'
@@ -335,7 +335,7 @@ def test_concurrency(service):
 
 
 def test_the_name_of_any_other_request_is_in_its_fault(service):
-    """Also within a request for many, early bound, and for a request that the original has."""
+    """Also inside of a request that contains several, early bound, and for a request that Dataverse has."""
     for name in ("RetrieveUserPrivileges", "BulkDelete", "PublishXml", "Merge", "x" * 5_000, "Créer", "<&>"):
         for type in ("", f' i:type="c:{name}Request"') if name.isascii() and name.isalpha() and len(name) < 100 else ("",):
             element = call(service, operation("Execute", f"<request{type}><x:Parameters/><x:RequestName>{escape(name)}</x:RequestName></request>"))

@@ -1,4 +1,5 @@
-"""Values of each type, in both directions; what does not fit is refused in the words of the contracts, and nothing of the Web API's own passes."""
+"""Values of each type, in both directions. A value that does not fit is refused in the terms of the contracts, and names that only the Web API has
+are refused."""
 
 import base64
 import struct
@@ -15,7 +16,7 @@ NOBODY = "5ea1ed00-0000-4000-8000-0000000000ff"
 
 
 def picture():
-    """A PNG of one pixel."""
+    """A PNG image of one pixel."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     pixel = zlib.compress(b"\0\xff\0\0")
@@ -27,7 +28,7 @@ def pair(key, declaration, text):
 
 
 def written(service, name, *attributes, id=None):
-    """Creates a record with attributes, or updates one; returns its id or the fault."""
+    """Creates a record with attributes, or updates one. Returns its id or the fault."""
     fields = "".join(parameter(*attribute) for attribute in attributes)
     if id:
         return call(service, operation("Update", f"<entity>{entity(name, fields, id=id)}</entity>"))
@@ -39,7 +40,7 @@ def read(service, name, id, *names):
     return call(service, operation("Retrieve", f"<entityName>{name}</entityName><id>{id}</id><columnSet>{columns(*names)}</columnSet>"))[0]
 
 
-# The entity, the attribute, the type and text of a request; the type and text of the response; and the Web API's value.
+# The entity, the attribute, the type and text in a request, the type and text in the response, and the Web API's value.
 VALUES = [
     ("queue", "description", "string", "a &lt;b&gt; &amp; c", "xs:string", "a <b> & c", "a <b> & c"),
     ("queue", "description", "string", " spaces \n and lines ", "xs:string", " spaces \n and lines ", " spaces \n and lines "),
@@ -49,12 +50,12 @@ VALUES = [
     ("emailserverprofile", "outgoingportnumber", "short", "587", "xs:int", "587", 587),
     ("emailserverprofile", "outgoingusessl", "boolean", "true", "xs:boolean", "true", True),
     ("emailserverprofile", "outgoingusessl", "boolean", "0", "xs:boolean", "false", False),
-    # A number without a fraction is one of any type; no attribute that clients write has a fraction.
+    # A whole number may have any numeric type, because no attribute that clients write has a fraction.
     ("emailserverprofile", "outgoingportnumber", "decimal", "+1587", "xs:int", "1587", 1587),
     ("emailserverprofile", "outgoingportnumber", "double", "1587", "xs:int", "1587", 1587),
     ("emailserverprofile", "lasttesttotalexecutiontime", "long", "5000000000", "xs:long", "5000000000", 5000000000),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07Z", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
-    # Without a zone it is UTC; with another zone it is that moment; parts of a second are dropped.
+    # A time without a zone is in UTC, one with another zone is converted, and fractions of seconds are dropped.
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07.9990000+02:00", "xs:dateTime", "2026-03-04T03:06:07Z", "2026-03-04T03:06:07Z"),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04", "xs:dateTime", "2026-03-04T00:00:00Z", "2026-03-04T00:00:00Z"),
@@ -77,7 +78,7 @@ def test_a_value_is_written_and_comes_back(service, name, attribute, type, text,
         assert found == ((back, own) if back else None)
     collection = {"queue": "queues", "email": "emails", "mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles"}[name]
     assert service.get(f"{collection}({id})?$select={attribute}").json()[attribute] == web
-    # Null, in both of its forms, clears it.
+    # Null, in both of its forms, clears the attribute.
     assert written(service, name, (attribute, None, None), id=id).tag.endswith("UpdateResponse") or web is not None
     if attribute not in ("outgoingusessl", "incomingemaildeliverymethod"):
         assert attribute not in values(read(service, name, id, attribute))
@@ -95,13 +96,13 @@ def test_a_reference_has_its_name_and_is_taken_back_as_it_is(service):
     assert kind == "xs:long" and number == found.findtext("x:RowVersion", namespaces=NAMESPACES)
     shown = formatted(found)
     assert shown["emailserverprofile"] == label and shown["statecode"] == "Active" and shown["createdon"].endswith("M") and "versionnumber" not in shown
-    # What was read is sent back, with its Name, its FormattedValues and its attributes.
+    # The value is sent back as it was read, with its Name, its FormattedValues and its attributes.
     name = label.replace("&", "&amp;").replace("<", "&lt;")
     back = reference("emailserverprofile", profile).replace('<x:Name i:nil="true"/>', f"<x:Name>{name}</x:Name>")
     sent = entity("mailbox", parameter("emailserverprofile", "x:EntityReference", back) + parameter("createdon", "dateTime", values(found)["createdon"][1]), id=box).replace(
         "<x:FormattedValues/>", f"<x:FormattedValues><x:KeyValuePairOfstringstring><p:key>emailserverprofile</p:key><p:value>{name}</p:value></x:KeyValuePairOfstringstring></x:FormattedValues>")
     assert call(service, operation("Update", f"<entity>{sent}</entity>")).tag.endswith("UpdateResponse")
-    # The empty id refers to nothing, and null clears the reference.
+    # The empty id refers to no record, and null clears the lookup.
     assert written(service, "mailbox", ("emailserverprofile", "x:EntityReference", reference("emailserverprofile")), id=box).tag.endswith("}Fault")
     assert written(service, "mailbox", ("emailserverprofile", None, None), id=box).tag.endswith("UpdateResponse")
     assert "emailserverprofile" not in values(read(service, "mailbox", box, "emailserverprofile"))
@@ -201,7 +202,7 @@ def test_every_list_of_parties(service):
             assert kind == "x:EntityCollection" and len(members) == lists[name].count("<x:Entity>"), name
             assert all(each["participationtypemask"][0] == "x:OptionSetValue" and each["participationtypemask"][1].findtext("x:Value", namespaces=NAMESPACES) == str(1 + tuple(lists).index(name)) for each in members)
         assert ("to" in found) == ("to" in names)
-    # What was read is sent back whole: ids of parties, their masks and names.
+    # The record is sent back completely as it was read: ids of parties, their masks and names.
     everything = values(call(service, operation("Retrieve", f"<entityName>email</entityName><id>{id}</id><columnSet>{columns(everything=True)}</columnSet>"))[0])
     assert set(lists) <= set(everything)
 
@@ -219,7 +220,7 @@ def test_a_decimal_comes_back(service):
 
 @pytest.mark.parametrize("name", ["emailserverprofile", "mailbox", "queue", "team", "systemuser", "email"])
 def test_a_record_is_updated_as_it_was_retrieved(service, name):
-    """With all that it has: also the parties of an e-mail, which refer to it as an activity."""
+    """A record is sent back completely, with the parties of an e-mail, which refer to it as an activity."""
     label = f"retrieved {uuid.uuid4()}"
     user = service.get("WhoAmI").json()["UserId"]
     record = service.create(*{

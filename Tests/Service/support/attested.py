@@ -1,4 +1,4 @@
-"""Writes rows as the service itself would, with the key-encryption key: for tests that need a session of another age."""
+"""Writes rows as the service would, with the key-encryption key, for tests that need a session of another age, for example."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ class Attestor:
         return {grants[i:i + 16]: grants[i + 16:i + 32] for i in range(0, len(grants), 32)}
 
     def sign(self, grants, organization="contoso"):
-        """Puts a list of grants in force, under the next revision."""
+        """Puts a list of grants into force, under the next revision."""
         listed = b"".join(k + v for k, v in sorted(grants.items()))
         columns = "organization_id, revision + 1, key_version, fingerprint, events, newest_event, head, kek_id"
         [(id, revision, version, fingerprint, events, newest, head, kek_id)] = self.sql(
@@ -43,7 +43,7 @@ class Attestor:
         self.sql("UPDATE config.approval SET created_on = created_on - %s::interval, expires_on = expires_on - %s::interval", [by, by])
 
         def field(value):
-            """One that may be missing."""
+            """The encoding of a field that may be null."""
             if value is None:
                 return b"\0"
             return b"\1" + (struct.pack(">q", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value)
@@ -63,7 +63,7 @@ class Attestor:
         self.sign(grants, organization)
 
     def age_events(self, by, organization):
-        """Makes every security event of an organization older, and links the chain anew."""
+        """Makes every security event of an organization older, and computes the chain again."""
         table = f"org_{organization}.security_event"
         self.sql(f"""
             DO $$
@@ -96,13 +96,13 @@ class Attestor:
             hash = bytes(hash)
             tag = self.tag("attested console_session", [hash, user.bytes, moment(created_on), moment(fresh_on), bytes(salt)])
             self.sql("UPDATE config.console_session SET tag = %s WHERE token_hash = %s", [tag, hash])
-            # Sessions of a person whose sessions were ended together before have entries that depend on that end.
+            # If a person's sessions were once ended together, the entries of later sessions depend on the time of that end.
             end = grants.get(self.name("sessions", [user.bytes]))
             grants[self.name("console_session", [hash])] = hashlib.sha256(end + tag[:16]).digest()[:16] if end else tag[:16]
         self.sign(grants, organization)
 
     def age_invitations(self, by, organization="contoso"):
-        """Makes every link with which a person chooses a password end earlier, by an interval such as `7 days`."""
+        """Makes every invitation link end earlier, by an interval such as `7 days`."""
         self.sql("UPDATE config.console_user SET invited_until = invited_until - %s::interval", [by])
         grants = self.grants(organization)
         rows = self.sql(

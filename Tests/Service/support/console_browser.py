@@ -1,4 +1,4 @@
-"""Chromium at the console: starting it, signing in, pressing buttons and waiting for what they do."""
+"""Chromium for the console: starting it, signing in, pressing buttons, and waiting for the result."""
 
 import pathlib
 import time
@@ -11,14 +11,14 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 from service import PATIENCE
 
-#: Seconds after which a click that no page answered is made again: a busy browser loses one now and then.
+#: How many seconds to wait before a click without a response is repeated. A busy browser sometimes loses a click.
 CLICK_SECONDS = 60
 AXE = (pathlib.Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 
 
 def chromium(*arguments, script=True, scheme=None, width=1280, language="en"):
     options = webdriver.ChromeOptions()
-    # The certificate is the development authority's, which this browser does not know.
+    # This browser does not trust the development authority's certificate.
     for argument in ("--headless=new", "--no-sandbox", "--ignore-certificate-errors", "--disable-dev-shm-usage", f"--window-size={width},900", f"--lang={language}", *arguments):
         options.add_argument(argument)
     preferences = {"intl.accept_languages": language}
@@ -54,7 +54,7 @@ def wait(driver, condition):
 
 
 def press(driver, how, what):
-    """Presses a button that sends a form, and waits for the page that answers: what is asked for before it came would call it off."""
+    """Presses a button that sends a form, and waits for the next page. A request that a test sends before that page has arrived would cancel the form."""
     before = driver.find_element(By.TAG_NAME, "html")
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -66,7 +66,7 @@ def press(driver, how, what):
 
 
 def click(driver, how, what):
-    """Clicks what may be under the bar with the buttons, which stays at the bottom of the window."""
+    """Clicks an element that may be covered by the bar with the buttons at the bottom of the window."""
     element = driver.find_element(how, what)
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     element.click()
@@ -77,7 +77,7 @@ def main(driver):
 
 
 def says(driver, *texts):
-    """Waits until the page says all of it."""
+    """Waits until the page contains all of the texts."""
     try:
         wait(driver, lambda d: all(text in main(d) for text in texts))
     except TimeoutException:
@@ -85,20 +85,20 @@ def says(driver, *texts):
 
 
 def confirm(driver, console):
-    """Types the password again where a page asks for it."""
+    """Enters the password again if the page asks for it."""
     if driver.find_elements(By.CSS_SELECTOR, "form[action$='/fresh']"):
         driver.find_element(By.NAME, "password").send_keys(console.dev["console"]["password"])
         press(driver, By.CSS_SELECTOR, "main button")
 
 
 def violations(driver):
-    """What axe finds on the page."""
+    """The violations that axe reports for the page."""
     driver.execute_script(AXE)
     found = driver.execute_async_script("const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']}).then(done)")
     return [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found["violations"]]
 
 
-# What sticks out of the page or of its own box, words that are broken, and targets that are too small (WCAG 2.2, 2.5.8).
+# JavaScript for elements that extend beyond the page or their own box, divided words, and targets that are too small (WCAG 2.2, 2.5.8).
 MEASURE = """
 const found = [];
 const wide = document.documentElement.scrollWidth, room = document.documentElement.clientWidth;
@@ -135,5 +135,5 @@ return found;
 
 
 def measured(driver):
-    """What does not fit on the page, as it is drawn."""
+    """What does not fit on the page, as the browser draws it."""
     return driver.execute_script(MEASURE)

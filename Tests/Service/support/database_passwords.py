@@ -1,10 +1,10 @@
-"""A cluster whose roles sign in with passwords, and these passwords as a password file of libpq."""
+"""A cluster whose roles sign in with passwords, and these passwords in a password file of libpq."""
 
 import contextlib
 import json
 import secrets
 
-#: The service's role, and one that may act as the owner. The second password has what such a file escapes.
+#: The service's role, and a role that may act as the owner. The second password has characters that such a file escapes.
 ROLES = {"fieldseal_service": secrets.token_urlsafe(24), "fieldseal_migrator": secrets.token_urlsafe(24) + ":\\"}
 SETTING = "databasePasswords"
 
@@ -15,7 +15,7 @@ def escaped(password):
 
 @contextlib.contextmanager
 def asked_for_passwords(cluster):
-    """The two roles need their passwords in the block; the tests' own superuser needs none."""
+    """Inside of the block, PostgreSQL asks the two roles for their passwords. The tests' own superuser needs none."""
     access = cluster.home / "data/pg_hba.conf"
     former = access.read_text()
     if cluster.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'fieldseal_migrator'") == [(0,)]:
@@ -36,13 +36,13 @@ def password_file():
 
 
 def connections(host, more=""):
-    """The settings of the two connections."""
+    """The settings for the two connections."""
     return {"database": f"host={host} user=fieldseal_service dbname=fieldseal{more}",
             "migrationDatabase": f"host={host} user=fieldseal_migrator dbname=fieldseal"}
 
 
 def write_settings(cluster, name, credential="pgpass", **changes):
-    """Settings of a cluster that take the passwords from a credential."""
+    """Settings of a cluster that read the passwords from a credential."""
     lines = connections(cluster.home) | {"kekFile": f"{cluster.home}/kek", SETTING: {"credential": credential}} | changes
     (cluster.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
     return name

@@ -1,4 +1,4 @@
-"""100,000 mailboxes, 1,000,000 security events and 1,000,000 changes, and the pages of the console that lists of that size make slow."""
+"""100,000 mailboxes, 1,000,000 security events and 1,000,000 changes, and the pages of the console that are slow with lists of that size."""
 
 MAILBOXES, EVENTS, CHANGES = 100_000, 1_000_000, 1_000_000
 PAGES = (
@@ -9,8 +9,8 @@ PAGES = (
 
 
 def fill(deployment):
-    """Adds them by SQL."""
-    # The events come before a checkpoint: the service did not write them, and refuses an organization with such events after its own.
+    """Inserts the records with SQL."""
+    # The inserted events are before a checkpoint. The service did not write them, and would refuse an organization with such events after its own.
     deployment.run("events", "verify", "--org", "contoso")
     deployment.sql(f"""
         SET session_replication_role = replica;

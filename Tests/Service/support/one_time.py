@@ -6,7 +6,7 @@ import time
 
 
 def one_time_password(secret, step=0):
-    """RFC 6238, by the clock. Pages show the secret in groups of four."""
+    """The one-time password of RFC 6238 for the present time, or some steps later. Pages show the secret in groups of four."""
     digest = hmac.new(base64.b32decode(secret.replace(" ", "")), (int(time.time()) // 30 + step).to_bytes(8, "big"), "sha1").digest()
     offset = digest[19] & 15
     return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"

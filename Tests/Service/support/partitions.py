@@ -7,15 +7,15 @@ from network import Network
 from patroni import Patroni
 from server import Server, make_certificate
 
-#: What the primary is cut off from, and whether another server becomes the primary then.
+#: For each partition: what the primary is cut off from, and whether another server becomes the primary.
 PARTITIONS = {
     "everything": True, "etcd": True, "what it sends to etcd": True, "what etcd sends to it": True, "a Patroni that hangs": True,
     "its standby": False, "what its standby sends to it": False, "the servers": False, "what it sends to the servers": False}
 
 
 class Place:
-    """Two PostgreSQL, an etcd and two servers, each on its own machine. With `is_balanced`, the second server reaches PostgreSQL through
-    an HAProxy on its machine."""
+    """Two PostgreSQL servers, an etcd and two servers of the service, each on its own machine. With `is_balanced`, the second server reaches
+    PostgreSQL through an HAProxy on its machine."""
 
     def __init__(self, is_balanced=False):
         with contextlib.ExitStack() as stack:
@@ -34,7 +34,7 @@ class Place:
             self.stack = stack.pop_all()
 
     def cut(self, name):
-        """Cuts the primary off, and returns it with its standby."""
+        """Cuts the primary off. Returns the former primary and its standby."""
         primary, standby = self.patroni.leader(), self.patroni.standby()
         etcd, servers = self.patroni.place, [server.machine for server in self.servers]
         if name == "a Patroni that hangs":
@@ -44,7 +44,7 @@ class Place:
             "etcd": (primary.machine, [etcd], True),
             "what it sends to etcd": (primary.machine, [etcd], False),
             "what etcd sends to it": (etcd, [primary.machine], False),
-            # Its PostgreSQL goes on as a primary, and servers reach it.
+            # Its PostgreSQL still runs as a primary, and the servers can reach it.
             "a Patroni that hangs": (primary.machine, [etcd, standby.machine], True),
             "its standby": (primary.machine, [standby.machine], True),
             "what its standby sends to it": (standby.machine, [primary.machine], False),

@@ -1,21 +1,21 @@
-"""What `make test` tries of cases that are too many for each run: a sample, drawn anew for each run. `make test-full` tries all."""
+"""Samples of cases, because a run of `make test` can't try all of them. Each run draws a new sample. `make test-full` tries all cases."""
 
 import os
 import random
 
-#: Whether all is tried.
+#: Whether all cases are tried.
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
-#: Draws the samples and leads the random walks. `conftest.py` chooses it for a run, which prints it.
+#: The seed of the samples and random walks. `conftest.py` chooses it for a run, and the run prints it.
 SEED = int(os.environ["FIELDSEAL_SEED"])
 
 
 def chooser(*purpose):
-    """A source of random numbers of its own for each purpose, which the seed repeats."""
+    """A separate random generator for each purpose. With the same seed it returns the same numbers."""
     return random.Random(f"{SEED} {purpose}")
 
 
 def drawn(cases, count, *purpose):
-    """`count` of the cases in their order, or all of them in a full run."""
+    """Draws `count` of the cases, in their order. In a full run, returns all of them."""
     cases = list(cases)
     if FULL or len(cases) <= count:
         return cases
@@ -23,5 +23,5 @@ def drawn(cases, count, *purpose):
 
 
 def length(usual, full):
-    """How long a random walk is."""
+    """The number of steps of a random walk: `usual`, or `full` in a full run."""
     return full if FULL else usual

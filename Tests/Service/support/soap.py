@@ -1,4 +1,4 @@
-"""Speaks SOAP to a deployment, with envelopes written by hand."""
+"""Sends SOAP requests to a deployment, in envelopes that are written by hand."""
 
 import pathlib
 import re
@@ -22,7 +22,7 @@ NAMESPACES = {
     "s": "http://schemas.xmlsoap.org/soap/envelope/", "s12": "http://www.w3.org/2003/05/soap-envelope",
     "wsa": "http://www.w3.org/2005/08/addressing",
 }
-# XPath has no empty prefix.
+# XPath does not support an empty prefix.
 XPATH = {prefix: namespace for prefix, namespace in NAMESPACES.items() if prefix}
 PREFIXES = {namespace: prefix for prefix, namespace in NAMESPACES.items()}
 DECLARATIONS = " ".join(f'xmlns:{prefix}="{namespace}"' for prefix, namespace in NAMESPACES.items() if prefix)
@@ -37,7 +37,7 @@ def address(service, version="1.1"):
 
 
 def deployment_of(server):
-    """A server beside a cluster, with what is needed here of a deployment."""
+    """A server of a cluster, with the attributes of a deployment that this module needs."""
     certificate = str(server.cluster.home / "server.pem")
     return types.SimpleNamespace(
         base=server.base, dev={"organization": "contoso", "caFile": certificate}, token=lambda client: server.token,
@@ -45,7 +45,7 @@ def deployment_of(server):
 
 
 def send(service, body, client="admin", token=None, url=None, **headers):
-    """Posts bytes or text as they are."""
+    """Sends bytes or text unchanged."""
     headers = {"Content-Type": VERSIONS["1.1"][2], **{name.replace("_", "-"): value for name, value in headers.items()}}
     if token != "":
         headers["Authorization"] = f"Bearer {token or service.token(client)}"
@@ -65,7 +65,7 @@ def call(service, operation, version="1.1", header="", **options):
 
 
 def opened(response, version="1.1"):
-    """The element in a response's body, after a look at what every response has."""
+    """The element in a response's body. Checks what every response must have."""
     prefix, _, type = VERSIONS[version]
     assert response.headers["Content-Type"] == type, response.headers
     assert response.headers["Cache-Control"].startswith("no-"), response.headers
@@ -93,7 +93,7 @@ def results(response):
 
 
 def parameter(key, type, value):
-    """A parameter; a type without a prefix is one of XML Schema."""
+    """A parameter. A type without a prefix is a type of XML Schema."""
     if value is None:
         return f'<x:KeyValuePairOfstringanyType><p:key>{key}</p:key><p:value i:nil="true"/></x:KeyValuePairOfstringanyType>'
     type = type if ":" in type else f"xs:{type}"
@@ -144,7 +144,7 @@ def type_of(element):
 
 
 def fault(element):
-    """Code, number and message of a fault in either version."""
+    """The code, number and message of a fault, in either version."""
     code = element.findtext("faultcode") or element.findtext("s12:Code/s12:Value", namespaces=NAMESPACES)
     detail = element.find(".//x:OrganizationServiceFault", NAMESPACES)
     if detail is None:
@@ -168,7 +168,7 @@ def refused_by(element, code):
 
 
 def request(name, /, **values):
-    """A request of the fixtures, with its placeholders filled."""
+    """A request from the fixtures, with its placeholders filled."""
     return string.Template((FIXTURES / "requests" / f"{name}.xml").read_text()).substitute(values)
 
 
@@ -184,7 +184,7 @@ def outlines():
 
 
 def outline(element, depth=0):
-    """An element's names, types and nils, and the keys of its pairs, line by line."""
+    """The names, types and nils of an element, and the keys of its pairs, line by line."""
     name = etree.QName(element)
     line = " " * depth
     if name.namespace:
@@ -201,5 +201,5 @@ def outline(element, depth=0):
 
 
 def names(lines):
-    """An outline without what depends on values: nils."""
+    """An outline without what depends on values, such as nils."""
     return [re.sub(r" nil$", "", line) for line in lines]

@@ -1,5 +1,5 @@
-"""Many-to-many relationships: the roles of users and teams and the members of teams, in every language and form of request, and what
-callers may do because of them."""
+"""Many-to-many relationships (the roles of users and teams, and the members of teams) in every language and form of request, and what they permit
+callers to do."""
 
 import uuid
 
@@ -17,7 +17,7 @@ def roles(service):
 
 
 def client_of(service, role):
-    """A client of its own: (token, systemuserid)."""
+    """A new client: (token, systemuserid)."""
     made = service.json("client", "add", f"link-{uuid.uuid4().hex[:8]}", "--org", "contoso", "--role", role)
     token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
     return token, service.get("WhoAmI", token=token).json()["UserId"]
@@ -53,7 +53,7 @@ def test_roles_of_a_user_add_up(service, roles, person):
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User"]
     assert link(service, f"systemusers({user})/{ROLES}", f"roles({roles['Email Administrator']})").status_code == 204
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User", "Email Administrator"]
-    # At the next request, without another token; and the role that the client was added with still counts.
+    # The role is in force at the next request, without another token. The role with which the client was added stays in force too.
     assert service.get(f"emailserverprofiles({profile})", token=token).status_code == 200
     email = service.create("emails", {"subject": "a Basic User's"}, token=token)
     assert service.get(f"emails({email})", token=token).status_code == 200
@@ -73,12 +73,12 @@ def test_roles_of_a_team_are_its_members(service, roles, person, team):
     assert service.get(f"queues({queue})", token=token).status_code == 403
     assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 200
-    # A role of a team is none of the user's own.
+    # A team's role is not among the user's own roles.
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User"]
     assert service.request("DELETE", f"teams({team})/{TEAMS}?$id=systemusers({user})").status_code in (404, 405)
     assert service.request("DELETE", f"teams({team})/{TEAMS}/$ref?$id=systemusers({user})").status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 403
-    # AddMembersTeam does the same, and a deleted team gives nothing any more.
+    # AddMembersTeam has the same effect, and a deleted team gives no rights any more.
     members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
     assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 200
@@ -87,8 +87,8 @@ def test_roles_of_a_team_are_its_members(service, roles, person, team):
 
 
 def test_an_attribute_is_written_as_far_as_one_role_allows(service, roles, person):
-    """Of all settings an Email Administrator writes most attributes, and of their own a Basic User writes one more. Together they
-    don't write that one of everybody."""
+    """An Email Administrator may write most attributes of all user settings. A Basic User may write one more, but only of their own. Together these
+    roles do not permit writing that attribute of other users."""
     token, user = person
     other = client_of(service, "Email Administrator")[1]
     assert link(service, f"systemusers({user})/{ROLES}", f"roles({roles['Email Administrator']})").status_code == 204
@@ -123,10 +123,10 @@ def test_only_administrators_change_roles_and_teams(service, roles, team, role):
                           (f"teams({team})/{TEAM_ROLES}", f"roles({roles['Email Administrator']})"), (f"roles({roles['System Administrator']})/{ROLES}", f"systemusers({me})")):
         before = service.get(f"{path}/$count").text
         refused(link(service, path, address, token=token), 403, "0x80040220")
-        # An administrator that acts for them has the rights of both.
+        # If an administrator acts for the user, the request needs the rights of both.
         refused(link(service, path, address, MSCRMCallerID=me), 403, "0x80040220")
         assert service.get(f"{path}/$count").text == before
-    # Reading them is everyone's.
+    # Every role may read them.
     assert service.get(f"systemusers({me})/{ROLES}", token=token).status_code == 200
 
 
@@ -140,7 +140,7 @@ def test_a_role_that_releases_passwords_is_not_given(service, roles, team):
 def test_links_that_are_not_there(service, roles, person, team):
     _, user = person
     refused(service.request("DELETE", f"systemusers({user})/{ROLES}({roles['Email Administrator']})/$ref"), 404, "0x80040217")
-    # The role of the client is changed at the client.
+    # The role with which a client was added can be changed only for the client.
     answer = service.request("DELETE", f"systemusers({user})/{ROLES}({roles['Basic User']})/$ref")
     refused(answer, 400, "0x80040203")
     assert "client or a person" in answer.json()["error"]["message"]
@@ -159,7 +159,7 @@ def test_links_that_are_not_there(service, roles, person, team):
 
 @pytest.fixture(scope="module")
 def linked(service, roles):
-    """A team with two members and a role, in its own business: (team, {name: systemuserid})."""
+    """A team with two members and a role, in its own business unit: (team, {name: systemuserid})."""
     team = service.create("teams", {"name": f"read {uuid.uuid4().hex[:8]}"})
     users = {n: service.create("systemusers", {"fullname": f"Reader {n}", "domainname": f"{n}-{uuid.uuid4().hex[:8]}"}) for n in ("one", "two")}
     for user in users.values():
@@ -234,7 +234,7 @@ def test_fetchxml_sql_and_the_links_themselves(service, linked):
     rows = service.get(f"teammemberships?$filter=teamid eq {team}").json()["value"]
     assert {r["systemuserid"] for r in rows} == set(users.values())
     assert service.get(f"teammemberships({rows[0]['teammembershipid']})").json()["teamid"] == team
-    # Roles that clients were added with are links like the others, and each is found by its id.
+    # Roles with which clients were added are links like others, and each can be found by its id.
     me = service.get("WhoAmI").json()["UserId"]
     (own,) = service.get(f"systemuserrolescollection?$filter=systemuserid eq {me}").json()["value"]
     assert service.get(f"systemuserrolescollection({own['systemuserroleid']})").json()["roleid"] == own["roleid"]
@@ -317,7 +317,7 @@ def test_a_team_owns_queues_and_emails(service, person, team):
     assert service.get(f"emails({email})", token=token).status_code == 404
     refused(service.request("POST", "emails", {"subject": "no member", "ownerid@odata.bind": f"/teams({team})"}, token=token), 403, "0x80040220")
     assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
-    # A member reads and writes what the team owns, and creates for it; the e-mail is sent in the name of the team's queue.
+    # A member can read and write what the team owns, and create records for it. The e-mail is sent from the team's queue.
     assert service.request("PATCH", f"emails({email})", {"subject": "a member's"}, token=token).status_code == 204
     sender = {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}
     made = service.create("emails", {"subject": "for the team", "ownerid@odata.bind": f"/teams({team})", "email_activity_parties": [sender]}, token=token)
@@ -330,7 +330,7 @@ def test_a_team_owns_queues_and_emails(service, person, team):
 
 
 def test_a_member_of_a_collection_is_addressed_as_a_link(service, roles, person, team):
-    """No request is told to send what it sent."""
+    """The refusal does not advise the client to send what it sent already."""
     token, user = person
     queue = service.create("queues", {"name": f"member {user}"})
     for path in ("queues", f"queues({queue})"):

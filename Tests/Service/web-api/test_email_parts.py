@@ -1,4 +1,4 @@
-"""Parties and attachments that are written with their e-mail: what they take, and what is said of what they do not take."""
+"""Parties and attachments that are written with their e-mail: what they accept, and the messages about what they refuse."""
 
 import base64
 import uuid
@@ -8,7 +8,7 @@ from service import refused
 from test_batches import batch, change_set, multipart, part, statuses
 
 FILE = {"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(b"hi").decode()}
-#: Attributes that a client sends, which no default has.
+#: An attachment's attributes that a client can set, with values that are not defaults.
 FULL = FILE | {"subject": "about it", "objecttypecode": "email", "attachmentnumber": 7, "attachmentcontentinfo": "<1@x>", "isfollowed": True}
 
 
@@ -120,7 +120,7 @@ def test_parties_are_named_by_alternate_keys(service):
     assert service.request("POST", "emails/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"activityid": many, "email_activity_parties": parties}]}).status_code == 204
     for email in (created, changed, replaced, many):
         assert named(email) == sorted([user, queue])
-    # A queue of the same change set, too.
+    # A queue that the same change set creates can be a party, too.
     new = f"made {tag}"
     item = {"subject": tag, "email_activity_parties": [{"participationtypemask": 2, "partyid_queue@odata.bind": f"/queues(name='{new}')"}]}
     assert statuses(multipart(service, change_set(part("POST", "queues", {"name": new}, id=1), part("POST", "emails", item, id=2)))) == [204, 204]
@@ -130,7 +130,7 @@ def test_parties_are_named_by_alternate_keys(service):
     refused(ask("partyid_queue", f"/queues(name='none {tag}')"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='twin {tag}')"), 412, "0x80060892")
     refused(ask("partyid_queue", "/queues(nosuch='x')"), 400, "0x80060888")
-    # A queue that the caller may not read is refused as one that does not exist.
+    # A queue that the caller may not read is refused like one that does not exist.
     refused(ask("partyid_queue", f"/queues({queue})", client="user"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='party {tag}')", client="user"), 404, "0x80040217")
     assert ask("partyid_systemuser", f"/systemusers(domainname='{tag}@x.test')", client="user").status_code == 204 and twin
@@ -139,7 +139,7 @@ def test_parties_are_named_by_alternate_keys(service):
 @pytest.mark.parametrize("client", ["admin", "user"])
 @pytest.mark.parametrize("kind", ["systemuser", "queue"])
 def test_a_party_is_a_record_that_is_there(service, kind, client):
-    """Its address would be unknown, and nobody would get the e-mail."""
+    """Otherwise its address would be unknown, and no one would receive the e-mail."""
     before = service.sql("SELECT count(*) FROM org_contoso.email")
     draft = service.create("emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 2, "addressused": "a@b.test"}]}, client=client)
     for mask in (1, 2, 4):
@@ -169,14 +169,14 @@ def test_words_are_a_sender_that_an_email_has_already(service):
     email = service.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body | {"MailboxId": box}).json()["EmailId"]
     sender, reader = {"participationtypemask": 1, "addressused": "Mail Delivery Subsystem"}, {"participationtypemask": 2, "addressused": "postmaster@contoso.test"}
     assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
-    # The reason is the same as with an address as sender.
+    # The refusal has the same reason as with an address as the sender.
     for parties in ([sender | {"addressused": "Another"}, reader], [sender, reader | {"addressused": "other@contoso.test"}]):
         refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x8004022E")
     for parties in ([sender | {"participationtypemask": 3}, reader],):
         refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x80048D19")
     refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [sender]}), 400, "0x80048D19")
     refused(service.request("PATCH", f"emails({service.create('emails', {})})", {"email_activity_parties": [sender]}), 400, "0x80048D19")
-    # As a draft it takes them back, and no others.
+    # A draft accepts its own parties back, and no others.
     assert service.request("PATCH", f"emails({email})", {"statuscode": 1, "statecode": 0, "directioncode": True}).status_code == 204
     assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
     assert service.get(f"emails({email})?$select=sender").json()["sender"] == "Mail Delivery Subsystem"
@@ -189,13 +189,13 @@ def test_an_address_reads_as_what_it_is(service, address):
     assert "addressused" in refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [party]}), 400, "0x80048D19")
     draft = service.create("emails", {"subject": "x", "email_activity_parties": [party | {"addressused": "a@b.test"}]})
     assert "addressused" in refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}), 400, "0x80048D19")
-    # One that was there before stays.
+    # An address that is stored already stays.
     service.sql("UPDATE org_contoso.activityparty SET addressused = %s WHERE activityid = %s", [address, draft])
     assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}).status_code == 204
 
 
 def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
-    """Its length counts as that of every other text, in UTF-16."""
+    """The length of a name is counted like that of every text, in UTF-16 units."""
     party = {"participationtypemask": 2, "addressused": "a@b.test"}
 
     def ways(name):
@@ -217,11 +217,11 @@ def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
     for name in ("N" * 400, "a" + "\u0301" * 399, "\U0001F600" * 200, "\U0001F468\u200d\U0001F469"):
         draft, answers = ways(name)
         assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [(name,)]
-    # Where nothing can be seen, the address stands for the name.
+    # If the name has no visible character, the address is shown instead.
     for name in ("", " ", "\u200b", "\u00a0\u2060"):
         draft, answers = ways(name)
         assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [("a@b.test",)]
-    # One that was there before stays.
+    # A name that is stored already stays.
     draft, _ = ways("Anna")
     for name, code in (("a\u202eb", "0x80048D19"), ("N" * 401, "0x80044331")):
         service.sql("UPDATE org_contoso.activityparty SET partyidname = %s WHERE activityid = %s", [name, draft])

@@ -1,4 +1,4 @@
-"""Large requests: what they take in sum is bounded, and those that are refused are told to try again."""
+"""Large requests: what they use in sum is limited, and a request beyond the limit is refused and told to try again."""
 
 import re
 import select
@@ -19,13 +19,13 @@ SOAP = "Content-Type: text/xml; charset=utf-8"
 
 @pytest.fixture(scope="module")
 def deployment():
-    """A deployment of its own: what large requests hold, other tests would miss."""
+    """A separate deployment, because large requests would leave too little for other tests."""
     with Deployment.made(FIELDSEAL_LIMITS_BODY_SECONDS="3600") as deployment:
         yield deployment
 
 
 class Upload:
-    """A request whose body arrives as the test says."""
+    """A request whose body is sent when the test says so."""
 
     def __init__(self, service, url, header, framing, client="admin"):
         parts = urllib.parse.urlsplit(url)
@@ -57,7 +57,7 @@ def batch(service, client="admin", framing=f"Content-Length: {LARGE}"):
 
 
 def held(upload):
-    """Whether the service invites the body. It says so before it looks at the limits."""
+    """Whether the service sends 100 Continue, which it does before it checks the limits."""
     return upload.head().startswith("http/1.1 100")
 
 
@@ -66,7 +66,7 @@ def status(upload):
 
 
 def answered(uploads):
-    """The first of the uploads that is answered while none of their bodies arrives."""
+    """The first of the uploads that gets a response while none of their bodies has arrived."""
     while True:
         for upload in uploads:
             if upload.socket.pending() or select.select([upload.socket], [], [], 0.05)[0]:
@@ -74,7 +74,7 @@ def answered(uploads):
 
 
 def filled(service):
-    """Uploads that hold as much as one client may, and the response to one more, whichever came last."""
+    """Uploads that use all that one client may use, and the response to the one that was refused."""
     uploads = [batch(service) for _ in range(4)]
     assert all(map(held, uploads))
     refused = answered(uploads)
@@ -84,7 +84,7 @@ def filled(service):
 
 
 def completed(upload):
-    """The status of an upload that was invited, and whose body is sent now."""
+    """Sends the body of an upload that was accepted, and returns the status of the response."""
     upload.send(b"-" * LARGE)
     code = status(upload)
     upload.close()
@@ -94,7 +94,7 @@ def completed(upload):
 def test_large_bodies_are_bounded_in_sum(deployment):
     uploads, head = filled(deployment)
     assert head.startswith("http/1.1 503") and "retry-after: 2" in head
-    # Small requests are served, and so are those of others.
+    # Small requests are served, and so are requests of other clients.
     assert deployment.get("WhoAmI").status_code == 200
     other = batch(deployment, "router")
     assert held(other) and completed(other) == 400
@@ -104,14 +104,14 @@ def test_large_bodies_are_bounded_in_sum(deployment):
     head = soap.head()
     assert head.startswith("http/1.1 500") and "retry-after: 2" in head
     soap.close()
-    # Those that were admitted are answered, and give back what they held.
+    # The accepted requests are answered, and their memory is free again.
     assert [completed(upload) for upload in uploads] == [400, 400, 400]
     again = batch(deployment)
     assert held(again) and completed(again) == 400
 
 
 def test_large_bodies_of_all_clients_are_bounded_in_sum(deployment):
-    """Each has less than one client may have."""
+    """Each client uses less than one client may."""
     uploads = [batch(deployment, client) for client in ("admin", "router", "user") for _ in range(3)]
     assert all(map(held, uploads))
     refused = answered(uploads)
@@ -138,7 +138,7 @@ def test_a_body_without_a_length_is_counted_as_it_arrives(deployment):
     uploads, _ = filled(deployment)
     head = send()
     assert head.startswith("http/1.1 503") and "retry-after: 2" in head
-    # Clients that hang up give back what they held.
+    # When clients disconnect, their memory is free again.
     for upload in uploads:
         upload.close()
     deadline = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""Records over the Web API: create, retrieve, update, upsert, delete, list; and what bad input gets."""
+"""Records over the Web API: create, retrieve, update, upsert, delete and list. Also, the responses to wrong input."""
 
 import re
 import uuid

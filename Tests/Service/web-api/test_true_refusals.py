@@ -1,4 +1,4 @@
-"""What a refusal says is true: addresses that name nothing, ids that are none, texts that are none, and what is not supported."""
+"""What a refusal says is true: for addresses of nothing, for invalid ids and texts, and for what is not supported."""
 
 import json
 import uuid
@@ -77,7 +77,7 @@ def test_what_is_there_refuses_its_options(service):
     before = service.log().count(b"request failed")
     refused(service.request("POST", "CreateEntities", {}), 501, "0x80040219")
     refused(service.request("POST", "businessunits/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.businessunit", "businessunitid": str(uuid.uuid4()), "name": "x"}]}), 501, "0x80040219")
-    # The operator is not told of what clients ask for in vain.
+    # The log reports no error, because such requests are not the operator's concern.
     assert service.log().count(b"request failed") == before
 
 
@@ -101,7 +101,7 @@ def test_the_empty_id_is_none(service):
         {"id": str(number), "atomicityGroup": "g", "method": "POST", "url": "queues", "body": {"name": f"zero {uuid.uuid4()}", "queueid": EMPTY}, "headers": {"content-type": "application/json"}}
         for number in range(2)]}, Content_Type="application/json")
     assert [one["status"] for one in answer.json()["responses"]] == [204, 204] and EMPTY not in answer.text
-    # Beside the key in the address it is none either.
+    # Beside the key in the address, the empty id is refused too.
     assert service.request("PATCH", f"mailboxes({made[0]})", {"name": "changed", "mailboxid": EMPTY}).status_code == 204
 
 
@@ -120,13 +120,13 @@ def test_no_record_is_created_under_the_empty_id(service):
 @pytest.mark.parametrize("value", ["2024-02-30T00:00:00Z", "/Date(1700000000000)/", "2024-01-01T00:00:00+0530", "tomorrow"])
 def test_a_text_that_is_no_date(service, value):
     message = refused(service.request("POST", "emails", {"subject": "x", "scheduledend": value}), 400, "0x80048D19")
-    assert message.startswith("scheduledend takes a date and time") and "not a string" not in message and "this text is none" in message
+    assert message.startswith("scheduledend takes a date and time") and "not a string" not in message and "this text is not valid" in message
 
 
 def test_a_text_that_is_no_id_and_no_picture(service):
     for name, value in (("queueid", "x"), ("queueid", "{" + str(uuid.uuid4()) + "}"), ("entityimage", "?")):
         message = refused(service.request("POST", "queues", {"name": "x", name: value}), 400, "0x80048D19")
-        assert message.startswith(f"{name} takes") and message.endswith("and this text is none."), message
+        assert message.startswith(f"{name} takes") and message.endswith("and this text is not valid."), message
     assert "not a number" in refused(service.request("POST", "queues", {"name": "x", "queueid": 1}), 400, "0x80048D19")
 
 
@@ -292,7 +292,7 @@ def test_a_record_is_one_target_by_whichever_key(service, message):
     for order in (targets, targets[::-1]):
         assert id in refused(service.request("POST", f"queues/Microsoft.Dynamics.CRM.{message}", {"Targets": order}), 400, "0x80048D19")
     assert service.get(f"queues({id})?$select=description").json()["description"] == "before"
-    # Two requests of a change set may be of one record.
+    # Two requests of a change set may concern the same record.
     answer = service.request("POST", "$batch", {"requests": [
         {"id": str(number), "atomicityGroup": "g", "method": "POST", "url": f"queues/Microsoft.Dynamics.CRM.{message}", "body": {"Targets": [target]}, "headers": {"content-type": "application/json"}}
         for number, target in enumerate(targets)]}, Content_Type="application/json")

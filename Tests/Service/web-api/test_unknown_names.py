@@ -1,4 +1,4 @@
-"""Names that a record does not have, in writes and in queries: refused with what is true of them, and never taken for another."""
+"""Names that a record does not have, in writes and in queries: they are refused with a true reason, and never taken for another name."""
 
 import uuid
 

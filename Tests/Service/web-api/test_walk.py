@@ -1,4 +1,4 @@
-"""A random walk over every way to write a record, beside a model: what is answered, what is read, and what the cells hold."""
+"""A random walk over every way to write a record, compared with a model: the responses, the values that are read, and the contents of the cells."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ class Walk:
     # MARK: Random parts
 
     def id(self):
-        """A record's, a deleted one's, or nobody's."""
+        """The id of a record, of a deleted record, or of none."""
         known = list(self.model) if self.random.random() < 0.7 else self.gone
         return self.random.choice(known) if known else str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
@@ -32,7 +32,7 @@ class Walk:
         body = {a: self.random.choice(TEXTS) for a in SECRETS if self.random.random() < 0.5}
         body |= {a: f"{a} {self.random.randint(0, 9)}" for a in ("name", "description") if self.random.random() < 0.5}
         if self.random.random() < 0.1:
-            # What is refused, for each record and as a whole.
+            # Values that are refused, for each record and for the request as a whole.
             body |= self.random.choice([{"outgoingpassword": "y" * 251}, {"incomingpassword": 1}, {"nosuch": 1}, {"outgoingportnumber": "x"}])
         return body
 
@@ -44,7 +44,7 @@ class Walk:
 
     @staticmethod
     def written(record, body):
-        # An empty text is null.
+        # An empty text is stored as null.
         values = {a: v or None for a, v in body.items()}
         return {"name": None, "description": None, **{a: None for a in SECRETS}, **(record or {}), **values}
 
@@ -67,7 +67,7 @@ class Walk:
         return (404, model) if id not in model else (204, {i: r for i, r in model.items() if i != id})
 
     def changes(self):
-        """A list of single writes with what becomes of them: [(request, status)], the model if all of them are carried out."""
+        """Several single writes with their outcomes: [(request, status)], and the model after all of them."""
         model, result = self.model, []
         for _ in range(self.random.randint(1, 4)):
             id, body = self.id(), self.fields()
@@ -85,7 +85,7 @@ class Walk:
             result.append((request, status))
         return result, model
 
-    # MARK: Steps: each sends something, and gives what is expected
+    # MARK: Steps: each sends requests, and returns the expected result
 
     def step_create(self):
         id, body = self.id(), self.fields()
@@ -126,15 +126,15 @@ class Walk:
         response = self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json")
         answered = [r["status"] for r in response.json()["responses"]]
         if failed:
-            # Bodies are read before anything is written.
+            # Bodies are parsed before anything is written.
             assert answered == [400 if any(status == 400 for _, status in changes) else failed], (answered, changes)
         else:
             assert answered == [204] * len(changes), (response.text, changes)
-        # The batch has the status of what ended it.
+        # The batch has the status of the request that made it fail.
         return response, answered[0] if failed else 200, self.model if failed else model
 
     def step_batch(self):
-        """Each for itself, up to the first that fails, or all of them."""
+        """Each request by itself. The batch ends at the first failure, or continues."""
         isGoingOn = self.random.random() < 0.5
         changes, _ = self.changes()
         model, statuses = self.model, []
@@ -154,7 +154,7 @@ class Walk:
         return response, 200 if isGoingOn else ended, model
 
     def step_create_with_mailboxes(self):
-        """A record and those that refer to it: in one request, in a change set, or bound to it."""
+        """A record and the records that refer to it: in one request, in a change set, or bound to it."""
         id, body, mailbox = self.id(), self.fields(), str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         status, model = self.create(self.model, id, body)
         own, child = body | {"emailserverprofileid": id}, {"mailboxid": mailbox, "name": "of a walk", "password": self.random.choice([t for t in TEXTS if len(t or "") <= 200])}
@@ -173,7 +173,7 @@ class Walk:
         else:
             made = self.service.request("POST", "mailboxes", child).status_code
             assert made == (400 if isChildBad else 204)
-            # Without the record that is to be bound nothing is created.
+            # If a record that is to be bound does not exist, nothing is created.
             if isChildBad:
                 status = 404 if self.is_valid(body) and id not in self.model else 400 if not self.is_valid(body) else 412
             response = self.service.request("POST", "emailserverprofiles", own | {"emailserverprofile_mailbox@odata.bind": [f"/mailboxes({mailbox})"]})
@@ -199,7 +199,7 @@ class Walk:
         response = self.service.request("POST", f"emailserverprofiles/Microsoft.Dynamics.CRM.{name}", {"Targets": targets})
         if not failed:
             return response, {"CreateMultiple": 200, "UpdateMultiple": 204, "UpsertMultiple": 200}[name], model
-        # Which of several failing ones is named is the service's.
+        # If several requests fail, the service chooses which one it names.
         assert response.status_code >= 400 and response.json()["error"]["message"], response.text
         return response, response.status_code, self.model
 
@@ -214,14 +214,14 @@ class Walk:
 
     @staticmethod
     def answer(element):
-        """A response as the Web API's would be: its status."""
+        """The HTTP status that the Web API would have for a SOAP response."""
         if not element.tag.endswith("Fault"):
             return SimpleNamespace(status_code=204, text="", request=SimpleNamespace(body=None))
         code, number, message = soap.fault(element)
         return SimpleNamespace(status_code={"0x80040217": 404, "0x80040237": 412, "0x80060882": 412}.get(number, 400), text=f"{number} {message}", request=SimpleNamespace(body=None))
 
     def soap_request(self, request):
-        """The SOAP request that does what a request of a change set does."""
+        """The SOAP request with the same effect as a request of a change set."""
         id = (request.get("body") or {}).get("emailserverprofileid") or request["url"].split("(")[-1].rstrip(")")
         body = {name: value for name, value in (request.get("body") or {}).items() if name != "emailserverprofileid"}
         name = {"POST": "Create", "PATCH": "Update" if request.get("headers") else "Upsert", "DELETE": "Delete"}[request["method"]]
@@ -251,7 +251,7 @@ class Walk:
     def step_key(self):
         return self.service.set_key("Key-1!" + secrets.token_urlsafe(40)), 204, self.model
 
-    # MARK: What holds after each step
+    # MARK: Checks after each step
 
     def check(self, model, step):
         read = {}
@@ -264,7 +264,7 @@ class Walk:
             assert (own["name"], own["description"], own["incomingpassword"], own["outgoingpassword"]) == (record["name"], record["description"], None, None), step
             assert all(own[f"is{a}set"] == (record[a] is not None) for a in SECRETS), (step, own, record)
             etags[id] = own["@odata.etag"]
-            # A version changes with its record, and with nothing else.
+            # A record's version changes with the record, and only then.
             if id in self.etags and self.model.get(id) == record and not self.touched:
                 assert etags[id] == self.etags[id], step
             if id in self.etags and self.model.get(id) != record:
@@ -284,7 +284,7 @@ class Walk:
             before = self.model
             response, status, model = step()
             assert response.status_code == status, (number, step.__name__, response.text, response.request.body)
-            # A batch may fail after it has written.
+            # A batch may fail after some of its requests wrote.
             self.touched = step.__name__ != "step_key" and model is not before
             self.check(model, (number, step.__name__, response.text, response.request.body))
             if number % 20 == 19 or step == self.step_key:

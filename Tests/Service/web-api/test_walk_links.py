@@ -1,5 +1,5 @@
-"""A random walk over every way to link records, and to give them to users and teams, beside a model: what is answered, what is linked,
-and what a user of fewer rights may read and write because of it."""
+"""A random walk over every way to link records, and to give them to users and teams, compared with a model: the responses, the links, and what a user
+with fewer rights may then read and write."""
 
 import os
 import urllib.parse
@@ -13,7 +13,7 @@ from sample import SEED, length
 
 STEPS = int(os.environ.get("FIELDSEAL_STEPS", length(80, 800)))
 ROLES, MEMBERS, TEAM_ROLES = "systemuserroles_association", "teammembership_association", "teamroles_association"
-#: A relationship's two ends, each as entity set and entity, and the entity set and the entity of its links.
+#: The two ends of a relationship, each as entity set and entity; and the entity set and the entity of its links.
 RELATIONSHIPS = {
     ROLES: (("systemusers", "systemuser"), ("roles", "role"), "systemuserrolescollection", "systemuserroles"),
     MEMBERS: (("teams", "team"), ("systemusers", "systemuser"), "teammemberships", "teammembership"),
@@ -23,7 +23,7 @@ NO_SUCH_RECORD = "0x80040217"
 
 
 class Model:
-    """Teams, links as (relationship, first, second), and the owners of e-mails. Each change gives its status and the model after it."""
+    """Teams, links as (relationship, first, second), and the owners of e-mails. Each change returns its status and the model after it."""
 
     def __init__(self, users, teams=frozenset(), links=frozenset(), owners=None):
         self.users, self.teams, self.links, self.owners = users, teams, links, owners or {}
@@ -32,7 +32,7 @@ class Model:
         return Model(**{**vars(self), **changes})
 
     def has(self, relationship, first, second):
-        """Whether both records are there. Roles always are."""
+        """Whether both records exist. Roles always do."""
         users = {ROLES: first, MEMBERS: second}.get(relationship)
         teams = {MEMBERS: first, TEAM_ROLES: first}.get(relationship)
         return (users is None or users in self.users) and (teams is None or teams in self.teams)
@@ -45,7 +45,7 @@ class Model:
         return (204, self.but(links=self.links - {link})) if link in self.links else (404, self)
 
     def all(self, changes):
-        """Several changes of links as one: the status of the first that fails."""
+        """Several changes of links as one: the status of the first change that fails."""
         model = self
         for link, isLinked in changes:
             status, model = model.link(link, isLinked)
@@ -92,14 +92,14 @@ class Walk:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def any_of(self, ids):
-        """One of the ids in their order, which does not depend on the process."""
+        """Chooses one of the ids. They are sorted first, so that the choice depends only on the seed."""
         return self.random.choice(sorted(ids))
 
     def user(self):
         return self.any_of(self.model.users) if self.random.random() < 0.95 else self.new()
 
     def team(self):
-        """A team's, or that of one which was deleted or never was."""
+        """The id of a team, of a deleted team, or of one that never existed."""
         if self.model.teams and self.random.random() < 0.9:
             return self.any_of(self.model.teams)
         return self.random.choice(self.gone) if self.gone else self.new()
@@ -115,7 +115,7 @@ class Walk:
         return {ROLES: lambda: (self.user(), role), MEMBERS: lambda: (self.team(), self.user()), TEAM_ROLES: lambda: (self.team(), role)}[relationship]()
 
     def change(self, relationship=None):
-        """(link, whether it is made or removed)"""
+        """(link, whether it is created or removed)"""
         relationship = relationship or self.random.choice([ROLES, MEMBERS, MEMBERS, TEAM_ROLES])
         existing = sorted(link for link in self.model.links if link[0] == relationship)
         if existing and self.random.random() < 0.45:
@@ -136,7 +136,7 @@ class Walk:
     def batch(self, requests, **headers):
         return self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json", **headers)
 
-    # MARK: Steps: each sends something, and gives what is expected
+    # MARK: Steps: each sends requests, and returns the expected result
 
     def step_reference(self):
         change = self.change()
@@ -150,7 +150,7 @@ class Walk:
         return self.batch(requests), 200 if status == 204 else status, model
 
     def step_batch(self):
-        """Each for itself, up to the first that fails, or all of them."""
+        """Each request by itself. The batch ends at the first failure, or continues."""
         isGoingOn = self.random.random() < 0.5
         changes, model, statuses = [self.change() for _ in range(self.random.randint(1, 4))], self.model, []
         for change in changes:
@@ -163,7 +163,7 @@ class Walk:
         return response, 200 if isGoingOn or max(statuses) < 400 else max(statuses), model
 
     def step_members(self):
-        """AddMembersTeam and RemoveMembersTeam, of which the second refuses those that are no members."""
+        """AddMembersTeam and RemoveMembersTeam. The second refuses users who are not members."""
         team, users, isAdded = self.team(), {self.user() for _ in range(self.random.randint(1, 3))}, self.random.random() < 0.6
         members = [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": u} for u in sorted(users)]
         response = self.service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{'Add' if isAdded else 'Remove'}MembersTeam", {"Members": members})
@@ -173,7 +173,7 @@ class Walk:
         return response, 204, self.model.but(links=self.model.links | links if isAdded else self.model.links - links)
 
     def step_create_team(self):
-        """With members and roles that are bound to it, or linked in the same change set."""
+        """Creates a team with members and roles that are bound to it, or that are linked in the same change set."""
         team = self.new()
         links = {(relationship, team, self.ends(relationship)[1]) for relationship in self.random.choices([MEMBERS, TEAM_ROLES], k=self.random.randint(0, 3))}
         bound = {relationship: [link[2] for link in sorted(links) if link[0] == relationship] for relationship in (MEMBERS, TEAM_ROLES)}
@@ -196,7 +196,7 @@ class Walk:
         return self.service.request("DELETE", f"teams({team})"), *self.model.delete_team(team)
 
     def step_own(self):
-        """A record's owner, set in every way in which a lookup is."""
+        """Sets a record's owner, in every way in which a lookup can be set."""
         email, owner = self.email(), self.owner()
         isTeam = owner not in self.model.users
         address = f"{'teams' if isTeam else 'systemusers'}({owner})"
@@ -246,7 +246,7 @@ class Walk:
         return self.soap("Associate" if isLinked else "Disassociate", content), status, model
 
     def soap(self, name, content):
-        """A response as the Web API's would be: its status."""
+        """The HTTP status that the Web API would have for a SOAP response."""
         element = soap.call(self.service, soap.operation("Execute", f"<request><x:Parameters>{content}</x:Parameters><x:RequestName>{name}</x:RequestName></request>"))
         if not element.tag.endswith("Fault"):
             return SimpleNamespace(status_code=204, text="", request=SimpleNamespace(body=content))
@@ -254,7 +254,7 @@ class Walk:
         return SimpleNamespace(status_code={NO_SUCH_RECORD: 404}.get(number, 400), text=f"{number} {message}", request=SimpleNamespace(body=content))
 
     def step_write_as_a_user(self):
-        """In the name of a user, with its rights: what is not its own or its teams' is not there for it."""
+        """A write in the name of a user, with the user's rights: a record that does not belong to the user or the user's teams does not exist for the user."""
         user, email = self.any_of(self.model.users), self.email()
         response = self.service.request("PATCH", f"emails({email})", {"category": "written"}, If_Match="*", MSCRMCallerID=user)
         if self.basic not in self.model.roles_of(user):
@@ -262,7 +262,7 @@ class Walk:
         return response, 204 if email in self.model.visible(user) else 404, self.model
 
     def step_create_as_a_user(self):
-        """For itself and its teams, and for nobody else."""
+        """A user may create records for itself and its teams, and for no other owner."""
         user, owner, email = self.any_of(self.model.users), self.owner(), self.new()
         address = f"/{'systemusers' if owner in self.model.users else 'teams'}({owner})"
         response = self.service.request("POST", "emails", {"activityid": email, "subject": "walked", "ownerid@odata.bind": address}, MSCRMCallerID=user)
@@ -273,7 +273,7 @@ class Walk:
             return response, 403, self.model
         return response, status, model
 
-    # MARK: What holds after each step
+    # MARK: Checks after each step
 
     def check(self, model, step):
         links = set()
@@ -296,7 +296,7 @@ class Walk:
         return response.json()["value"]
 
     def check_readers(self):
-        """What each user reads, in each language."""
+        """Checks what each user can read, in each language."""
         fetch = "<fetch><entity name='email'><attribute name='activityid'/><filter><condition attribute='subject' operator='eq' value='walked'/></filter></entity></fetch>"
         queries = ["$select=activityid&$filter=subject eq 'walked'", "fetchXml=" + urllib.parse.quote(fetch), "sql=" + urllib.parse.quote("SELECT activityid FROM email WHERE subject = 'walked'")]
         for user in self.model.users:
@@ -308,7 +308,7 @@ class Walk:
                 assert sorted(found) == sorted(self.model.visible(user)), (user, query)
 
     def check_languages(self):
-        """The links from both ends, as each language gives them."""
+        """Checks the links from both ends, in each language."""
         for relationship, (*both, _, intersect) in RELATIONSHIPS.items():
             links = {link[1:] for link in self.model.links if link[0] == relationship}
             known = self.model.users | self.model.teams
@@ -346,5 +346,5 @@ def test_every_way_to_link_records(own_service):
     refused = sum(count for (_, status), count in walk.answers.items() if status >= 400)
     assert STEPS // 20 < refused < STEPS * 3 // 4, walk.answers
     report = own_service.json("doctor", "--deep", check=False)
-    # The key of the development deployment is nowhere else.
+    # The key of the development deployment has no copy, so the doctor reports only that.
     assert [finding["code"] for finding in report["findings"]] == ["key-never-copied"], report

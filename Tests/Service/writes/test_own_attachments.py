@@ -1,4 +1,4 @@
-"""Files of the e-mails of a Basic User: they are added, changed and deleted while the e-mail may be changed."""
+"""A Basic User adds, changes and deletes files of their own e-mails, while the e-mail may be changed."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What a client reads it can write back: to the record itself, and to a new one of another organization."""
+"""A client can write back what it reads: to the same record, and to a new record in another organization."""
 
 import datetime
 import uuid
@@ -11,7 +11,7 @@ SETS = {
     "emailserverprofile": "emailserverprofiles", "mailbox": "mailboxes", "queue": "queues", "systemuser": "systemusers", "team": "teams",
     "usersettings": "usersettingscollection", "email": "emails", "activitymimeattachment": "activitymimeattachments",
 }
-#: What the service writes anew with each change, or keeps by itself.
+#: Attributes that the service changes with each write, or sets itself.
 MOVING = {"modifiedon", "versionnumber", "modifiedbyname", "modifiedonbehalfbyname"}
 
 
@@ -43,13 +43,13 @@ def records(service):
 
 
 def read(service, entity, id):
-    """All that a record has, without annotations and ids of lookups."""
+    """All values of a record, without annotations and without the ids of lookups."""
     record = service.get(f"{SETS[entity]}({id})").json()
     return {name: value for name, value in record.items() if "@" not in name and not name.startswith("_")}
 
 
 def test_writing_back_leaves_no_trace_in_the_audit(service):
-    """Dates are written to the second, and so are those that a new record has by itself."""
+    """Dates are written to the second, and so are the dates that the service gives a new record."""
     mailbox = service.create("mailboxes", {"name": f"traceless {uuid.uuid4()}"})
     assert patch(service, "mailbox", mailbox, read(service, "mailbox", mailbox)).status_code == 204
     assert service.sql("SELECT operation FROM org_contoso.audit WHERE objectid = %s", [mailbox]) == [(1,)]
@@ -83,7 +83,7 @@ def test_the_whole_record_is_written_back(service, records, entity):
 
 
 def other(value, kind):
-    """A value of the same type that differs; None for types without one here."""
+    """A different value of the same type; None for types that have none here."""
     if kind in ("String", "Memo", "EntityName"):
         return f"{value or ''}x"
     if kind in ("Integer", "BigInt"):
@@ -115,7 +115,7 @@ def test_another_value_of_what_no_update_writes_is_refused_by_name(service, meta
 
 
 def test_no_way_to_what_the_caller_may_not_read(service):
-    """A caller who may not read a record does not learn its values by sending them."""
+    """A caller that may not read a record can't find out its values by sending them."""
     profile = service.create("emailserverprofiles", {"name": f"hidden {uuid.uuid4()}"})
     for value in (None, "x"):
         refused(service.request("PATCH", f"emailserverprofiles({profile})", {"name": "y", "createdbyname": value}, client="user"), 403, "0x80040220")
@@ -125,7 +125,7 @@ def test_no_way_to_what_the_caller_may_not_read(service):
 
 
 def test_no_way_to_which_ids_exist(service):
-    """Attributes that no update writes are compared only where the caller may read the record."""
+    """Attributes that no update can write are compared only if the caller may read the record."""
     mailbox = service.create("mailboxes", {"name": f"hidden {uuid.uuid4()}"})
     for more in ({}, {"createdbyname": "y"}, {"ispasswordset": True}, {"ispasswordset": None, "createdon": "2026-01-01T00:00:00Z"}):
         answers = [service.request("PATCH", f"mailboxes({id})", {"name": "x", **more}, client="user") for id in (mailbox, uuid.uuid4())]
@@ -177,13 +177,13 @@ def test_a_record_that_is_written_back_keeps_its_passwords(service, records, ent
     for record in (whole, {**whole, writable: "changed"}):
         assert write(service, entity, record).status_code < 300
         assert stored() == secrets
-    # An empty text clears also there, and so does null beside what updates write alone.
+    # In such a body, an empty text clears a password. So does null, if all other values are ones that updates can write.
     assert write(service, entity, {**whole, **{name: "" for name in secrets}}).status_code < 300
     assert set(stored().values()) == {None}
     assert patch(service, entity, id, secrets).status_code == 204
     assert patch(service, entity, id, {writable: "changed again", **{name: None for name in secrets}}).status_code == 204
     assert set(stored().values()) == {None}
-    # Alone it clears, and beside what only a read gives it never does.
+    # A null that is sent alone clears the password. Beside values that only a read returns, it never does.
     assert patch(service, entity, id, secrets).status_code == 204
     annotation = {f"{writable}@OData.Community.Display.V1.FormattedValue": "x"}
     for more in ({"createdon": whole.get("createdon", whole.get("modifiedon"))}, {"versionnumber": 1}, annotation, {"@odata.etag": 'W/"1"'}, {"@odata.context": "x"}):
@@ -228,7 +228,7 @@ def test_an_attribute_is_written_back_as_it_was_read(service, records):
         assert service.get(address).json() == body
         for sent in ({**body, "other": 1}, {"@odata.context": body["@odata.context"]}, {**body, "@odata.id": "x"}):
             refused(service.request("PUT", address, sent), 400, "0x80048D19")
-    # A password is null there, and stays.
+    # A password is null in a response, and writing that back keeps it.
     address = f"mailboxes({records['mailbox']})/password"
     assert service.request("PUT", address, {"value": "a password"}).status_code == 204
     refused(service.request("PUT", address, {"@odata.context": "x", "value": None}), 400, "0x80060413")
@@ -251,7 +251,7 @@ def elsewhere(service):
         return service.request(method, f"{service.base}/{name}/api/data/v9.2/{path}", body, token=token, **headers)
 
     yield send
-    # The deployment is shared, and commands of other tests name no organization.
+    # Tests share the deployment, and commands of other tests name no organization, so this one is removed.
     service.run("org", "remove", name, "--without-export", stdin=f"{name}\n")
 
 
@@ -269,7 +269,7 @@ def test_records_are_made_in_another_organization(service, metadata, records, el
         there = elsewhere("GET", f"{SETS[entity]}({records[entity]})").json()
         same = set(body) & set(there) - MOVING - {"createdon", "overriddencreatedon"}
         assert same and {name: there[name] for name in same} == {name: record[name] for name in same}, entity
-    # Settings are there with their user, and take what the others have.
+    # User settings exist with their user, and are updated with the values of the others.
     settings = read(service, "usersettings", records["usersettings"])
     body = {name: value for name, value in settings.items() if metadata["usersettings"][name]["IsValidForUpdate"] and name != "businessunitid"}
     answer = elsewhere("PATCH", f"usersettingscollection({records['usersettings']})", body)

@@ -2,14 +2,14 @@ import Testing
 
 @testable import Tenancy
 
-/// How many tasks run and wait, in all and for each key.
+/// The limits on running and waiting tasks, for all keys together and for each key.
 @Suite("The gate before work that is slow on purpose")
 struct AdmissionGateTests {
     typealias Limits = AdmissionGate<String>.Limits
 
     private enum Event { case began, refused, ended }
 
-    /// Holds tasks until it is opened.
+    /// Makes tasks wait until it is opened.
     private actor Latch {
         private var isOpen = false
         private var held: [CheckedContinuation<Void, Never>] = []
@@ -61,7 +61,7 @@ struct AdmissionGateTests {
             if let event = await iterator.next() { later.append(event) }
         }
         #expect(later.count { $0 == .began } == asking.count - refused && !later.contains(.refused))
-        // Nothing is left behind.
+        // The gate counts no task any more.
         #expect((try? await gate.run("z") { true }) == true)
     }
 }

@@ -92,7 +92,7 @@ extension FieldsealError {
             .accessDenied,
             "The row with the name \(name.quotedForMessage) was made or changed by SQL, and not by the service, so the name may be "
                 + "that of another row. See "
-                + "fieldseal doctor. To end what this row gives, name it by its id: \(id.text).")
+                + "fieldseal doctor. To end the access that this row gives, use its id: \(id.text).")
     }
 }
 

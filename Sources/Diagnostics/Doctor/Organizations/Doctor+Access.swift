@@ -10,7 +10,7 @@ extension Doctor {
         findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")
         findings += try await connection.run { try administration(on: $0) + administrationPassword(on: $0) + database(on: $0) }
-        // If the owner is missing or migrations are pending, this comparison would only report the same again.
+        // If the owner is missing or migrations are pending, this check of rights would only report the same problem again.
         if !findings.contains(where: { $0.severity == .error }) {
             findings += try await connection.run { try serviceRights(on: $0) }
         }
@@ -18,7 +18,7 @@ extension Doctor {
         return Self.sorted(findings)
     }
 
-    /// Reports when the password of the role that migrates expires, if that is another role than the service's.
+    /// Reports if the password of the role for migrations expires soon. The service's own role is checked elsewhere.
     func administrationPassword(on connection: isolated PostgresConnection) throws -> [Finding] {
         func role(_ conninfo: String) -> String? {
             (try? ConnectionParameters.parse(conninfo))?.last { $0.keyword == "user" }?.value

@@ -26,7 +26,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "audit-doubted", organization.name,
-                    "in the last 30 days, entries of the audit were sealed that no trigger wrote as they are",
+                    "in the last 30 days, entries of the audit were sealed that no trigger can have written in this form",
                     advice: "find out who inserted them with SQL: fieldseal events export, kind \"audit entries doubted\""))
         }
         if let problem = try unsealed(of: organization, report, on: connection) {

@@ -2,7 +2,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// A secret is reported from this many days before its expiry on.
+    /// How many days before its expiry a secret is reported.
     private static let noticeDays = 14
 
     /// Reports clients whose last secret or key has expired or will expire soon.

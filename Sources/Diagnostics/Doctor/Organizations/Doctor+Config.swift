@@ -48,16 +48,17 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "wrapped-under-another-kek", keys.organization,
-                    "\(keys.wrapped) versions of its key are wrapped under a key-encryption key that is not this one",
+                    "\(keys.wrapped) versions of its key are wrapped under a key-encryption key that this program lacks",
                     advice:
-                        "put the other one back; or activate the current version, and purge the retired ones: fieldseal key purge"))
+                        "put that key-encryption key back; or activate the current version, and purge the retired ones: "
+                        + "fieldseal key purge"))
         }
         if keys.renamed > 0 {
             findings.append(
                 Finding(
                     .warning, "kek-id-changed", keys.organization,
                     "the rows of \(keys.renamed) versions of its key name a key-encryption key that does not seal them: SQL wrote that "
-                        + "id. The keys open, and nothing stops",
+                        + "id. The keys still open, and the service works",
                     advice: "find out who changed config.organization_key; the next fieldseal kek rotate writes the right id"))
         }
         return findings

@@ -21,7 +21,7 @@ extension Doctor {
         }
     }
 
-    /// Reports if this program has the wrong key-encryption key. Then no other check would give a true result.
+    /// Reports if this program has the wrong key-encryption key. With a wrong key, no other check gives a true result.
     func wrongKeyEncryptionKey(on connection: isolated PostgresConnection) throws -> Finding? {
         let migrated = try connection.query(
             "SELECT to_regclass('config.organization_key') IS NOT NULL AND to_regclass('config.signing_key') IS NOT NULL")
@@ -33,7 +33,7 @@ extension Doctor {
             """
         ).map { try $0.decode(0, as: String.self) }
         guard !ids.isEmpty, Set(ids).isDisjoint(with: deployment.kek.ids) else { return nil }
-        // SQL may have written these ids. Other findings name the rows.
+        // If the keys open nevertheless, SQL wrote these ids, and other findings name the rows.
         if try ids.allSatisfy({ try KeyEncryptionKeyEvidence.keyInForce(deployment.kek, besides: $0, on: connection) != nil }) {
             return nil
         }

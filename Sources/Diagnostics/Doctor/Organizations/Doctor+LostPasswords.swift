@@ -6,7 +6,7 @@ extension Doctor {
     /// Reports passwords that SQL removed without the triggers: a security event records that the password was set, it is gone,
     /// and the audit does not show who removed it.
     ///
-    /// Entities whose audit is off are left out. So are events from the time whose audit entries were archived.
+    /// Entities whose audit is off are left out. Events from a time whose audit entries were archived are left out too.
     func lostPasswords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         var lost: [String] = []
         for entity in EntityCatalog.withCells {

@@ -44,12 +44,13 @@ extension Doctor {
                 return Finding(
                     .notice, "move-under-way", name,
                     "it is being moved: the schema \(schema) and triggers note what is written meanwhile",
-                    advice: "none, while fieldseal org move runs")
+                    advice: "do nothing while fieldseal org move runs")
             }
             return Finding(
                 .warning, "move-journal-left", name,
                 "a move of it was interrupted, and left the schema \(schema) and its triggers, which note nothing any more",
-                advice: "run fieldseal org move \(name) again, or with --rehearse if it is to stay: both remove them")
+                advice: "run fieldseal org move \(name) again, or with --rehearse if the organization is to stay here: "
+                    + "both remove the schema and the triggers")
         }
     }
 }

@@ -3,7 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reports flags without a cell, and cells without a flag.
+    /// Reports records whose flag says that a password is set but that have no cell, and records with a cell whose flag says the
+    /// opposite.
     func passwordFlags(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let state = try OrganizationState.read(organization.name, on: connection)
         return try FlagMismatch.all(in: state, on: connection).map { mismatch in

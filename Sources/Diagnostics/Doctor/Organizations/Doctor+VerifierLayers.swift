@@ -4,7 +4,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reports people whose row in `config.verifier_layer` does not open. Sign-ins pass over it.
+    /// Reports people whose row in `config.verifier_layer` does not open. Sign-in ignores such a row.
     func verifierLayers(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         guard try connection.query("SELECT to_regclass('config.verifier_layer') IS NOT NULL")[0].decode(0) else { return [] }
         let people = try connection.query(

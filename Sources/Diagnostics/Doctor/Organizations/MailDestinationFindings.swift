@@ -64,6 +64,6 @@ enum MailDestinationFindings {
     private static func finding(_ organization: Organization, _ message: String) -> Finding {
         Finding(
             .error, "mail-settings-not-authorized", organization.name, message,
-            advice: "check the servers that it names, and let a System Administrator save all of them (docs/router.md)")
+            advice: "check the servers in these settings, and let a System Administrator save all of the settings (docs/router.md)")
     }
 }

@@ -24,17 +24,18 @@ package final class AttributeDefinition: Sendable {
 
     /// The attribute's name in its original case, such as `EmailServerProfile`.
     package let schemaName: String
-    /// The name in lower case: the column's, and the one that clients use.
+    /// The name in lower case, which clients use.
     package let logicalName: String
-    /// The name of the column, quoted for SQL. It is the logical name, unless the attribute is another name of the id.
+    /// The name of the column, quoted for SQL. It is the logical name, except for an attribute that is a second name of the
+    /// record's id.
     package let column: String
     package let type: AttributeType
     package let required: RequiredLevel
     package let validFor: Operations
     package let defaultValue: AttributeValue?
-    /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
+    /// Whether values are encrypted. Clients can set such a value, but they read null, and can't search or sort by it.
     package let isEncrypted: Bool
-    /// The default value of a new record.
+    /// The value that the server fills in for a new record whose creator gave none; nil for none.
     package let serverDefault: ServerDefault?
 
     /// A value that the server fills in.
@@ -105,7 +106,7 @@ package final class AttributeDefinition: Sendable {
         return value
     }
 
-    /// The entities of this catalog that the attribute may refer to. A lookup without any can't be set.
+    /// The entities of this catalog that the attribute may refer to. A lookup without such an entity can't be set.
     package var knownTargets: [String] { type.targets.filter { EntityCatalog.entity($0) != nil } }
 
     /// Whether formatted values show only the date. The values themselves have a time.

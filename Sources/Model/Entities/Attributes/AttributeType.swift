@@ -44,8 +44,8 @@ package enum AttributeType: Sendable {
         }
     }
 
-    /// The entity that a value refers to if no other attribute names it: the only target, or the only one that has records
-    /// here.
+    /// The entity that every value refers to: the only target, or the only target that is in the catalog. Nil if another attribute
+    /// has to name the entity.
     package var soleTarget: String? {
         guard targets.count > 1 else { return targets.first }
         let known = targets.filter { EntityCatalog.entity($0) != nil }

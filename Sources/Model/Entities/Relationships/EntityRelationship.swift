@@ -98,8 +98,8 @@ extension EntityDefinition {
     /// The relationships of other entities' lookups that refer to this entity.
     package var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
 
-    /// The relationships of a single-valued navigation property: two for an owner, which is a user or a team, and one for
-    /// others.
+    /// The relationships of a single-valued navigation property: two for an owner, which is a user or a team, and one for any other
+    /// lookup.
     package func singleValued(all property: String) -> [EntityRelationship] {
         EntityCatalog.single[logicalName]?[property.lowercased()] ?? []
     }
@@ -128,13 +128,13 @@ extension EntityDefinition {
     /// Whether users and teams own the entity's records.
     package var isUserOwned: Bool { if case .owner? = self["ownerid"]?.type { true } else { false } }
 
-    /// Whether the entity's records can own others: users and teams.
+    /// Whether the entity's records can own records of other entities. True for users and teams.
     package var isPrincipal: Bool { AttributeType.owner.targets.contains(logicalName) }
 
-    /// Whether an attribute has a record's id. Users and teams have their id as `ownerid` too.
+    /// Whether an attribute holds the id of the record itself. For users and teams, `ownerid` does too.
     package func isID(_ attribute: AttributeDefinition) -> Bool { attribute.column == idColumn }
 
-    /// Whether the attribute with this logical name has a record's id.
+    /// Whether the attribute with this logical name holds the id of the record itself.
     package func isID(_ logicalName: String) -> Bool { self[logicalName].map(isID) ?? false }
 
     /// The attributes that identify a record in addition to its id.

@@ -17,7 +17,7 @@ package struct ManyToManyRelationship: Sendable {
     package static let teamMembership = ManyToManyRelationship(
         schemaName: "teammembership_association", first: .team, second: .systemUser, intersect: .teamMembership)
 
-    /// The relationship seen from one of its entities; nil for another entity.
+    /// The relationship seen from one of its two entities; nil for any other entity.
     package func association(of entity: EntityDefinition) -> Association? {
         if entity === first { return Association(relationship: self, own: first, other: second) }
         return entity === second ? Association(relationship: self, own: second, other: first) : nil
@@ -38,6 +38,6 @@ extension EntityDefinition {
         associations.first { $0.navigationProperty == property.lowercased() }
     }
 
-    /// Whether its records are the links of a many-to-many relationship.
+    /// Whether the entity's records are the links of a many-to-many relationship.
     package var isIntersect: Bool { EntityCatalog.manyToMany.contains { $0.intersect === self } }
 }

@@ -247,8 +247,8 @@ struct Kek: AsyncParsableCommand {
                     ? "No key-encryption key was waiting to be retired."
                     : "Retired \(retired.joined(separator: ", ")). "
                         + (settings.allDatabases.count > 1
-                            ? "Keep it while another database is under it (fieldseal kek status), or a backup of before needs it."
-                            : "Backups of before still need it: destroy its copies when the last of those backups is gone."))
+                            ? "Keep it while another database is under it (fieldseal kek status), or while an older backup needs it."
+                            : "Older backups still need it: destroy its copies when the last of these backups is gone."))
         }
     }
 }

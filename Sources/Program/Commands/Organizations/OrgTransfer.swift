@@ -64,7 +64,7 @@ extension Org {
                 CommandOutput.line(String(decoding: value.utf8, as: UTF8.self))
             } else {
                 CommandOutput.line(manifest.summary)
-                if let isRight { CommandOutput.line(isRight ? "The key is the right one." : "The key is another one.") }
+                if let isRight { CommandOutput.line(isRight ? "The key is the right one." : "The key is not the right one.") }
                 CommandOutput.line(manifest.authenticity(isAuthentic ? .shown : isRight == false ? .underAnotherKey : .unchecked))
             }
             if isRight == false { throw ExitCode(1) }

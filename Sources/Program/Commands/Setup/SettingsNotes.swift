@@ -45,8 +45,8 @@ struct SettingsNotes {
             settings.baseURL.lastIndex(of: ":").flatMap { Int(settings.baseURL[settings.baseURL.index(after: $0)...]) } ?? 443
         guard settings.httpsPort != 0, port != settings.httpsPort, settings.trustedProxiesAreNone else { return nil }
         return
-            "baseURL has the port \(port), and https.port is \(settings.httpsPort): clients reach the service where something forwards the "
-            + "one to the other"
+            "baseURL has the port \(port), and https.port is \(settings.httpsPort): clients reach the service only if "
+            + "port \(port) is forwarded to port \(settings.httpsPort)"
     }
 
     private var writableFile: String? {
@@ -104,7 +104,8 @@ struct SettingsNotes {
             }
             guard let mode = FileStatus(path: file)?.mode, mode & 0o077 != 0 else { return nil }
             return
-                "the password file \(file) has the mode \(String(mode, radix: 8)), and libpq reads none that others may: chmod 0600 \(file)"
+                "the password file \(file) has the mode \(String(mode, radix: 8)), and libpq ignores a file that other users may read: "
+                + "chmod 0600 \(file)"
         }
     }
 }

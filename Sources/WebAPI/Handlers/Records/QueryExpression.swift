@@ -94,7 +94,8 @@ enum QueryExpression {
             for filter in filters { parts.append(try self.filter(filter, depth: depth + 1)) }
         }
         guard !parts.isEmpty else {
-            throw FieldsealError(.payloadDoesNotFit, "Criteria has no condition; deleting every record needs one that says so.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "Criteria has no condition. To delete every record, give a condition that every record meets.")
         }
         return criteria["FilterOperator"]?.string?.lowercased() == "or" ? .any(parts) : .all(parts)
     }

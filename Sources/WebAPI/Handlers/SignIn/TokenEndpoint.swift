@@ -147,7 +147,7 @@ extension WebAPI {
         let known = try ClientAssertion(assertion, for: organization, addresses: tokens.addresses)
         guard id.isEmpty || id.lowercased() == known.client else {
             throw OAuthError(
-                "invalid_client", "The client_id is not the one that the client_assertion is of.", status: .unauthorized)
+                "invalid_client", "The client_id is not the subject of the client_assertion.", status: .unauthorized)
         }
         return (known.client, .assertion(known))
     }

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Conditions on dates")
 struct DateOperatorTests {
-    /// A Wednesday.
+    /// The present day of these tests is a Wednesday.
     private static let now = "2026-02-25T13:14:15Z"
 
     private func expect(_ name: String, _ number: Int, at now: String, from: String?, to: String?) throws {
@@ -89,7 +89,7 @@ struct DateOperatorTests {
             ("ThisYear", 7, "2026-12-31T23:59:59Z", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("Tomorrow", 7, "2028-02-28T23:59:59Z", "2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"),
             ("Yesterday", 7, "2027-01-01T00:00:00Z", "2026-12-31T00:00:00Z", "2027-01-01T00:00:00Z"),
-            // A day that a month does not have is its last one.
+            // If a month does not have the day, the month's last day is used.
             ("LastXMonths", 1, "2026-03-31T12:00:00Z", "2026-02-28T00:00:00Z", "2026-03-31T12:00:00Z"),
             ("LastXYears", 1, "2028-02-29T12:00:00Z", "2027-02-28T00:00:00Z", "2028-02-29T12:00:00Z"),
             ("NextXMonths", 1, "2026-01-30T12:00:00Z", "2026-01-30T12:00:00Z", "2026-03-01T00:00:00Z"),

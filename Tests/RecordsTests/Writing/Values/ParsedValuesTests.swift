@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The values of a record")
 struct ParsedValuesTests {
-    /// Values that no attribute takes: each is of another kind than the attribute's.
+    /// Values that are refused, because each is of another kind than its attribute's values.
     private static func wrong(_ attribute: AttributeDefinition) -> JSONValue {
         switch attribute.type {
         case .boolean: .string("true")

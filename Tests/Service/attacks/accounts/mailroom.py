@@ -1,4 +1,4 @@
-"""A deployment whose router is stopped, so that a test takes its place: mailboxes, leases, credentials and e-mails."""
+"""A deployment whose router is stopped, so that tests act as the router: mailboxes, leases, credentials and e-mails."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ GOOD, EVIL = "imap.good.example", "imap.evil.example"
 
 
 class Mailroom(Deployment):
-    """The clients `admin`, `mailadmin`, `user` and `router` are its callers."""
+    """Requests are sent as one of the clients `admin`, `mailadmin`, `user` and `router`."""
 
     def start(self):
         super().start()
@@ -26,7 +26,7 @@ class Mailroom(Deployment):
         return self
 
     def started_router(self):
-        """The router's process, which starts beside the service."""
+        """Waits for the router's process, which starts beside the service."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -58,13 +58,13 @@ class Mailroom(Deployment):
         return queue, box
 
     def user_box(self, user, profile=None, address=None, **more):
-        """Gives a systemuser a mailbox as a new user has it."""
+        """Gives a systemuser a mailbox, as a new user gets one."""
         address = address or f"u{uuid.uuid4().hex[:8]}@contoso.test"
         assert self.request("PATCH", f"systemusers({user})", {"internalemailaddress": address}).status_code == 204
         self.sql("UPDATE org_contoso.mailbox SET statecode = 1 WHERE regardingobjectid = %s", [user])
         box = self.create("mailboxes", {"name": address, "emailaddress": address, "ownerid@odata.bind": f"/systemusers({user})"})
         self.sql("UPDATE org_contoso.mailbox SET regardingobjectid = %s, regardingobjecttypecode = 'systemuser', isforwardmailbox = false WHERE mailboxid = %s", [user, box])
-        # SQL wrote whose it is, so the administrator names it.
+        # SQL wrote the mailbox's owner, so an administrator confirms it by naming it.
         self.enable(box, profile, **{"regardingobjectid@odata.bind": f"/systemusers({user})"}, **more)
         return box
 
@@ -81,7 +81,7 @@ class Mailroom(Deployment):
     # The router's messages
 
     def lease(self, box):
-        """Takes the lease of a mailbox, as a router does whose turn it is."""
+        """Takes the lease of a mailbox, as a router does."""
         self.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = now() + interval '1 day' WHERE mailboxid <> %s", [box])
         self.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
         host = f"test {uuid.uuid4()}"
@@ -99,7 +99,7 @@ class Mailroom(Deployment):
         return self.call("ReleaseCredential", MailboxId=box, Direction=direction, HostId=host or self.lease(box))
 
     def released(self, box, direction="Incoming"):
-        """(server, user name, password) that a router is given."""
+        """The (server, user name, password) that a router receives."""
         response = self.release(box, direction)
         assert response.status_code == 200, response.text
         answer = response.json()
@@ -149,7 +149,7 @@ class Mailroom(Deployment):
     # Changes by SQL
 
     def sql_as(self, role, statement, parameters=None, triggers=True):
-        """Without triggers, as only a superuser can, nothing that guards a table sees the change."""
+        """Runs SQL as a role. Without triggers, which only a superuser can switch off, no guard of a table notices the change."""
         with psycopg.connect(self.dev["postgres"], autocommit=True) as connection:
             connection.execute("SELECT set_config('role', %s, false)", [role])
             if not triggers:
@@ -168,7 +168,7 @@ class Mailroom(Deployment):
     # Ways to write
 
     def change_set(self, *requests, client="mailadmin"):
-        """A change set of (method, address, body): the statuses, and the answers' texts."""
+        """Sends a change set of (method, address, body) and returns the statuses and the texts of the responses."""
         body = {"requests": [
             {"id": str(number), "atomicityGroup": "g", "method": method, "url": url, "headers": {"Content-Type": "application/json"}, "body": content}
             for number, (method, url, content) in enumerate(requests)]}
@@ -177,7 +177,7 @@ class Mailroom(Deployment):
 
 
 def refusal(response, *statuses):
-    """Whether a write was refused with one of the statuses, and said so in the usual envelope."""
+    """Asserts that a write was refused with one of the statuses, in the usual form of errors."""
     assert response.status_code in (statuses or (403,)), (response.status_code, response.text)
     assert response.json()["error"]["message"]
     return response.json()["error"]
@@ -185,7 +185,7 @@ def refusal(response, *statuses):
 
 @pytest.fixture(scope="module")
 def room():
-    """A room in which the user has a mailbox: its tests import it by this name."""
+    """A room in which the user has a mailbox. Test modules import this fixture by its name."""
     with Mailroom.made() as room:
         room.person = room.users["user"]
         room.box = room.user_box(room.person, room.profile(), "user@contoso.test")

@@ -1,4 +1,4 @@
-"""What the sender of a mail writes tells nothing about e-mails that the owner of the mailbox may not read, and draws no answers away."""
+"""A sender can't learn from a mail's subject or headers about e-mails that the mailbox's owner may not read, and can't attract answers to them."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from mailroom import Mailroom
 
 
 class Correspondents(Mailroom):
-    """The Basic Users `user` and `other` each own a mailbox; neither may read what the other writes."""
+    """The Basic Users `user` and `other` each own a mailbox. Neither may read the other's e-mails."""
 
     def start(self):
         super().start()
@@ -31,7 +31,7 @@ class Correspondents(Mailroom):
         return id, re.search(r"CRM:\d+", response.json()["Subject"]).group(), messageID
 
     def deliver(self, client, subject, **more):
-        """A mail of a stranger to a user's mailbox: the record, or nothing."""
+        """Delivers a stranger's mail to a user's mailbox. Returns the record; None if it did not become one."""
         name = uuid.uuid4().hex
         email = {"MessageId": f"<{name}@elsewhere.test>", "Subject": subject, "From": "customer@elsewhere.test", "To": [self.addresses[client]], "Body": name,
                  "Digest": base64.b64encode(hashlib.sha256(name.encode()).digest()).decode(), **more}
@@ -57,7 +57,7 @@ def room():
 
 @pytest.fixture(params=["token", "header", "references", "subject"])
 def way(request, room):
-    """How an answer names what it answers: (subject, more of the mail), of an e-mail."""
+    """How an answer refers to an e-mail: a function that returns (subject, further fields of the mail)."""
     subjects = request.param == "subject"
     room.sql("UPDATE org_contoso.organization SET enablesmartmatching = %s", [subjects])
 
@@ -74,19 +74,19 @@ def test_an_answer_tells_nothing_of_what_its_mailbox_may_not_read(room, way):
         room.filter(client, 0)
     subject = f"CONFIDENTIAL merger {uuid.uuid4().hex}"
     secret, token, messageID = room.sent("other", subject)
-    # Both have the customer in common, so that subject and people would match.
+    # Both users have the customer as a correspondent, so that the subject and the addresses would match.
     room.sql("INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyidname, ispartydeleted, donotemail) "
              "VALUES (gen_random_uuid(), %s, 3, %s, 'x', false, false)", [secret, room.addresses["user"]])
     title, more = way(subject, token, messageID)
     before = room.counted(secret)
-    # No answer, so the filter of a mailbox that takes answers alone keeps it out.
+    # It does not count as an answer, so a mailbox with the filter for answers does not accept it.
     room.filter("user", 1)
     assert room.deliver("user", title, **more) is None
     room.filter("user", 0)
     record = room.deliver("user", title, **more)
     assert record["_parentactivityid_value"] is None and record["parentactivityidname"] is None and record["correlationmethod"] in (0, None), record
     assert room.counted(secret) == before
-    # Where it was sent from, it is one.
+    # In the mailbox from which the e-mail was sent, it counts as an answer.
     answered = room.deliver("other", title, **more)
     assert answered["_parentactivityid_value"] == secret and answered["parentactivityidname"].startswith(subject[:20])
     assert room.counted(secret)[0][0] == 1
@@ -95,7 +95,7 @@ def test_an_answer_tells_nothing_of_what_its_mailbox_may_not_read(room, way):
 
 
 def test_an_answer_is_tied_to_what_the_owner_of_its_mailbox_may_read(room, way):
-    """Shared with the owner, owned by a team of the owner's, or read as an administrator."""
+    """The e-mail is shared with the owner, owned by a team of the owner's, or read as an administrator."""
     for client in ("user", "other"):
         room.filter(client, 0)
 
@@ -131,11 +131,11 @@ def test_an_answer_is_tied_to_what_the_owner_of_its_mailbox_may_read(room, way):
 
 
 def test_nobody_draws_answers_to_an_email_of_their_own(room):
-    """By the token of another's e-mail: in a draft, in one that is sent, and in one that is shared with its owner."""
+    """A user uses the token of another user's e-mail: in a draft, in a sent e-mail, and in one that is shared with its owner."""
     for client in ("user", "other"):
         room.filter(client, 0)
     offer, token, _ = room.sent("other", "offer")
-    # An answer repeats the token, so the next one may be tied to it.
+    # An answer repeats the token, so the next answer may be tied to it.
     thread = {offer}
 
     def answered():
@@ -151,7 +151,7 @@ def test_nobody_draws_answers_to_an_email_of_their_own(room):
     body = {"Target": {"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": draft}, "PrincipalAccess": {"Principal": principal, "AccessMask": "ReadAccess"}}
     assert room.request("POST", "GrantAccess", body, client="user").status_code == 204
     answered()
-    # Also where it is newer than all that the mailbox sent and received.
+    # Also if it is newer than every e-mail that the mailbox sent and received.
     room.sql("UPDATE org_contoso.email SET createdon = now() + interval '1 minute' WHERE activityid = %s", [draft])
     answered()
     assert room.sql("SELECT replycount FROM org_contoso.email WHERE activityid = %s", [draft]) == [(None,)]
@@ -180,7 +180,7 @@ def test_a_draft_tells_no_mailbox_that_its_writer_may_not_send_from(room):
     own = room.drafted(room.users["user"], client="user")
     read = room.get(columns.format(own), client="user").json()
     assert read["_sendermailboxid_value"] == room.boxes["user"] and read["sendermailboxidname"] == read["sendermailboxid"]["name"] == room.addresses["user"]
-    # Once its writer may send so, the e-mail is handed over from that mailbox.
+    # Once the writer may send as the owner, the e-mail is handed over from that mailbox.
     assert room.request("PATCH", f"usersettingscollection({room.users['other']})", {"issendasallowed": True}).status_code == 204
     try:
         assert room.send(foreign).status_code == 200

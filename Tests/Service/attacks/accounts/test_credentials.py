@@ -1,4 +1,4 @@
-"""Where a credential may be sent: only a System Administrator can change the server of a stored password, and SQL can't either."""
+"""Where a credential may be sent: only a System Administrator can change the server of a stored password, and SQL can't."""
 
 import concurrent.futures
 import pathlib
@@ -70,7 +70,7 @@ def test_each_way_to_write(room, victim, way):
         statuses, _ = room.change_set(("PATCH", path, body), ("PATCH", path, {"description": "harmless"}))
         assert 403 in statuses
     else:
-        # Nothing changes in the end, so no administrator is needed.
+        # The change set ends with the settings with which it began, so no administrator is needed.
         statuses, text = room.change_set(("PATCH", path, body), ("PATCH", path, {"incomingserverlocation": GOOD}))
         assert statuses == [204, 204], text
     assert room.released(box) == (GOOD, "victim", "victim's secret")
@@ -98,7 +98,7 @@ def test_a_mailbox_stays_with_its_profile(room, victim, way):
 
 @pytest.mark.parametrize("holder", ["queue", "user"])
 def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
-    """It is released where it is allowed, and stays with its servers like any other."""
+    """The password is released where its use is allowed, and stays with its servers like any other password."""
     profile, secret = room.profile(), f"the {holder}'s secret"
     if holder == "queue":
         record, box = room.queue_box(profile, password=None, allowemailconnectortousecredentials=False)
@@ -108,7 +108,7 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
         path = f"usersettingscollection({room.users['user']})"
     owner = "mailadmin" if holder == "queue" else "user"
     assert room.request("PATCH", path, {"emailusername": holder, "emailpassword": secret}, client=owner).status_code == 204
-    # Without its leave it is not released.
+    # Without the queue's or user's permission (allowemailcredentials) the password is not released.
     refused = room.release(box)
     assert refused.status_code == 400 and "allows their use" in refused.text and secret not in refused.text
     assert room.request("PATCH", path, {"allowemailcredentials": True}, client="router").status_code == 403
@@ -119,11 +119,11 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
         assert room.request("PATCH", stranger, {"allowemailcredentials": True}, client="user", If_Match="*").status_code == 404
     assert room.request("PATCH", path, {"allowemailcredentials": True}, client=owner).status_code == 204
     assert room.released(box) == room.released(box, "Outgoing") == (GOOD, holder, secret)
-    # The server can't be changed below it, and the mailbox can't be led to another.
+    # A caller can neither change the server of the profile, nor bind the mailbox to another profile.
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     evil = room.profile("mailadmin", incomingserverlocation=EVIL)
     refusal(room.request("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({evil})"}, client="mailadmin"))
-    # Not even after its leave was taken back for a moment.
+    # Also not after the permission was withdrawn for a moment.
     assert room.request("PATCH", path, {"allowemailcredentials": False}, client="mailadmin").status_code == 204
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     statuses, text = room.change_set(
@@ -133,11 +133,11 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
 
 
 def test_a_password_that_is_not_in_use_is_behind_its_profile_too(room):
-    """Whatever the retrieval settings are now: they can be changed in a second step."""
+    """The retrieval settings do not matter, because a second request could change them."""
     profile = room.profile(incomingcredentialretrieval=1, incomingusername="shared", incomingpassword="the profile's secret")
     _, box = room.queue_box(profile)
     path = f"emailserverprofiles({profile})"
-    # Another password set along with the server does not help.
+    # Setting only another password along with the server does not help.
     error = refusal(room.request("PATCH", path, {"incomingserverlocation": EVIL, "incomingpassword": "mine"}, client="mailadmin"))
     assert f"password of mailbox {box}" in error["message"]
     assert room.released(box) == (GOOD, "shared", "the profile's secret")
@@ -157,7 +157,7 @@ def test_a_password_of_the_profile_itself_stays_with_its_server(room, has_mailbo
     assert room.get(f"emailserverprofiles({profile})").json()["incomingserverlocation"] == GOOD
     if box:
         assert room.released(box) == (GOOD, "shared", "the profile's secret")
-    # With another password at the same time it moves.
+    # If the password is set in the same request, the server can be changed.
     moved = {"incomingserverlocation": "imap.new.example", "incomingpassword": "another secret"}
     assert room.request("PATCH", f"emailserverprofiles({profile})", moved, client="mailadmin").status_code == 204
     if box:
@@ -185,7 +185,7 @@ def test_a_system_administrator_moves_a_server(room, victim):
     assert room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example"}).status_code == 204
     assert room.released(box) == ("imap.new.example", "victim", "victim's secret")
     assert room.events("mail server changed", "succeeded", profile) == 1
-    # Where nothing is stored, an Email Administrator decides alone; what says nothing of servers is theirs anyway.
+    # If no password is stored, an Email Administrator may decide alone. Settings that do not concern servers are theirs to change in any case.
     empty = room.profile("mailadmin")
     for body in ({"incomingserverlocation": "imap.new.example"}, {"incomingportnumber": None}, {"outgoingcredentialretrieval": 4}):
         assert room.request("PATCH", f"emailserverprofiles({empty})", body, client="mailadmin").status_code == 204
@@ -196,7 +196,7 @@ def test_a_system_administrator_moves_a_server(room, victim):
 
 
 def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
-    """Its mailboxes have none then, and are bound to another server by System Administrators alone."""
+    """Its mailboxes have no profile after the deletion, and only a System Administrator can bind them to the new profile."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     host = room.lease(box)
@@ -214,7 +214,7 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
 
 @pytest.mark.parametrize("before", [[], ["profile"], ["box"], ["profile", "box"]])
 def test_a_profile_that_one_change_set_deletes_and_makes_again(room, before):
-    """It is authorized like another new one, with the mailboxes that are bound to it. Parts before the delete may have named either."""
+    """The new profile is authorized like any other, with the mailboxes that are bound to it. Parts before the delete may have named either."""
     profile = room.profile()
     stood = room.get(f"emailserverprofiles({profile})").json()
     _, box = room.queue_box(profile)
@@ -247,11 +247,11 @@ def test_a_mailbox_that_sql_left_with_a_profile_that_is_gone(room):
 
 
 def test_a_password_that_is_set_at_the_same_moment(room):
-    """The write that moves the server waits for the one that sets the password, and sees it."""
+    """The request that changes the server waits for the request that sets the password, and then sees the password."""
     profile = room.profile("mailadmin")
     _, box = room.queue_box(profile, password=None)
     with psycopg.connect(room.dev["postgres"]) as other:
-        # What the service's own write of a password does first.
+        # The first statement of the service's own write of a password.
         other.execute("UPDATE org_contoso.mailbox SET ispasswordset = true WHERE mailboxid = %s", [box])
         answers = []
         mover = threading.Thread(target=lambda: answers.append(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin")))
@@ -264,7 +264,7 @@ def test_a_password_that_is_set_at_the_same_moment(room):
 
 
 def test_a_binding_waits_for_a_change_of_its_profile(room):
-    """A mailbox with a password is not bound to a profile whose server is being changed, before that is decided."""
+    """A mailbox with a password is not bound to a profile while another request changes the profile's server."""
     profile = room.profile("mailadmin")
     with psycopg.connect(room.dev["postgres"]) as other:
         other.execute("SELECT FROM org_contoso.emailserverprofile WHERE emailserverprofileid = %s FOR UPDATE", [profile])
@@ -322,12 +322,12 @@ def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
     assert room.events("credential released", "refused", f"{box}: settings not authorized") == 1
     (alert,) = room.alerts(box, 25)
     assert alert["level"] == 3 and "System Administrator" in alert["text"]
-    # A router that says so too makes no second alert of it, and the mailbox stays enabled.
+    # A report of the router about the same problem makes no second alert, and the mailbox stays enabled.
     report = {"Code": 25, "Text": alert["text"], "Details": "0x80040220", "IsPermanent": False}
     assert room.call("ReportMailbox", MailboxId=box, HostId=host, IncomingIsWell=False, Error=report).status_code == 204
     assert len(room.alerts(box, 25)) == 1 and room.get(f"mailboxes({box})").json()["enabledforincomingemail"]
     assert any(profile in line or box in line for line in room.findings("mail-settings-not-authorized"))
-    # The doctor names twenty records: these make room for the next.
+    # The doctor names at most twenty records, so these are deleted.
     for record in (f"mailboxes({box})", f"mailboxes({other})", f"emailserverprofiles({profile})", f"emailserverprofiles({evil})"):
         assert room.request("DELETE", record).status_code == 204
     room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = ANY (%s::uuid[])", [[box, other]])
@@ -349,7 +349,7 @@ TRIGGERS = [
 
 @pytest.mark.parametrize("table, column, value", TRIGGERS, ids=[f"{table}.{column}" for table, column, _ in TRIGGERS])
 def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
-    """The owner's trigger changes what an administrator saves. The service authorizes what was sent, and nothing else."""
+    """A trigger of the owner changes what an administrator saves. The service authorizes what the administrator sent, and nothing else."""
     profile, _, box = victim
     record = profile if table == "emailserverprofile" else box
     writes = {
@@ -391,7 +391,7 @@ def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
 
 
 def remember(room, name, profile, box):
-    """Keeps the rows of a profile and of a mailbox with their tags, as a backup has them."""
+    """Saves the rows of a profile and of a mailbox with their tags, as a backup would."""
     room.sql(f"CREATE SCHEMA {name}")
     for table, column, id in (("emailserverprofile", "emailserverprofileid", profile), ("mailbox", "mailboxid", box), ("mail_destination", "record_id", profile)):
         room.sql(f"CREATE TABLE {name}.{table} AS SELECT * FROM org_contoso.{table} WHERE {column} = '{id}'")
@@ -417,7 +417,7 @@ def is_kept(room, box, profile):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("way", ["moved", "moved twice", "deleted", "deleted and made again"])
 def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
-    """Servers that were authorized once, and are not any more: the company that ran them may belong to others now."""
+    """SQL restores servers that were authorized once and are not any more, as other companies may run them now."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     name = f"kept_{uuid.uuid4().hex[:8]}"
@@ -430,7 +430,7 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
         assert room.released(box)[0] in ("imap.new.example", "imap.third.example")
     else:
         room.enable(box, room.profile(**moved))
-        # Other tests deleted tags with SQL.
+        # Earlier tests deleted tags with SQL.
         missing = room.findings("attested-rows-missing")
         assert room.request("DELETE", path).status_code == 204
         if way == "deleted and made again":
@@ -442,7 +442,7 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
         # Accepting the state of the organization accepts no server.
         room.run("org", "attach", "contoso", "--yes", "--settings", str(room.home / "fieldseal.yaml"))
         is_kept(room, box, profile)
-    # A System Administrator decides, and names it all.
+    # A System Administrator confirms the settings by naming all of them.
     stored = room.get(path).json()
     missing = room.request("PATCH", path, {"incomingserverlocation": GOOD}).json()["error"]["message"].split(": ")[-1].rstrip(".").split(", ")
     assert room.request("PATCH", path, {"incomingserverlocation": GOOD, **{n: stored[n] for n in missing}}).status_code == 204
@@ -452,7 +452,8 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
 
 
 def test_what_sql_changed_is_not_authorized_by_the_way(room):
-    """Neither by a write of something else, nor by a password that is set again; by a System Administrator who names it all."""
+    """Changes by SQL are not authorized by a write of another attribute or by setting a password again, but by a System Administrator who names all
+    settings."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET outgoingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
@@ -482,7 +483,7 @@ def test_a_password_whose_flag_sql_cleared_is_still_there(room):
 
 
 def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
-    """A server that SQL put into a profile without credentials does not become one by an Email Administrator's next write."""
+    """SQL puts a server into a profile without credentials. An Email Administrator's next write does not authorize it."""
     profile = room.profile("mailadmin")
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"outgoingportnumber": 587}, client="mailadmin"))
@@ -491,7 +492,7 @@ def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
 
 
 def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
-    """Not by naming all of the settings either, as they stand: each password behind them would go there."""
+    """Also not if the Email Administrator names all settings as they are, because each password under them would be sent there."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
@@ -506,7 +507,7 @@ def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
 
 
 def written_whole(room, path, record, entity, way):
-    """The answer to a write of a record as it was read."""
+    """The response to writing back a record as it was read."""
     if way == "patch":
         return room.request("PATCH", path, record)
     if way == "put":
@@ -521,7 +522,7 @@ def written_whole(room, path, record, entity, way):
 
 @pytest.mark.parametrize("way", ["patch", "put", "update many", "upsert many", "change set"])
 def test_a_record_that_is_written_back_confirms_no_server_that_sql_wrote(room, way):
-    """A program that changes a description and writes back all that it read looked at nothing."""
+    """A program that changes a description and writes back all that it read has not checked the servers."""
     profile = room.profile(description="before")
     _, box = room.queue_box(profile)
     path = f"emailserverprofiles({profile})"
@@ -531,7 +532,7 @@ def test_a_record_that_is_written_back_confirms_no_server_that_sql_wrote(room, w
     assert getattr(answer, "status_code", answer) == 403
     asked = refusal(room.request("PATCH", path, {**record, "description": "after"}))["message"]
     assert "as it was read" in asked and "incomingserverlocation" in asked and room.release(box).status_code == 403
-    # On purpose, and once nothing is to be confirmed.
+    # If the settings are named on purpose, and if nothing has to be confirmed, the write succeeds.
     named = {name: record[name] for name in asked.rstrip(".").rsplit(": ", 1)[1].split(", ")}
     assert room.request("PATCH", path, {**named, "incomingserverlocation": GOOD}).status_code == 204
     record = {name: value for name, value in room.get(path).json().items() if not name.startswith("_")}
@@ -556,7 +557,7 @@ def test_a_queue_and_a_mailbox_that_are_written_back_confirm_no_account_that_sql
 
 
 def test_a_setting_that_sql_made_a_row_of(room):
-    """A profile and a mailbox that SQL inserted release nothing either."""
+    """A profile and a mailbox that SQL inserted release no password either."""
     profile, box = str(uuid.uuid4()), str(uuid.uuid4())
     room.sql_as("fieldseal_service", "INSERT INTO emailserverprofile (emailserverprofileid, name, servertype, incomingserverlocation, statecode) VALUES (%s, 'x', 4, %s, 0)", [profile, EVIL])
     _, victim = room.queue_box(room.profile())
@@ -569,7 +570,7 @@ def test_a_setting_that_sql_made_a_row_of(room):
 
 
 def test_a_refresh_token_is_not_released_itself(room):
-    """Protocol 4 at a server for which no application is named (mail.applicationsFile)."""
+    """A profile with OAuth (protocol 4) and a server for which mail.applicationsFile names no application."""
     profile = room.profile(incomingauthenticationprotocol=4, outgoingauthenticationprotocol=3, usesamesettingsforoutgoingconnections=False)
     _, box = room.queue_box(profile, password="a refresh token")
     answer = room.release(box)
@@ -601,10 +602,10 @@ def test_a_lease_ends_with_the_approval_and_the_enabling(room):
         assert {a.json()["error"]["code"] for a in answers} == codes, off
         delivered = room.call("DeliverIncomingEmails", MailboxId=box, HostId=host, Emails=[])
         assert delivered.json()["error"]["code"] == "0x80060882", off
-        # What became of a turn is still taken.
+        # The service still accepts the report of the turn.
         assert room.call("ReportMailbox", MailboxId=box, HostId=host).status_code == 204
         assert room.request("PATCH", f"mailboxes({box})", on).status_code == 204
-    # One direction is not the other.
+    # Disabling one direction does not disable the other.
     assert room.request("PATCH", f"mailboxes({box})", {"enabledforoutgoingemail": False}).status_code == 204
     host = room.lease(box)
     assert (room.release(box, "Incoming", host).status_code, room.release(box, "Outgoing", host).status_code) == (200, 412)
@@ -612,7 +613,7 @@ def test_a_lease_ends_with_the_approval_and_the_enabling(room):
 
 @pytest.mark.parametrize("message", ["LeaseMailbox", "ReleaseCredential", "TakePendingEmails", "ReportMailbox"])
 def test_a_router_that_was_disabled_is_given_nothing_more(room, message):
-    """The service answers a client's next requests by what it read before; that the client was disabled shows all the same."""
+    """The server answers a client's next requests from memory. It notices nevertheless that the client was disabled."""
     made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
     room.dev["clients"]["second"] = made
     room.tokens.pop("second", None)
@@ -632,7 +633,7 @@ ATTESTED = "WHERE organization_id = (SELECT organization_id FROM config.organiza
 
 
 def standing(run, names, client):
-    """What a client's rights are decided by: columns of the attested state, and of the client's row. The state is locked."""
+    """The values that decide a client's rights: columns of the attested state and of the client's row. The state's row is locked."""
     return (
         run(f"SELECT {', '.join(names)} FROM config.attested_state {ATTESTED} FOR UPDATE").fetchone(),
         run("SELECT disabled_on, tag FROM config.api_client WHERE client_id = %s", [client]).fetchone())
@@ -649,7 +650,7 @@ def is_waiting(room, what, count=1):
 
 
 def disabled_and_put_back(room, client, names, before, has_no_event):
-    """Disables a client. As soon as that is done, before the server looks, SQL puts the state of before back: what then stood, and the event."""
+    """Disables a client. Before the server notices, SQL restores the former state and the former row, and removes the event."""
     present = []
 
     def swap():
@@ -675,7 +676,7 @@ def disabled_and_put_back(room, client, names, before, has_no_event):
 
 @pytest.mark.parametrize("has_no_event", [False, True], ids=["by the service", "by the owner, without the event"])
 def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
-    """While the release waits for the mailbox, SQL puts the present state back, in which the router is disabled."""
+    """While the release waits for the mailbox, SQL restores the present state, in which the router is disabled."""
     made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
     room.dev["clients"]["moment"], client = made, made["clientId"]
     room.tokens.pop("moment", None)
@@ -687,12 +688,12 @@ def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
     names, answers = ["revision", "grants_digest", *(["grants", "tag", "events", "newest_event", "head"] if has_no_event else [])], []
     with psycopg.connect(room.dev["postgres"], autocommit=True) as sql, psycopg.connect(room.dev["postgres"]) as holder:
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [box])
-        # This links the events of the releases above: later one of them would take the number of the one that is put back.
+        # Exporting links the events of the releases above into the chain. Otherwise one of them would later take the number of the restored event.
         room.run("events", "export", "--org", "contoso")
         present, *event = disabled_and_put_back(room, client, names, standing(sql.execute, names, client), has_no_event)
         release = threading.Thread(target=lambda: answers.append(room.call("ReleaseCredential", client="moment", **body)))
         release.start()
-        # It waits, or was refused: a server that has seen the present state takes no former one.
+        # The request waits, or was refused: a server that has seen the present state does not accept an older one.
         until(lambda: answers or is_waiting(room, "mailbox"))
         for row in event:
             sql.execute("SET session_replication_role = replica")
@@ -702,12 +703,12 @@ def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
         release.join()
     assert room.sql("SELECT disabled_on IS NOT NULL FROM config.api_client WHERE client_id = %s", [client]) == [(True,)]
     assert answers[0].status_code in (401, 403) and "Password" not in answers[0].text, answers[0].text
-    # The control: the other router, whose mailbox it is, is given the password.
+    # The control: the other router, which has leased the mailbox, receives the password.
     assert room.release(box, host=host).status_code == 200
 
 
 def test_a_profile_that_begins_with_its_name(room):
-    """Settings that a new profile has by default are authorized, so that an Email Administrator goes on with the others."""
+    """Settings that a new profile has by default are authorized, so that an Email Administrator can set the others."""
     id = room.create("emailserverprofiles", {"name": f"profile {uuid.uuid4()}"}, client="mailadmin")
     for body in ({"incomingserverlocation": GOOD}, {"incomingportnumber": 993}, {"outgoingserverlocation": GOOD}):
         assert room.request("PATCH", f"emailserverprofiles({id})", body, client="mailadmin").status_code == 204
@@ -715,7 +716,7 @@ def test_a_profile_that_begins_with_its_name(room):
 
 @pytest.mark.parametrize("kind", ["profile", "mailbox", "queue", "settings"])
 def test_a_password_stays_with_its_account(room, kind):
-    """The secret of an application, or of a master user, opens the mailbox of every user name."""
+    """The secret of an application, or of a master user, opens the mailboxes of all user names."""
     profile = room.profile(incomingusername="victim", incomingpassword="p", outgoingusername="victim", outgoingpassword="p")
     queue, box = room.queue_box(profile)
     clients, attribute, password = ["mailadmin"], "emailusername", "emailpassword"
@@ -738,13 +739,13 @@ def test_a_password_stays_with_its_account(room, kind):
         refusal(room.request("PUT", f"{path}/{attribute}", {"value": "chief"}, client=client))
         statuses, _ = room.change_set(("PATCH", path, {attribute: "chief"}), ("PATCH", path, {}), client=client)
         assert 403 in statuses
-        # With the password it is the caller's own account, and without a change no administrator is needed.
+        # Together with the password, the caller sets its own account. Without a change, no administrator is needed.
         assert room.request("PATCH", path, {attribute: f"own {client}", password: "own"}, client=client).status_code == 204
         assert room.request("PATCH", path, {attribute: f"own {client}"}, client=client).status_code == 204
     assert room.request("PATCH", path, {attribute: "by the administrator"}).status_code == 204
     assert room.events("mail server changed", "succeeded", path.split("(")[1][:-1]) > 0
     if kind == "profile":
-        # The other direction's user name has a password of its own, and those of mailboxes are not concerned.
+        # The user name of the other direction has its own password. User names of mailboxes are not affected.
         assert room.request("PATCH", path, {"outgoingusername": "own", "outgoingpassword": "own"}, client="mailadmin").status_code == 204
         refusal(room.request("PATCH", path, {"outgoingusername": "chief", "incomingpassword": "own"}, client="mailadmin"))
 
@@ -772,7 +773,7 @@ def test_sql_does_not_use_a_password_for_another_account(room, role, holder):
 
 
 def test_settings_from_before_the_tags_go_on(tmp_path):
-    """`migrate up` authorizes the settings that are there when it applies the migration that made the tags."""
+    """`migrate up` authorizes the settings that exist when it applies the migration that introduces the tags."""
     cluster = Cluster()
     try:
         cluster.step_back("contoso", "0007_email_settings")
@@ -785,7 +786,7 @@ def test_settings_from_before_the_tags_go_on(tmp_path):
         assert "mail-settings-not-authorized" not in cluster.run("doctor", check=False).stdout
         cluster.sql("UPDATE mailbox SET ewsurl = 'https://imap.evil.example' WHERE mailboxid = %s", [box])
         assert str(box) in next(line for line in cluster.run("doctor", "--json", check=False).stdout.splitlines() if "mail-settings-not-authorized" in line)
-        # Without its key-encryption key nothing is migrated by half.
+        # Without the key-encryption key, no migration is applied partly.
         cluster.step_back("contoso", "0007_email_settings")
         kek = pathlib.Path(cluster.home / "kek")
         kek.rename(cluster.home / "kek.away")
@@ -799,7 +800,7 @@ def test_settings_from_before_the_tags_go_on(tmp_path):
 
 
 def test_user_names_from_before_they_were_bound_go_on():
-    """`migrate up` binds the user names of settings that were authorized, and of no others."""
+    """`migrate up` binds the user names of settings that were authorized, and no others."""
     cluster = Cluster()
     try:
         cluster.run("migrate", "up")
@@ -821,7 +822,7 @@ def test_user_names_from_before_they_were_bound_go_on():
 
 
 def test_a_long_change_set_holds_up_nobody_who_signs_in(room):
-    """Sign-ins, tokens and releases of passwords lock the attested state. A change set that deletes a profile locks it at its end."""
+    """Sign-ins, tokens and releases of passwords lock the attested state. A change set that deletes a profile locks it only at its end."""
     profile = room.profile("mailadmin")
     _, box = room.queue_box(room.profile())
     with psycopg.connect(room.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:

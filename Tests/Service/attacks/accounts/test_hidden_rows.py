@@ -1,5 +1,5 @@
-"""SQL as the service and the account of one System Administrator: a row that decides whether an approval is needed is hidden for the moment of
-the check, or shown as another one, and put back afterwards."""
+"""An attacker with SQL as the service and the account of a System Administrator hides the row that decides whether an approval is needed, or changes
+it, while the service checks, and restores it afterwards."""
 
 import contextlib
 import html
@@ -24,7 +24,7 @@ def connect(server):
 
 @contextlib.contextmanager
 def hidden(server, table, condition, parameters):
-    """SQL as the service deletes rows, and puts them back as they were."""
+    """SQL as the service deletes rows, and restores them afterwards."""
     with connect(server) as sql:
         columns = [name for name, in sql.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attgenerated = ''", [table])]
         rows = sql.execute(f"DELETE FROM {table} WHERE {condition} RETURNING {', '.join(columns)}", parameters).fetchall()
@@ -38,7 +38,7 @@ def hidden(server, table, condition, parameters):
 
 @contextlib.contextmanager
 def shown_as(server, table, column, value, condition, parameters):
-    """A column of a row has another value, and the row keeps its tag."""
+    """SQL changes one column of a row, whose tag then does not match, and restores it afterwards."""
     sql = server.cluster.sql
     [(before,)] = sql(f"SELECT {column} FROM {table} WHERE {condition}", parameters)
     sql(f"UPDATE {table} SET {column} = %s WHERE {condition}", [value, *parameters])
@@ -63,7 +63,7 @@ def add_member(server, team, user):
 
 @pytest.fixture
 def basic(server):
-    """The systemuser of a client in the role Basic User."""
+    """Makes a client in the role Basic User, and returns its systemuser."""
     made = server.cluster.run("client", "add", name := f"b{uuid.uuid4().hex[:8]}", "--role", "Basic User", "--json")
     assert made.returncode == 0
     [(user,)] = server.cluster.sql("SELECT systemuser_id::text FROM config.api_client WHERE name = %s", [name])
@@ -78,7 +78,7 @@ def test_no_member_joins_a_team_whose_role_is_hidden(server, team, basic, contro
     assert server.cluster.sql("SELECT teamid FROM teammembership WHERE teamid = %s", [team]) == []
     answer = add_member(server, team, basic)
     assert answer.status_code == 403 and "give the role System Administrator" in answer.text
-    # A team without that role takes the member.
+    # A team without that role accepts the member.
     other = made_team(server, "other")
     assert add_member(server, other, basic).status_code == 204
     assert server.request("DELETE", f"teams({other})").status_code == 204
@@ -93,7 +93,7 @@ def test_no_member_joins_a_team_whose_role_has_another_name(server, team, basic,
 
 @contextlib.contextmanager
 def renamed(server):
-    """The record of the role System Administrator has another name."""
+    """SQL renames the record of the role System Administrator, and restores the name afterwards."""
     [(id,)] = server.cluster.sql("SELECT roleid FROM role WHERE name = 'System Administrator'")
     with shown_as(server, "org_contoso.role", "name", "a role", "roleid = %s", [id]):
         yield
@@ -105,7 +105,7 @@ def test_no_user_is_enabled_whose_client_is_shown_with_another_role(server, admi
         answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
         assert answer.status_code == 403 and CHANGED in answer.text, answer.text
     assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
-    # One who is no administrator is enabled.
+    # A person who is not an administrator can be enabled.
     [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
     for isdisabled in (True, False):
         assert server.request("PATCH", f"systemusers({other})", {"isdisabled": isdisabled}).status_code == 204
@@ -113,7 +113,7 @@ def test_no_user_is_enabled_whose_client_is_shown_with_another_role(server, admi
 
 @pytest.mark.parametrize("kind", ["client", "person"])
 def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server, administrator, people, controlled, kind):
-    """A row that was disabled is compared with its tag as well, whatever role it shows."""
+    """The tag of a disabled row is verified too, no matter which role the row shows."""
     client, user = administrator
     table, condition, value = ("config.api_client", "systemuser_id = %s", user) if kind == "client" else ("config.console_user", "name = %s", people[0])
     [(user, id, name)] = server.cluster.sql(f"SELECT systemuser_id::text, {'client_id' if kind == 'client' else 'user_id'}::text, name FROM {table} WHERE {condition}", [value])
@@ -126,7 +126,7 @@ def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server
             answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
             assert answer.status_code == 403 and CHANGED in answer.text, answer.text
         assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
-    # As it is, it is known for an administrator's. The disabled row of a Basic User is no reason to refuse.
+    # With its true row, the user is known as an administrator. A disabled row of a Basic User is no reason to refuse.
     assert "give the role System Administrator" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
     [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
     server.cluster.run("user", "disable", people[1])
@@ -171,7 +171,7 @@ def test_no_member_of_a_team_is_enabled_while_the_membership_is_hidden(server, p
             assert DELETED in said(ada.post("access/enable-user", id=person_id(server, basic), name=basic))
         assert MESSAGE in ada.post("access/enable-user", id=person_id(server, basic), name=basic).text
         assert server.cluster.sql("SELECT disabled_on IS NOT NULL FROM config.console_user WHERE name = %s", [basic]) == [(True,)]
-        # Once it is approved, the person is enabled.
+        # Once the request is approved, the person is enabled.
         [request] = [r for r in listed(server) if f"enable the System Administrator {basic}" in r["subject"]]
         assert approve(second, request["approvalId"]).status_code == 204
         ada.post("access/enable-user", id=person_id(server, basic), name=basic)
@@ -182,7 +182,7 @@ def test_no_member_of_a_team_is_enabled_while_the_membership_is_hidden(server, p
 
 
 def off(server, second):
-    """Asks for no approvals any more, with an approval."""
+    """Switches the approvals off, which itself needs an approval."""
     if server.cluster.run("key", "control", "--approval", "off", "--sign-in", "off", check=False).returncode:
         for request in listed(server):
             if request["requestedBy"].startswith("cli:"):
@@ -193,7 +193,7 @@ def off(server, second):
 
 
 def test_nothing_lies_between_the_check_and_the_change(server, people, controlled):
-    """The person is shown with another role until the change waits for the list of what is attested."""
+    """SQL changes the person's role until the service locks the list of attested rows."""
     disabled, _ = people
     ada, id = Person(server, "ada", WORDS), person_id(server, disabled)
     answers = []
@@ -231,7 +231,7 @@ def test_a_rule_that_sql_changed_is_not_replaced_by_a_weaker_one(server, second)
         with shown_as(server, "config.key_control", "approval_seconds", 61, "true", []):
             awaited(second("POST", "fieldseal.SetKeyControl", rule))
         awaited(second("POST", "fieldseal.SetKeyControl", rule))
-        # A stricter one needs no approval.
+        # A stricter rule needs no approval.
         assert second("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 60, "SignInSeconds": 90}).status_code == 204
     finally:
         other = caller(server, server.client)
@@ -257,12 +257,12 @@ def test_an_approval_is_taken_back_though_its_row_is_away(server, controlled, se
         assert refuse(id)
         sql.execute(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
         sql.execute(f"INSERT INTO {row[0]} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(kept))})", kept)
-    # The approval counts for nothing: another one is awaited.
+    # The approval that SQL wrote has no effect, so another one is needed.
     other = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert other != id and not refuse(id) and not refuse(str(uuid.uuid4()))
     assert server.cluster.sql("SELECT outcome FROM security_event WHERE kind = 'approval refused' AND details LIKE %s", [f"{id}: its row was %"]) == [("succeeded",)]
     server.cluster.sql(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
-    # The control: what is not taken back is used, and what is taken back is not.
+    # The control: an approval that was not withdrawn is accepted, and one that was withdrawn is not.
     assert approve(second, other).status_code == 204
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
     last = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))

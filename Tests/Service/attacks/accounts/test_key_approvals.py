@@ -1,4 +1,4 @@
-"""While a second System Administrator approves what is done with the key: no way to it, and to being that second one, goes around."""
+"""While the key may be used only with the approval of a second System Administrator, no caller can reach the key, or become that second one, without it."""
 
 import json
 import struct
@@ -28,7 +28,7 @@ def key(server):
 
 @pytest.fixture
 def administrator(server):
-    """A client in the role System Administrator that is disabled, and the systemuser of another one that is disabled."""
+    """A disabled client in the role System Administrator, and the systemuser of another disabled client."""
     run = server.cluster.run
     clients = [json.loads(run("client", "add", f"admin-{uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--json").stdout) for _ in range(2)]
     run("client", "disable", clients[0]["clientId"])
@@ -53,7 +53,7 @@ def people(server):
 
 @pytest.fixture
 def team(server, roles):
-    """A team whose members are System Administrators; it has none yet."""
+    """A team with the role System Administrator and without members."""
     id = server.request("POST", "teams", {"name": f"t{uuid.uuid4().hex[:8]}"}).headers["OData-EntityId"].split("(")[-1].rstrip(")")
     assert server.request("POST", f"teams({id})/teamroles_association/$ref", {"@odata.id": f"roles({roles['System Administrator']})"}).status_code == 204
     yield id
@@ -75,20 +75,20 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     assert sql("SELECT disabled_on IS NOT NULL FROM config.api_client WHERE client_id = %s", [client["clientId"]]) == [(True,)]
     assert sql("SELECT disabled_on IS NOT NULL, role FROM config.console_user WHERE name = %s", [disabled]) == [(True, "System Administrator")]
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Basic User",)]
-    # Records have no approval: they are refused.
+    # Requests for records can't carry an approval, so they are refused.
     for answer in (
         server.request("PATCH", f"systemusers({user})", {"isdisabled": False}),
         server.request("POST", f"teams({team})/teammembership_association/$ref", {"@odata.id": f"systemusers({user})"}),
     ):
         assert answer.status_code == 403 and "give the role System Administrator" in answer.text, answer.text
-    # What gives no power needs no approval.
+    # A change that gives no power needs no approval.
     ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator", confirmed=subject("role-user", person_id(server, basic), "Basic User", "Email Administrator"))
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Email Administrator",)]
 
 
 @pytest.fixture
 def by_their_user(server, roles):
-    """A client and a disabled person, both Basic User, whose systemusers were given the role System Administrator."""
+    """A client and a disabled person, both in the role Basic User, whose systemusers have the role System Administrator."""
     run, sql, name = server.cluster.run, server.cluster.sql, f"u{uuid.uuid4().hex[:8]}"
     client = json.loads(run("client", "add", name, "--role", "Basic User", "--json").stdout)["clientId"]
     run("user", "add", name, "--role", "Basic User", stdin=f"{WORDS}\n")
@@ -119,7 +119,7 @@ def test_who_is_an_administrator_by_their_user_awaits_an_approval_too(server, by
     ]:
         assert MESSAGE in ada.post(page, **form).text, page
     assert state() == before
-    # For a person of a lesser role no approval is asked for.
+    # For a person in a lesser role, no approval is needed.
     basic = people[1]
     server.cluster.run("user", "disable", basic)
     ada.post("access/enable-user", id=person_id(server, basic), name=basic)
@@ -148,7 +148,7 @@ def test_a_key_is_activated_for_an_approval(server, key, controlled, second):
     assert approve(second, id).status_code == 204
     assert server.request("POST", "SetDataEncryptionKey", activation).status_code == 204
     assert server.request("GET", "IsDataEncryptionActive()").json()["IsActive"] is True
-    # While a row is missing that SQL deleted, no access is given.
+    # While a row that SQL deleted is missing, no access is given.
     server.cluster.run("org", "attach", "contoso", "--yes")
 
 
@@ -157,7 +157,7 @@ def test_an_attachment_takes_no_rule_that_sql_wrote(server, controlled):
     for rule in ("approval_seconds = NULL, sign_in_seconds = 3600", "approval_seconds = NULL", "approval_seconds = 604800"):
         sql(f"UPDATE config.key_control SET {rule}")
         run("org", "attach", "contoso", "--yes")
-        # The strictest rule applies, which takes a young sign-in alone.
+        # The strictest rule applies: the service accepts only a recent sign-in.
         server.token = server.sign_in().json()["access_token"]
         awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
         assert "key-control-changed" in {f["code"] for f in json.loads(run("doctor", "--json", check=False).stdout)["findings"]}, rule
@@ -172,14 +172,14 @@ def test_open_requests_of_one_caller_are_few(server, controlled, second):
     more = server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "One-of-many-keys-20"})
     assert more.status_code == 429 and more.json()["error"]["code"] != AWAITED
     assert len(listed(server)) == 20
-    # Each caller has requests of their own, and one that was refused makes room.
+    # Each caller may have a number of open requests. A refused request does not count.
     awaited(second("GET", "RetrieveDataEncryptionKey()"))
     server.cluster.run("approval", "refuse", listed(server)[0]["approvalId"])
     awaited(server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "One-of-many-keys-20"}))
 
 
 def end(server, id):
-    """Makes a request for approval one that has expired, as if the time had passed."""
+    """Makes a request for approval expire, as if its time had passed."""
     sql = server.cluster.sql
     attestor = Attestor(server.cluster)
     sql("UPDATE config.approval SET created_on = created_on - interval '1 day', expires_on = expires_on - interval '1 day' WHERE approval_id = %s", [id])
@@ -210,7 +210,7 @@ def test_a_request_that_expired_is_none(server, controlled, second):
     end(server, id)
     late = approve(second, id)
     assert late.status_code == 404 and "expired" in late.text
-    # Approved, and not used in time.
+    # The request was approved, but not used in time.
     new = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert new != id and approve(second, new).status_code == 204
     end(server, new)

@@ -1,4 +1,4 @@
-"""What one row may cost: queries over a text of many megabytes, which PostgreSQL does not interrupt within a row."""
+"""The cost of one row: queries over a text of many megabytes, during which PostgreSQL can't be interrupted."""
 
 import base64
 import concurrent.futures
@@ -23,7 +23,7 @@ LIMIT = 5
 
 @pytest.fixture(scope="module")
 def hurried():
-    """A deployment whose statements end after five seconds, and an e-mail of the Basic User with a long text."""
+    """A deployment whose statements are limited to five seconds, with an e-mail of the Basic User that has a long text."""
     with Deployment.made(FIELDSEAL_LIMITS_STATEMENT_SECONDS=str(LIMIT)) as deployment:
         deployment.long = deployment.create("emails", {"subject": "long", "description": "a" * LENGTH}, client="user")
         yield deployment
@@ -53,7 +53,7 @@ def link(count, kind='alias="l"'):
     return f'<link-entity name="email" from="activityid" to="activityid" {kind}><filter type="or">{likes(count)}</filter></link-entity>'
 
 
-#: Queries that use long texts as often as it says.
+#: Queries that use long texts as often as the limit allows.
 QUERIES = {
     "conditions": lambda n: odata(select="subject", filter=" or ".join(contains(n))),
     "not": lambda n: odata(select="subject", filter=" and ".join(f"not {c}" for c in contains(n))),
@@ -126,7 +126,7 @@ def test_a_pattern_does_not_multiply_the_length_of_a_text(hurried, text, count):
     until(lambda: running(hurried) == 0, seconds=3)
 
 
-#: Ten patterns that take long for a text that begins with the words, and no time for another one.
+#: Ten patterns that take long for a text that begins with these words, and no time for other texts.
 COSTLY = ["[^þð]" * 110 + "q" * n for n in range(1, USES + 1)]
 
 
@@ -159,7 +159,7 @@ KEPT = {
 
 @pytest.fixture(scope="module")
 def kept(hurried):
-    """An e-mail with a file that the Basic User may not read, and one of theirs that answers it."""
+    """An e-mail with a file that the Basic User may not read, and an e-mail of the Basic User that answers it."""
     text = "12.5 million " + "for the deal. " * 20_000
     id = hurried.create("emails", {"subject": "kept", "description": text})
     file = {"filename": "kept.txt", "body": base64.b64encode(text.encode()).decode(), "objectid_email@odata.bind": f"/emails({id})"}
@@ -169,13 +169,13 @@ def kept(hurried):
     return hurried
 
 
-#: Comparisons of long texts: the text is read whole, and put into lower case.
+#: Comparisons of long texts, for which PostgreSQL reads the whole text and converts it to lower case.
 COMPARED = ["description eq 'x'", "description ne 'x'", "description gt 'x'", "description in ('x','y')"]
 
 
 @pytest.mark.parametrize("condition", COMPARED)
 def test_no_comparison_reads_long_texts_that_the_caller_may_not_read(kept, condition):
-    """Seen in the statement itself: it compares the text only for rows that the caller may read."""
+    """The statement itself shows that it compares the text only for rows that the caller may read."""
     waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service' AND query LIKE '%%description%%'"
     with psycopg.connect(kept.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
         holder.execute("LOCK TABLE org_contoso.email IN ACCESS EXCLUSIVE MODE")
@@ -190,7 +190,7 @@ def test_no_comparison_reads_long_texts_that_the_caller_may_not_read(kept, condi
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_no_query_takes_time_for_texts_that_the_caller_may_not_read(kept, kind):
-    """Whoever may read the text gets no answer within the limit. The Basic User gets one, so the patterns were not tried."""
+    """A caller who may read the text gets no answer within the limit. The Basic User gets one, so the patterns were not tried on the text."""
     refused(kept.get(KEPT[kind]), 400, "0x80044151")
     response = kept.get(KEPT[kind], client="user")
     assert response.status_code == 200 and response.json()["value"] == [], response.text
@@ -225,7 +225,7 @@ def test_a_row_has_a_bounded_number_of_long_texts(hurried):
 
 
 def running(deployment):
-    """Statements of requests that run, on e-mails."""
+    """The statements on e-mails that are running for requests."""
     return deployment.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE 'SELECT t0%email%'")[0][0]
 
@@ -244,7 +244,7 @@ def test_a_server_whose_connections_are_in_use_says_so():
         for client in ("admin", "user", "router"):
             deployment.token(client)
         with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(8) as pool:
-            # The router and the service's own work need no currencies.
+            # Neither the router nor the service's own work needs currencies.
             holder.execute("LOCK TABLE org_contoso.transactioncurrency IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(deployment.get, "transactioncurrencies?$top=1&$count=true", client=client) for client in ("admin", "user") for _ in range(2)]
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service'"
@@ -258,7 +258,7 @@ def test_a_server_whose_connections_are_in_use_says_so():
 
 
 def test_a_server_ends_although_a_statement_does_not():
-    """A backend that is stopped notices neither a cancel request nor its limit of time."""
+    """A stopped backend reacts neither to a cancel request nor to its time limit."""
     place = Place()
     stopped = None
     try:

@@ -1,4 +1,4 @@
-"""SQL has a mailbox use the credential of another queue or user. A System Administrator's save confirms it only by naming whose it is."""
+"""SQL makes a mailbox use the credential of another queue or user. A System Administrator's save confirms that only if it names the queue or user."""
 
 import uuid
 
@@ -54,15 +54,15 @@ def test_a_save_names_whose_credential_is_released_and_where(room, profile, chie
         asked = refusal(room.request("PATCH", path, body))["message"]
         assert f"queue {chief}" in asked and GOOD in asked and "regardingobjectid" in asked, asked
     assert room.release(box).status_code == 403
-    # What was read and is written back names nothing, and the former queue is not the one that it has.
+    # A client that writes back what it read names no queue, and naming the former queue does not confirm the present one.
     record = {name: value for name, value in room.get(path).json().items() if not name.startswith("_") and value is not None}
     assert f"queue {chief}" in refusal(room.request("PATCH", path, record))["message"]
     assert "can't be updated" in room.request("PATCH", path, {**settings(profile), **of_queue(queue)}).text
     assert room.release(box).status_code == 403
-    # Once it is as it was, it is released as before.
+    # When the former queue is set again, the password is released as before.
     give(room, box, queue)
     assert room.released(box) == (GOOD, "own", "own's secret")
-    # An administrator who names the other one confirms it.
+    # An administrator who names the other queue confirms it.
     give(room, box, chief)
     assert room.request("PATCH", path, {**settings(profile), **of_queue(chief)}).status_code == 204
     assert room.released(box) == (GOOD, "chief", "chief's secret")
@@ -82,20 +82,20 @@ def test_a_mailbox_without_a_server_is_bound_to_its_queue_too(room, profile, chi
 
 
 def test_a_mailbox_of_no_one_becomes_no_user_s(room, profile):
-    """With the settings of a user, and a mailbox that SQL gave to them."""
+    """The user's settings have a password, and SQL gives a mailbox without an owner to the user."""
     user = room.users["mailadmin"]
     assert room.request("PATCH", f"usersettingscollection({user})", {"emailusername": "chief", "emailpassword": "chief's secret"}).status_code == 204
     box = room.create("mailboxes", {"name": "box of no one", "emailaddress": f"b{uuid.uuid4().hex[:8]}@contoso.test"})
     give(room, box, user, "systemuser")
     asked = refusal(room.request("PATCH", f"mailboxes({box})", settings(profile)))["message"]
     assert f"systemuser {user}" in asked and GOOD in asked
-    # Another kind of record under the same id is not the one that it has.
+    # A user with the id of the queue is not the queue.
     assert room.request("PATCH", f"mailboxes({box})", {**settings(profile), **of_queue(user)}).status_code == 403
     assert room.request("PATCH", f"mailboxes({box})", {**settings(profile), "regardingobjectid@odata.bind": f"/systemusers({user})"}).status_code == 204
 
 
 def test_what_sql_wrote_is_confirmed_without_another_change(room):
-    """Also of a mailbox that has nothing but its queue."""
+    """Also for a mailbox whose only setting is its queue."""
     address = f"q{uuid.uuid4().hex[:8]}@contoso.test"
     queue = room.create("queues", {"name": address, "emailaddress": address})
     box = room.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]

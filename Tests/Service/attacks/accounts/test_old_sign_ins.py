@@ -1,4 +1,5 @@
-"""Who sits down at a person's browser, minutes after the person typed the password, does nothing for which it is asked again."""
+"""A person sits down at another person's browser some minutes after that person entered the password, and can do nothing for which the password is
+asked again."""
 
 import re
 import uuid
@@ -18,7 +19,7 @@ def place(place):
 
 @pytest.fixture
 def visitor(place):
-    """An administrator whose password was typed ten minutes ago."""
+    """An administrator who entered their password ten minutes ago."""
     visitor = place.visit("ada")
     assert visitor.is_in
     Attestor(place).age_sessions(fresh="10 minutes")
@@ -27,7 +28,7 @@ def visitor(place):
 
 @pytest.fixture
 def other(place):
-    """Another person and a client: their ids."""
+    """The ids of another person and of a client."""
     name = f"p{uuid.uuid4().hex[:8]}"
     place.add_user(name, "Basic User")
     client = place.add_client(f"c{uuid.uuid4().hex[:8]}", "Basic User")
@@ -35,7 +36,7 @@ def other(place):
 
 
 def state(place):
-    """What the forms below would change."""
+    """The rows that the forms below would change."""
     return place.sql(
         "SELECT (SELECT count(*) FROM config.organization_key), (SELECT string_agg(concat_ws(' ', u.name, u.role, u.disabled_on, u.salt), ',' ORDER BY u.name) FROM config.console_user AS u), "
         "(SELECT string_agg(concat_ws(' ', c.name, c.role, c.disabled_on, (SELECT count(*) FROM config.api_client_secret AS s WHERE s.client_id = c.client_id)), ',' ORDER BY c.name) "
@@ -58,7 +59,7 @@ def test_the_password_is_asked_for_again(place, visitor, other):
         answer = visitor.page(page, csrf=csrf, **form)
         assert answer.status_code == 403 and 'action="/contoso/fresh"' in answer.text, (page, answer.status_code, answer.text[-1500:])
     assert state(place) == before
-    # A wrong password opens none of them, and the right one does.
+    # With a wrong password, none of the forms succeeds. With the right one, they do.
     wrong = visitor.page("fresh", csrf=csrf, password="another long password")
     assert wrong.status_code == 403 and "__Host-fieldseal" not in wrong.headers.get("Set-Cookie", "") and state(place)[0][:3] == before[0][:3]
     fresh = visitor.page("fresh", csrf=csrf, password=PASSWORD)

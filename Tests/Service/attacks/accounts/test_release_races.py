@@ -1,4 +1,4 @@
-"""A password that is released while the organization's key is changed: the router gets it as it is, or is told to try again."""
+"""A password is released while the organization's key is changed. The router receives the right password, or is told to try again."""
 
 import json
 import time
@@ -9,15 +9,15 @@ from server import Server
 from service import PATIENCE
 
 SECRET = "hunter2-of-the-races"
-#: Statements of a release, in their order: the lease, the key, the cells with their key version, the event.
+#: The statements of a release, in their order: they read the lease, the key, and the cells with their key version, and write the event.
 PLACES = {"lease": "m.hostid = $2 AND m.processingstatecode = 1", "key": "config.organization_key", "cells": "AS dm ON dm.entity = 'mailbox'", "event": "WHERE a.organization_id = $1 FOR NO KEY UPDATE"}
-#: How often a release reads a key and cells that do not belong together, before it gives up.
+#: How many times a release may read a key and cells that do not match, before it gives up.
 ATTEMPTS = 4
 
 
 @pytest.fixture(scope="module")
 def router(cluster):
-    """A router that has leased a mailbox with a password: call(name, body) sends one of its messages."""
+    """A router that has leased a mailbox with a password. call(name, body) sends one of its messages."""
     server = Server(cluster, "proxied")
     try:
         profile = record(server, "emailserverprofiles", {
@@ -54,8 +54,8 @@ def record(server, entity_set, values):
 
 
 def racing(cluster, router, place, times):
-    """Releases the password. Before each of the first `times` statements of the place that it sends, the key is changed and the change is
-    committed: (the answer, how many were changed)."""
+    """Releases the password. Changes and commits the key before each of the first `times` statements of a kind. Returns the response and the number
+    of key changes."""
     changed = []
 
     def change(_, sql):
@@ -70,7 +70,7 @@ def racing(cluster, router, place, times):
 
 
 def change_the_key(cluster):
-    """Changes it. A server that sweeps up after the change before holds the key's lock for a moment."""
+    """Changes the key. A server that sweeps after the previous change may hold the lock for a moment."""
     for _ in range(10):
         answer = cluster.run("key", "change", check=False)
         if "being set already" not in answer.stderr:
@@ -90,17 +90,17 @@ def test_a_key_change_in_the_middle_of_a_release(cluster, router, place, times):
         assert answer.json()["Password"] == SECRET
     else:
         assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0 and SECRET not in answer.text, answer.text
-    # The control: the next one gets it.
+    # The control: the next request receives the password.
     again = router("ReleaseCredential", MailboxId=router.box, Direction="Incoming")
     assert again.status_code == 200 and again.json()["Password"] == SECRET, again.text
-    # Each release is recorded under the key that opened it.
+    # Each release is recorded with the key version that opened the password.
     versions = cluster.sql("SELECT key_version FROM security_event WHERE kind = 'credential released' AND outcome = 'succeeded' ORDER BY security_event_id DESC LIMIT 1")
     assert versions == [(before + changed,)]
 
 
 def test_a_key_that_changes_all_the_time_is_an_answer_and_no_endless_loop(cluster, router):
     answer, changed = racing(cluster, router, "cells", 2 * ATTEMPTS)
-    # One more where the list of authorized settings was read again.
+    # One more change if the list of authorized settings was read again.
     assert changed in (ATTEMPTS, ATTEMPTS + 1)
     assert answer.status_code in (500, 503) and int(answer.headers["Retry-After"]) > 0 and SECRET not in answer.text, answer.text
     assert router("ReleaseCredential", MailboxId=router.box, Direction="Incoming").json()["Password"] == SECRET

@@ -1,4 +1,4 @@
-"""An e-mail that waits to be sent: its writers cancel it, and neither delete it nor change it along with that."""
+"""An e-mail that waits to be sent: users who may write it can cancel it, but can't delete it, or change it in the same request."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ def files(room, id):
 
 @pytest.mark.parametrize("state", ["Pending Send", "Sending"])
 def test_a_system_administrator_changes_nothing_of_it_either(room, state):
-    """What was submitted is sent as it was, or not at all."""
+    """An e-mail is sent as it was submitted, or not at all."""
     body = base64.b64encode(b"right").decode()
     id = room.drafted(room.person, description="text", email_activity_mime_attachment=[{"filename": "a.txt", "body": body}])
     assert room.send(id).status_code == 200
@@ -110,7 +110,7 @@ def test_a_change_set_that_sends_it_changes_nothing_after_that(room):
 
 @pytest.mark.parametrize("client", ["admin", "user"])
 def test_it_is_written_back_as_it_was_read(room, client):
-    """Equal values change nothing, also of an e-mail that was sent."""
+    """Writing equal values changes nothing, also for an e-mail that was sent."""
     id = room.drafted(room.person, client="user")
 
     def back(**more):
@@ -131,7 +131,7 @@ def test_it_is_written_back_as_it_was_read(room, client):
         assert back(**more).status_code in (400, 403)
     assert "Cancel the e-mail first" in back(subject="changed").json()["error"]["message"]
     assert id in [each["EmailId"] for each in room.take(room.box)]
-    # The router has it now, and what it sends can't be canceled.
+    # The router has taken the e-mail, so it can't be canceled any more.
     assert "Wait until the router is done" in back(subject="changed").json()["error"]["message"] and room.request("PATCH", f"emails({id})", {"statuscode": 5}, client=client).status_code == 403
     room.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE activityid = %s", [id])
     assert back().status_code == 204, back().text

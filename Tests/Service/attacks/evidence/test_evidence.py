@@ -1,5 +1,4 @@
-"""Evidence: each password that was written leaves a trace, and no event is cut, changed, forged or replayed unnoticed, also not by
-the owner of the database."""
+"""Each password that was written leaves evidence. No event can be removed, changed, forged or replayed unnoticed, also not by the owner of the database."""
 
 import concurrent.futures
 import contextlib
@@ -22,14 +21,14 @@ SECRET = "hunter2-of-the-evidence-tests"
 
 @pytest.fixture(scope="module")
 def evidence():
-    """A deployment whose evidence these tests attack; each mends what it broke."""
+    """A deployment whose evidence these tests attack. Each test restores what it changed."""
     with Deployment.made() as deployment:
         deployment.key()
         yield deployment
 
 
 def exported(service, after=0):
-    """Security events, after all that is pending was linked."""
+    """The security events, after all pending events were linked."""
     lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso", "--after", str(after)).stdout.splitlines()]
     assert "attested" in lines[-1]
     return lines[:-1]
@@ -40,7 +39,7 @@ def newest(service):
 
 
 def passwords(service, after):
-    """(what happened, to which password, who did it) of the events after one."""
+    """The (kind of event, address of the password, actor) of the events after one."""
     return [(e["kind"], e["details"], e["actor"]) for e in exported(service, after) if e["kind"].startswith("password")]
 
 
@@ -56,7 +55,7 @@ def codes(service, *arguments):
 
 
 def as_role(service, role, statement, parameters=None):
-    """What a role of the database gets for a statement."""
+    """Returns the result of a statement that runs as a role of the database."""
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute(f"SET ROLE {role}")
         cursor = connection.execute(statement, parameters)
@@ -98,7 +97,7 @@ def test_the_password_of_user_settings(evidence):
 def test_every_way_to_write(evidence):
     mark = newest(evidence)
     ids = [str(uuid.uuid4()) for _ in range(6)]
-    # An upsert that creates, then one that updates.
+    # The first upsert creates the record, and the second one updates it.
     for name in ("first", "second"):
         assert evidence.request("PATCH", f"mailboxes({ids[0]})", {"name": name, "password": SECRET}).status_code in (201, 204)
     # Bulk operations.
@@ -119,7 +118,7 @@ def test_every_way_to_write(evidence):
 
 
 def visitor(service):
-    """A browser's session of the console's administrator."""
+    """A browser session of a System Administrator in the console."""
     session = requests.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
     session.headers["Origin"] = service.dev["baseURL"]
@@ -170,7 +169,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     id = evidence.create("mailboxes", {"name": "audited", "password": SECRET})
     for value in ("another", None):
         assert evidence.request("PATCH", f"mailboxes({id})", {"password": value}).status_code == 204
-    # A change by SQL: no person, and the database's role.
+    # A change by SQL has no person, so the event names the database role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
     third = evidence.create("mailboxes", {"name": "third", "password": SECRET})
@@ -184,7 +183,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     superuser = evidence.sql("SELECT session_user::text")[0][0]
     for record in (other, third):
         assert changes(record) == [("# dev-admin", "fieldseal_service", "set"), (None, superuser, "cleared")]
-    # A deleted record takes its password along, in one entry.
+    # Deleting a record deletes its password, with one event.
     assert evidence.request("DELETE", f"mailboxes({id})").status_code == 204
     assert evidence.sql("SELECT count(*) FROM org_contoso.audit WHERE changedata LIKE %s", [f"%{SECRET}%"])[0][0] == 0
 
@@ -193,7 +192,7 @@ def test_a_killed_server_leaves_the_trace(own_service):
     own_service.key()
     mark = newest(own_service)
     with psycopg.connect(own_service.dev["postgres"]) as lock:
-        # Nothing is linked while this holds the end of the chain.
+        # While this transaction locks the end of the chain, no event is linked.
         lock.execute("SELECT FROM config.attested_state FOR UPDATE")
         id = own_service.create("mailboxes", {"name": "killed", "password": SECRET})
         own_service.stop(signal.SIGKILL)
@@ -270,9 +269,9 @@ RECORDED = ["org_contoso.security_event", "config.attested_state", "config.event
 
 @contextlib.contextmanager
 def tampered(service, *statements, role=None):
-    """The evidence after an attack with SQL; as it was afterwards, along with what the service recorded meanwhile."""
+    """The evidence after an attack with SQL. Afterwards restores the former evidence, with what the service recorded meanwhile."""
     exported(service)
-    # The attested row is locked before an event is written: what is kept, and what is put back, is of one moment.
+    # The attested row is locked before an event is written, so the saved rows and the restored rows belong to one moment.
     lock = "LOCK TABLE config.attested_state IN EXCLUSIVE MODE"
     kept = "; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(RECORDED))
     service.sql(f"BEGIN; {lock}; {kept}; COMMIT")
@@ -297,7 +296,7 @@ def tampered(service, *statements, role=None):
             for (definition,) in functions:
                 connection.execute(definition)
             end = "(SELECT max(security_event_id) FROM public.kept_0)"
-            # What the service recorded meanwhile it attested under a new tag.
+            # What the service recorded meanwhile is attested by a newer tag.
             later = connection.execute("SELECT count(*) FROM config.attested_state AS a JOIN public.kept_1 AS k USING (organization_id) WHERE a.tag <> k.tag").fetchone()[0]
             connection.execute(f"DELETE FROM org_contoso.security_event WHERE security_event_id <= {end}" if later else "DELETE FROM org_contoso.security_event")
             connection.execute("INSERT INTO org_contoso.security_event SELECT * FROM public.kept_0")
@@ -346,7 +345,7 @@ def test_the_owner_changes_the_chain(evidence, statements):
     evidence.key()
     with tampered(evidence, *statements):
         assert problems(evidence) != []
-        # The next event does not make it good: it is refused, or it comes after what was changed.
+        # The next event does not repair the chain: the event is refused, or it follows the changed one.
         evidence.get("RetrieveDataEncryptionKey")
         assert problems(evidence) != [] and codes(evidence) & {"event-chain-broken", "event-chain-cut"}
     assert evidence.get("RetrieveDataEncryptionKey").status_code == 200 and problems(evidence) == []
@@ -381,7 +380,7 @@ def test_a_function_that_loses_pending_events_is_noticed(own_service):
 
 
 @pytest.mark.parametrize("function", [
-    # The hash of an event that says something else, and an event that says something else.
+    # The trigger computes the hash over a changed event, or stores a changed event.
     "CREATE OR REPLACE FUNCTION org_contoso.chain_security_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "NEW.security_event_id := (SELECT max(security_event_id) + 1 FROM org_contoso.security_event); NEW.hash := sha256('x'); RETURN NEW; END $$",
     "CREATE OR REPLACE FUNCTION org_contoso.innocent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.actor := 'client:innocent'; RETURN NEW; END $$; "
@@ -395,7 +394,7 @@ def test_an_event_that_the_database_would_change_is_not_attested(evidence, funct
     with tampered(evidence):
         evidence.sql(f"SET fieldseal.maintenance = 'on'; {function}")
         try:
-            # Nothing is done that can't be recorded.
+            # An action that can't be recorded is refused.
             answer = evidence.get("RetrieveDataEncryptionKey")
             assert answer.status_code == 403 and "EncryptionKey" not in answer.json(), answer.text
         finally:
@@ -412,18 +411,18 @@ def test_a_checkpoint_that_was_moved(evidence):
     assert problems(evidence) == [] and problems(evidence, "--from-checkpoint") == []
     behind = f"DELETE FROM security_event WHERE security_event_id = {NTH}"
     assert evidence.sql("SELECT count(*) FROM config.event_checkpoint") == [(1,)]
-    # From a genuine checkpoint what is before it is not read; the end and the whole are.
+    # With a genuine checkpoint, events before it are not read, but the end of the chain and the number of events are verified.
     with tampered(evidence, behind):
         assert problems(evidence, "--from-checkpoint") == [] and problems(evidence) != [] and codes(evidence) & {"event-chain-broken"}
-    # One that SQL wrote is worth nothing, and is named.
+    # A checkpoint that SQL wrote is ignored, and is reported.
     evidence.key()
     for moved in ("last_id = last_id + 1", "head = sha256('x')", "last_id = (SELECT max(security_event_id) FROM security_event), head = (SELECT hash FROM security_event ORDER BY security_event_id DESC LIMIT 1)"):
         with tampered(evidence, behind, f"UPDATE config.event_checkpoint SET {moved}"):
             assert any("checkpoint" in p for p in problems(evidence, "--from-checkpoint"))
-    # Without one, everything is read.
+    # Without a checkpoint, all events are read.
     with tampered(evidence, behind, "DELETE FROM config.event_checkpoint"):
         assert problems(evidence, "--from-checkpoint") != []
-    # The event that a checkpoint names was changed since, and is not the newest any more.
+    # The event that the checkpoint names was changed later, and is not the newest one any more.
     assert problems(evidence) == []
     evidence.key()
     with tampered(evidence, "UPDATE security_event SET hash = sha256('x') WHERE security_event_id = (SELECT last_id FROM config.event_checkpoint)"):
@@ -449,7 +448,7 @@ def archive(service, file, *arguments, before=None, **options):
 
 
 def verified_without_fieldseal(path):
-    """The chain of an archive, computed from docs/operations.md alone: (first previous hash, last hash)."""
+    """Verifies an archive's chain with docs/operations.md alone, and returns (first previous hash, last hash)."""
     lines = path.read_bytes().splitlines(keepends=True)
     assert json.loads(lines[-1])["sha256"] == hashlib.sha256(b"".join(lines[:-1])).hexdigest()
     header, events = json.loads(lines[0]), [json.loads(line) for line in lines[1:-1]]
@@ -472,7 +471,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
     left = exported(archived)
     assert len(left) == 2 and left[-1]["kind"] == "events archived" and str(len(before) - 1) in left[-1]["details"]
     assert problems(archived) == [] and archived.sql("SELECT * FROM org_contoso.verify_security_events()") == []
-    # The running server goes on, and the next archive goes on where this one ends.
+    # The running server continues, and the next archive begins where this one ends.
     for _ in range(3):
         archived.key()
     archive(archived, second)
@@ -481,12 +480,12 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
     assert beginning is None and verified_without_fieldseal(second)[0] == middle
     assert [json.loads(line) for line in first.read_text().splitlines()[1:-1]] == before[:-1]
 
-    # A dropped archive, one of them twice, and another organization's.
+    # One archive is missing, one is named twice, and one belongs to another organization.
     assert any("missing" in p for p in problems(archived, "--archive", str(second)))
     assert any("missing" in p for p in problems(archived, "--archive", str(first)))
     assert problems(archived, "--archive", str(first), str(first), str(second)) != []
 
-    # A changed archive, with and without its digest.
+    # An archive was changed, with the former digest and with a new one.
     lines = second.read_bytes().splitlines(keepends=True)
     altered = tmp_path / "altered.jsonl"
     at = next(number for number, line in enumerate(lines) if b"succeeded" in line)
@@ -499,7 +498,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
         altered.write_bytes(body)
         assert any("altered" in p for p in problems(archived, "--archive", str(first), str(altered)))
 
-    # Events that were archived are put back, or the beginning is moved.
+    # SQL restores archived events, or changes where the chain begins.
     columns = "security_event_id, occurred_on, kind, outcome, actor, address, request_id, key_version, fingerprint, details, previous_hash, hash"
     last = json.loads(lines[-2])
     put_back = (f"INSERT INTO security_event ({columns}) SELECT {last['id']}, to_timestamp({last['microseconds']} / 1e6), '{last['kind']}', '{last['outcome']}', "
@@ -514,7 +513,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
 
 
 def test_an_older_beginning_is_not_accepted(archived, tmp_path):
-    """The row that said where the chain began, with its genuine tag, put back after more was archived."""
+    """After another archive, SQL restores the former row that says where the chain begins, with its genuine tag."""
     archived.key()
     archive(archived, tmp_path / "one.jsonl")
     archived.sql("DROP TABLE IF EXISTS public.old_beginning; CREATE TABLE public.old_beginning AS TABLE config.event_archive")
@@ -526,7 +525,7 @@ def test_an_older_beginning_is_not_accepted(archived, tmp_path):
 
 
 def test_a_beginning_that_sql_wrote_hides_no_event(archived, tmp_path):
-    """Events are cut off at the beginning, and the row that says where the chain begins is moved on to where they ended."""
+    """SQL deletes the first events, and changes the row that says where the chain begins to match."""
     for _ in range(3):
         archived.key()
     archive(archived, tmp_path / "one.jsonl")
@@ -558,7 +557,7 @@ def test_what_archiving_refuses(archived, tmp_path):
     result = archive(archived, tmp_path / "x", before="2001-01-01", check=False)
     assert result.returncode and "no security events before" in result.stderr
     assert there.read_text() == "precious" and list(tmp_path.iterdir()) == [there] and len(exported(archived)) == count
-    # Neither the service's role nor an accident of the owner removes events.
+    # Neither the service's role, nor the owner by accident, can remove events.
     for table in ("security_event", "audit"):
         for role, state in (("fieldseal_service", "42501"), ("fieldseal_owner", "FS007" if table == "security_event" else "FS013")):
             for statement in (f"DELETE FROM org_contoso.{table}", f"TRUNCATE org_contoso.{table}", f"SET fieldseal.evidence = 'move'; UPDATE org_contoso.{table} SET databaserole = 'x'"):
@@ -567,7 +566,7 @@ def test_what_archiving_refuses(archived, tmp_path):
                 with pytest.raises(psycopg.Error) as error:
                     as_role(archived, role, statement)
                 assert error.value.sqlstate == state, statement
-    # A broken chain is not archived.
+    # Events of a broken chain are not archived.
     archived.key()
     archived.key()
     with tampered(archived, "UPDATE security_event SET actor = 'x' WHERE security_event_id = (SELECT min(security_event_id) FROM security_event)"):
@@ -583,7 +582,7 @@ def test_a_crash_between_the_file_and_the_database(archived, tmp_path):
     file = tmp_path / "archive.jsonl"
     at = archived.sql("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
     with psycopg.connect(archived.dev["postgres"]) as lock:
-        # What removes the events has to wait here; the file is complete by then.
+        # The statement that removes the events has to wait here. By then the file is complete.
         lock.execute("SELECT FROM org_contoso.security_event ORDER BY security_event_id LIMIT 1 FOR UPDATE")
         process = subprocess.Popen(
             [PROGRAM, "events", "archive", "--org", "contoso", "--before", at, "--to", str(file)], env=archived.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -594,10 +593,10 @@ def test_a_crash_between_the_file_and_the_database(archived, tmp_path):
         process.wait()
         archived.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DELETE FROM%%security_event%%' AND wait_event_type = 'Lock'")
     assert exported(archived) == before and problems(archived) == []
-    # The same command again writes over the file, whose events are in the database still.
+    # The same command replaces the file, because its events are still in the database.
     archive(archived, file, before=at)
     assert problems(archived) == [] and verified_without_fieldseal(file)
-    # Now the file is all that has them.
+    # Now only the file has the events.
     assert "exists" in archive(archived, file, before=at, check=False).stderr
 
 
@@ -629,17 +628,17 @@ def test_an_export_shows_later_that_an_older_state_was_restored(tmp_path):
         assert set(json.loads(shipped.read_text().splitlines()[-1])["attested"]) >= {"revision", "events", "newest", "head", "tag"}
         cluster.run("key", "show")
         assert cluster.run("events", "verify", "--against", str(shipped)).returncode == 0
-        # The whole state as it was, with its genuine tags, while no server runs.
+        # SQL restores the whole former state, with its genuine tags, while no server runs.
         for n, table in enumerate(RECORDED[:2]):
             cluster.sql(f"SET session_replication_role = replica; DELETE FROM {table}; INSERT INTO {table} SELECT * FROM public.older_{n}")
         assert cluster.run("events", "verify").returncode == 0
         found = cluster.run("events", "verify", "--against", str(shipped), check=False)
         assert found.returncode == 1 and "older state was restored" in found.stdout
-        # And when as many events were recorded anew.
+        # The same after as many new events were recorded.
         for _ in range(3):
             cluster.run("key", "show")
         assert "older state was restored" in cluster.run("events", "verify", "--against", str(shipped), check=False).stdout
-        # Of another organization, or damaged.
+        # The export of another organization, or a damaged one.
         for line in ("{}", '{"attested": {}}', "not json"):
             shipped.write_text(line + "\n")
             refused = cluster.run("events", "verify", "--against", str(shipped), check=False)
@@ -667,7 +666,7 @@ def test_the_console_exports_and_pages_through_events(evidence):
      "DROP TRIGGER a_lie ON org_contoso.security_event; DROP FUNCTION public.before()"),
 ])
 def test_the_database_does_not_say_when_an_event_was(evidence, lie, mend):
-    """The owner of the database changes what says when: nothing is attested that did not happen now, and the doctor names it."""
+    """The owner of the database replaces the functions for the time. No event with a false time is attested, and the doctor reports the replacement."""
     before = newest(evidence)
     evidence.sql(f"SET fieldseal.maintenance = 'on'; {lie}")
     try:

@@ -1,4 +1,4 @@
-"""Evidence that a superuser takes away, without triggers and before it is in the chain, is missed: by the server that wrote it, and by the doctor."""
+"""A superuser deletes evidence without triggers, before it is linked into the chain. The server that wrote it and the doctor notice the loss."""
 
 import json
 
@@ -19,7 +19,7 @@ def service():
 
 
 def events(service, kind):
-    """The details of the events of a kind, after everything that waits was linked."""
+    """The details of the events of one kind, after all waiting events were linked."""
     lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
     return [line["details"] for line in lines if line.get("kind") == kind]
 
@@ -29,7 +29,7 @@ def findings(service, code):
 
 
 def quietly(service, *statements):
-    """What a superuser does without triggers: nothing is refused, nothing cascades, nothing is audited."""
+    """What a superuser does without triggers: no guard refuses it, no rows cascade, and the audit has no entry."""
     with psycopg.connect(service.dev["postgres"]) as connection:
         connection.execute("SET session_replication_role = replica; SET search_path = org_contoso, config, public")
         for statement in statements:
@@ -56,7 +56,7 @@ def test_an_event_that_is_taken_away_before_it_is_linked_is_missed(service, atta
     with unlinked(service):
         new = service.create("mailboxes", {"name": "new", "password": SECRET})
         assert service.request("PATCH", f"mailboxes({set_before})", {"password": SECRET}).status_code == 204
-        # What was refused has no event, and none is missed.
+        # A refused request has no event, so no event is missed.
         assert service.request("PATCH", f"mailboxes({refused})", {"password": "x"}, If_Match='W/"1"').status_code == 412
         assert service.request("PATCH", f"mailboxes({refused})", {"password": None}).status_code == 204
         quietly(service, attack)
@@ -69,7 +69,7 @@ def test_an_event_that_is_taken_away_before_it_is_linked_is_missed(service, atta
 
 def test_events_that_another_process_links_or_that_are_archived_are_not_missed(own_service, tmp_path):
     own_service.key()
-    # The control: the server looks for its events all the while, and misses the one that is gone.
+    # The control: the server looks for its events the whole time, and misses the deleted one.
     with unlinked(own_service):
         gone = own_service.create("mailboxes", {"name": "gone", "password": SECRET})
         quietly(own_service, "DELETE FROM unchained_event")
@@ -77,11 +77,11 @@ def test_events_that_another_process_links_or_that_are_archived_are_not_missed(o
     ids = []
     for number in range(20):
         ids.append(own_service.create("mailboxes", {"name": "linked elsewhere", "password": SECRET}))
-        # This command links the event, or the server did: either is right.
+        # This command or the server links the event. Both are right.
         assert f"mailbox({ids[-1]}).password" in events(own_service, "password set")
         if number == 10:
             archive(own_service, tmp_path / "events.jsonl")
-            # The control's own event goes into the file too.
+            # The event of the control is in the file too.
             assert f"mailbox({gone}).password" in (tmp_path / "events.jsonl").read_text()
             ids.clear()
     assert events(own_service, "event lost") == []
@@ -97,14 +97,14 @@ def test_passwords_that_a_superuser_removes_without_a_trace_are_missed(own_servi
     queue = service.create("queues", {"name": "queue", "emailpassword": SECRET})
     user = service.get("WhoAmI").json()["UserId"]
     assert service.request("PATCH", f"usersettingscollection({user})", {"emailpassword": SECRET}).status_code == 204
-    # The controls: what goes in the usual ways is in the audit.
+    # The controls: deletions through the Web API are in the audit.
     assert service.request("DELETE", f"mailboxes({made['deleted']})").status_code == 204
     assert service.request("PATCH", f"mailboxes({made['cleared']})", {"password": None}).status_code == 204
     service.sql("DELETE FROM org_contoso.mailbox WHERE mailboxid = %s", [made["by a DBA"]])
     service.sql("DELETE FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [made["cell by a DBA"]])
     service.sql("UPDATE org_contoso.mailbox SET ispasswordset = false WHERE mailboxid = %s", [made["cell by a DBA"]])
     assert {f"mailbox({id}).password" for id in made.values()} <= set(events(service, "password set")) and findings(service, "passwords-lost") == []
-    # A copy has its events, its audit and its cells.
+    # A clone has its own events, audit and cells.
     file = tmp_path / "contoso.fieldseal"
     service.run("org", "export", "contoso", str(file))
     service.run("org", "import", str(file), "--as-new", "--name", "copy", stdin=service.run("key", "show", "--org", "contoso").stdout)
@@ -117,6 +117,6 @@ def test_passwords_that_a_superuser_removes_without_a_trace_are_missed(own_servi
         service, f"DELETE FROM queue_cell WHERE queueid = '{queue}'", f"UPDATE queue SET isemailpasswordset = false WHERE queueid = '{queue}'",
         f"DELETE FROM usersettings_cell WHERE systemuserid = '{user}'", f"UPDATE usersettings SET isemailpasswordset = false WHERE systemuserid = '{user}'")
     assert findings(service, "passwords-lost")[0].startswith("3 passwords are gone")
-    # Archived entries of the audit can't answer any more, so what is older is not asked.
+    # Archived entries of the audit can't be read any more, so passwords from their time are not checked.
     archive(service, tmp_path / "audit.jsonl", "--audit")
     assert findings(service, "passwords-lost") == []

@@ -1,4 +1,4 @@
-"""A copy of the security events that was changed or is damaged does not pass for a whole one."""
+"""An export of the security events that was changed or damaged is not accepted as complete."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def cluster():
 
 
 def changed(lines, index, **members):
-    """The lines with one in which members are others; those of `attested` in the last one."""
+    """The lines, with other members in one of them. For the last line, the members of `attested` are changed."""
     line = json.loads(lines[index])
     (line["attested"] if "attested" in line else line).update(members)
     return [*lines[:index], json.dumps(line, separators=(",", ":")), *lines[index + 1:]]
@@ -34,7 +34,8 @@ def verified(cluster, tmp_path, lines):
 
 
 def test_what_was_written_is_whole(cluster, tmp_path):
-    """The controls: as it was, a later part, no event, a line twice as a receiver may get it, two exports, one of before `after`, and after more events."""
+    """The controls: an unchanged export, a part that begins later, no event, a repeated line as a receiver may get it, two exports, an export that
+    ends before `after`, and one with more events since."""
     lines = cluster.lines
     cluster.run("key", "show")
     later = cluster.run("events", "export", "--since", "3").stdout.splitlines()
@@ -52,7 +53,7 @@ def test_what_was_written_is_whole(cluster, tmp_path):
     (lambda lines: lines[:-2] + lines[-1:], "{0} to {0}: these events are missing in the export"),
     (lambda lines: lines[3:], "1 to 3: these events are missing in the export"),
     (lambda lines: lines[-1:], "1 to {}: these events are missing in the export"),
-    (lambda lines: changed(lines, 2, outcome="refused"), "3: this event is another one in the export than in the chain"),
+    (lambda lines: changed(lines, 2, outcome="refused"), "3: this event differs between the export and the chain"),
     (lambda lines: changed(lines, 0, actor="cli:eve"), "1: this event is another one"),
     (lambda lines: changed(lines, 2, occurredOn="2020-01-01T00:00:00Z"), "line 3 of the export is no event as it was written"),
     (lambda lines: changed(lines, 2, hash="00" * 32), "3: this event is another one"),
@@ -96,7 +97,7 @@ def test_archives_of_the_audit_are_verified(cluster, tmp_path):
     text = audit.read_text()
     audit.write_text(text.replace("audited", "Audited", 1))
     assert text != audit.read_text() and verify().returncode == 1 and "was changed" in verify().stdout
-    # With its digest computed anew: entries of the audit have no chain, so the tag alone tells.
+    # With a new digest. Entries of the audit have no chain, so only the tag shows the change.
     *lines, seal = audit.read_bytes().splitlines(keepends=True)
     audit.write_bytes(b"".join(lines) + json.dumps({**json.loads(seal), "sha256": hashlib.sha256(b"".join(lines)).hexdigest()}).encode() + b"\n")
     assert verify().returncode == 1 and "was not sealed by this service" in verify().stdout
@@ -110,7 +111,7 @@ def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
 
 
 def made(cluster, name):
-    """An organization with some events, and their export."""
+    """Makes an organization with some events, and returns their export."""
     cluster.run("org", "create", name)
     for _ in range(3):
         cluster.run("key", "show", "--org", name)
@@ -146,13 +147,13 @@ def test_a_copy_from_before_archiving_is_compared_with_the_archive(cluster, tmp_
     assert whole.returncode == 0 and "were not compared" not in whole.stdout, whole.stdout + whole.stderr
     for change in ({"outcome": "refused"}, {"kind": "client added"}, {"hash": "00" * 32}):
         result = compared(cluster, tmp_path, "archived", changed(lines, 0, **change), "--archive", str(archive))
-        assert result.returncode == 1 and "1: this event is another one in the export than in its archive" in result.stdout, result.stdout
+        assert result.returncode == 1 and "1: this event differs between the export and its archive" in result.stdout, result.stdout
     without = compared(cluster, tmp_path, "archived", lines, "--json")
     assert json.loads(without.stdout)["notCompared"] == count > 0, without.stdout
 
 
 def received(cluster, organization):
-    """What a receiver writes of an organization: each event with the attested end of then."""
+    """What a receiver writes for an organization: each event, with the attested end of the chain at that time."""
     *events, end = map(json.loads, cluster.run("events", "export", "--org", organization).stdout.splitlines())
     return [json.dumps({**event, "attested": end["attested"]}) for event in events]
 
@@ -165,7 +166,7 @@ def test_a_receivers_file_of_several_organizations_is_compared(cluster, tmp_path
     for name in ("first", "last"):
         result = compared(cluster, tmp_path, name, lines)
         assert result.returncode == 0 and "is whole" in result.stdout, result.stdout + result.stderr
-    # A line of the other organization is none of this one's: each is named where it belongs.
+    # A line of the other organization does not belong to this one. Each problem is reported for its own organization.
     forged = [line.replace('"succeeded"', '"refused"') if line == first[1] else line for line in lines]
     assert compared(cluster, tmp_path, "last", forged).returncode == 0
     result = compared(cluster, tmp_path, "first", forged)

@@ -1,4 +1,5 @@
-"""What the service checks is what it uses: no row is exchanged between a name and its id, or behind a lock that the service waits for."""
+"""The service uses exactly what it has checked: SQL can't exchange rows between the lookup of a name and the use of its id, or while the service
+waits for a lock."""
 
 import re
 import threading
@@ -13,7 +14,7 @@ from test_two_organizations import put_events_back
 
 
 def swap(place, table, one, other):
-    """Gives two rows each other's name, as the service's login."""
+    """Exchanges the names of two rows, with the service's login."""
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = 'between' WHERE name = %s", [one])
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = %s", [one, other])
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = 'between'", [other])
@@ -70,7 +71,7 @@ def until_waiting(place, count):
 
 @pytest.mark.parametrize("command", [("user", "disable"), ("user", "role")], ids=" ".join)
 def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(place, command):
-    """The person's row is read, the change waits, and an administrator disables the person or takes the role meanwhile."""
+    """The service has read the person's row, and the change of the password waits. Meanwhile an administrator disables the person or takes the role."""
     person, answers, commands = name("late"), [], []
     # Another System Administrator, so that the person is not the last one.
     place.add_user(name("root"))
@@ -94,7 +95,7 @@ def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(plac
     for password in (PASSWORD, "another long password"):
         assert not place.visit(person, password).is_in
     assert person in str(place.doctor())
-    # The control: without the administrator, the person changes the password.
+    # The control: if no administrator intervenes, the person changes the password.
     other = name("early")
     place.add_user(other)
     visitor = place.visit(other)
@@ -107,7 +108,7 @@ def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(plac
     pytest.param("UPDATE org_contoso.security_event SET security_event_id = security_event_id + 5 WHERE security_event_id = %s", id="renumbered"),
 ])
 def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
-    """The request has read the state, and waits to append its event, while a superuser changes the newest event."""
+    """The request has read the state and waits to append its event. Meanwhile a superuser changes the newest event."""
     def read_key():
         return place.get("RetrieveDataEncryptionKey()", place.server.token)
 
@@ -125,14 +126,14 @@ def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
     thread.join(PATIENCE)
     assert answers[0].status_code == 403 and "contoso is refused" in answers[0].text and "EncryptionKey" not in answers[0].json(), answers[0].text
     assert place.sql(attested) == before
-    # The control: with the event in its place again, the key is read, and the chain is whole.
+    # The control: when the true event is restored, the key is read, and the chain is whole.
     place.sql("SET session_replication_role = replica; DELETE FROM org_contoso.security_event WHERE security_event_id >= %s" % newest)
     put_events_back(place, held)
     assert read_key().status_code == 200 and place.run("events", "verify").returncode == 0
 
 
 def meanwhile(place, request, statement, values):
-    """The answer of a request that waits for the attested state while SQL changes a row."""
+    """The response to a request that waits for the attested state while SQL changes a row."""
     answers = []
     with psycopg.connect(place.superuser) as holder:
         holder.execute("SELECT FROM config.attested_state FOR UPDATE")
@@ -174,7 +175,7 @@ def test_a_second_factor_is_stored_over_no_row_that_sql_changed(place):
 
 
 def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
-    """The row is without them while the code is checked, and has them again when they are turned off."""
+    """SQL removes the one-time passwords from the row while the code is checked, and restores them before they are turned off."""
     person, answers, login = name("factor"), [], f"host={place.home} user=fieldseal_service dbname=fieldseal"
     place.add_user(person)
     visitor = place.visit(person)
@@ -208,7 +209,7 @@ def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
     ending.join(PATIENCE)
     assert answers and place.sql("SELECT totp FROM config.console_user WHERE name = %s", [person]) == [(totp,)]
     assert not place.visit(person).is_in and place.visit(person, code=codes[1]).is_in
-    # The control: a right code turns them off.
+    # The control: a right code turns one-time passwords off.
     visitor = place.visit(person, code=codes[2])
     visitor.page("account/end", csrf=visitor.csrf(), code=codes[3])
     assert place.visit(person).is_in

@@ -1,4 +1,4 @@
-"""Whatever is changed in the database's definitions, `fieldseal doctor` names it; and one organization's damage hides no other's."""
+"""`fieldseal doctor` reports every change of the database's definitions. The damage of one organization does not hide that of another."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def doctor(cluster, *arguments, **options):
     findings = json.loads(result.stdout)["findings"]
     worst = max((["notice", "warning", "error"].index(f["severity"]) for f in findings), default=0)
     assert result.returncode == worst, result
-    # The records of these tests come by SQL, which authorizes no mail server.
+    # These tests write records with SQL, so their mail servers are not authorized.
     return [finding for finding in findings if finding["code"] != "mail-settings-not-authorized"]
 
 
@@ -43,7 +43,7 @@ def test_what_the_migrations_made_is_silent(cluster):
     assert doctor(cluster) == []
 
 
-# (what is done, code, words of the message, what undoes it)
+# (SQL that changes something, code, words of the message, SQL that undoes the change)
 TRIGGERS = [
     ("mailbox", "takes_cells_along"), ("mailbox_cell", "cell_needs_record"), ("queue", "keeps_id"), ("usersettings", "refuses_truncate"),
     ("security_event", "keep"), ("security_event", "keep_all"), ("security_event", "chain"), ("audit_setting", "refuses_encrypted"), ("team", "audits"),
@@ -67,7 +67,7 @@ def test_a_fence_that_is_taken_down_is_named(cluster, table, trigger, how):
     assert doctor(cluster) == []
 
 
-#: A superuser can delete the rows by which an object is found in its schema.
+#: A superuser can delete the rows of pg_depend by which an object of a schema is found.
 HIDES = "DELETE FROM pg_depend WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_proc WHERE proname = 'refuse_change')"
 
 CHANGES = [
@@ -129,7 +129,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def broken():
-    """One cluster whose database is put back after each change."""
+    """One cluster, whose database is restored after each change."""
     cluster = Cluster("fsync=on")
     try:
         cluster.fill(10)

@@ -1,4 +1,4 @@
-"""Names that SQL wrote reach no terminal as they are: nothing is hidden, erased or turned around by them."""
+"""Commands escape names that SQL wrote: control characters in them can't hide, erase or reverse text on a terminal."""
 
 import unicodedata
 

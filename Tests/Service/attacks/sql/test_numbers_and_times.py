@@ -1,4 +1,4 @@
-"""The largest numbers, and times without an end, that SQL writes as the service: no process ends of them, and nothing stays refused for them."""
+"""SQL as the service writes the largest numbers, and infinite times. No process ends because of them, and no caller stays refused because of them."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_a_row_of_another_key_uses_up_no_version(service, version):
     assert service.set_key(f"A-key-beside-{made}-1!").status_code == 204
     service.run("key", "change", "--org", "contoso")
     now = service.json("key", "status", "--org", "contoso")["keyVersion"]
-    # The version of the row that SQL made is passed over.
+    # The next key version skips the version of the row that SQL made.
     assert now == (current + 2 if version else current + 3) and made in versions(service)
     assert service.get("RetrieveDataEncryptionKey()").json()["EncryptionKey"] != before
     service.sql("SET session_replication_role = replica; DELETE FROM config.organization_key WHERE fingerprint = '0123456789abcdef'")
@@ -69,12 +69,12 @@ def test_tables_of_a_version_that_sql_made_hold_up_no_key_change(service, versio
     assert now == (current + 2 if version == "next" else current + 1)
     tables = [f"org_contoso.{name}" for name, in service.sql(f"SELECT relname FROM pg_class WHERE relnamespace = 'org_contoso'::regnamespace AND relkind = 'r' AND relname ~ '_cell_k{made}$'")]
     if version == "next":
-        # The next sweep drops them, as the doctor says.
+        # The next sweep drops these tables, as the doctor says.
         service.sql("UPDATE config.sweep SET swept_on = '-infinity'")
         until(lambda: not findings(service, "old-generation") and not findings(service, "later-generation"))
     else:
         assert tables
-        # No key of that version comes into force: no later one could follow it.
+        # A key of the highest version can't come into force, because no later version could follow.
         [(organization,)] = service.sql("SELECT organization_id FROM org_contoso.encryption")
         with pytest.raises(psycopg.Error, match="too far") as refused:
             as_service(
@@ -132,7 +132,7 @@ def test_counts_of_failed_sign_ins_that_sql_made_up(service, row, failures, last
     as_service(service, f"INSERT INTO config.failed_sign_in (account, address, failures, first_on, last_on) VALUES (%s, %s, %s, now(), {last_on})", [account, address, failures])
     try:
         answer = service.token_response(client["clientId"], client["clientSecret"])
-        # A count of now locks, as one that failures made. It passes.
+        # A count of failures with the present time locks the account, like true failures, and the lock ends.
         is_lock = failures > 0 and last_on == "now()" and row != "account from everywhere"
         assert answer.status_code == (429 if is_lock else 200), answer.text
         if is_lock:
@@ -156,7 +156,7 @@ def test_an_event_of_no_time_keeps_no_other_out_of_the_chain(service, time):
 def test_no_event_has_a_time_without_a_date(service, time):
     with pytest.raises(psycopg.Error) as refused:
         as_service(service, f"INSERT INTO org_contoso.security_event (occurred_on, kind, outcome, actor, details) VALUES ({time}, 'client disabled', 'refused', 'x', 'y')")
-    # The hash covers whole microseconds, which infinity has none of.
+    # The hash covers whole microseconds. An infinite time has none, so it is refused.
     assert refused.value.sqlstate in ("23514", "0A000", "22003"), refused.value
 
 
@@ -176,7 +176,7 @@ def test_a_wrapped_key_that_sql_destroyed_is_missed(service):
     (found,) = findings(service, "key-row-missing")
     assert fingerprint in found and f"version {retired}" in found
     assert not findings(service, "attested-rows-missing")
-    # The control: a key that the service purged is not missed.
+    # The control: a key that the service purged is not reported as missing.
     service.run("key", "change", "--org", "contoso")
     purged = versions(service)[-2]
     service.run("key", "purge", str(purged), "--yes", "--org", "contoso")
@@ -190,9 +190,9 @@ def mailroom():
         yield room
 
 
-#: The tables whose numbers the messages of routers read, and the pages of the records.
+#: The tables with numbers that requests of routers read, and the pages of their records.
 COUNTED = {"mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles", "email": "emails", "queue": "queues", "usersettings": "usersettingscollection", "organization": "organizations"}
-#: What decides whether there is work at all, rather than counting it.
+#: Columns that decide whether there is work at all.
 STATES = ["statecode", "statuscode", "emailrouteraccessapproval", "incomingemaildeliverymethod", "outgoingemaildeliverymethod", "maxconcurrentconnections"]
 
 
@@ -218,7 +218,7 @@ def test_a_number_that_sql_wrote_stops_no_mail(mailroom, table, number):
             room.sql_as("fieldseal_service", f"UPDATE {table} SET {column} = {number}")
         except psycopg.errors.CheckViolation:
             continue
-        # A mailbox whose last router ended without a report.
+        # A mailbox whose last router stopped without a report.
         room.sql("UPDATE org_contoso.mailbox SET processingstatecode = 1, processinglastattemptedon = now() - interval '1 hour', postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
         said = (table, column, number)
         leased = room.call("LeaseMailbox", HostId="numbers", MailboxId=box)

@@ -1,4 +1,4 @@
-"""SQL puts a row aside, or another one in its place, for the moment in which the service ends what the row grants, and puts it back afterwards."""
+"""SQL hides a row, or replaces it, while the service ends what the row grants, and restores it afterwards."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def read(sql, table, condition, parameters):
 
 @contextlib.contextmanager
 def aside(place, *rows, **decoy):
-    """Rows of tables, the first before those that refer to it, are away. A decoy is what a copy of the first row has instead: a row in its place."""
+    """Deletes rows for a time: the first one, and then the rows that refer to it. With a decoy, a copy of the first row with other values takes its place."""
     with connect(place) as sql:
         kept = [(table, read(sql, table, condition, parameters)) for table, condition, parameters in rows]
         for table, condition, parameters in reversed(rows):
@@ -89,7 +89,7 @@ def test_a_key_that_was_purged_is_not_shown_though_another_row_was_purged_in_its
         assert shown.returncode == 1 and "is not shown" in shown.stderr, shown
         assert first.strip() not in shown.stdout and second.strip() not in shown.stdout
         assert f"version {version}" in place.doctor()["key-row-changed"]
-    # The control: a key that was not purged is shown, and one that was purged is not purged twice.
+    # The control: a key that was not purged is shown, and a purged key can't be purged again.
     place.run("key", "change")
     assert place.run("key", "show", "--version", "3").returncode == 0
     place.run("key", "purge", "3", "--yes")
@@ -109,10 +109,10 @@ def test_a_name_ends_no_other_person_in_place_of_the_one_that_sql_put_aside(plac
     with aside(place, ("config.console_user", "user_id = %s", [id]), sessions(id), user_id=uuid.uuid4(), systemuser_id=user) as decoy:
         refused = place.run("user", way, who, *ORG, check=False)
         assert refused.returncode == 1 and str(decoy) in refused.stderr, refused
-        # The row that SQL made can be taken away by its id, and with it nothing of the person whose user it names.
+        # The row that SQL made can be removed by its id. The person whose user it names loses nothing.
         place.run("user", "remove", str(decoy), *ORG)
         assert place.sql("SELECT isdisabled FROM org_contoso.systemuser WHERE systemuserid = %s", [user]) == [(False,)]
-        # The person themselves can be disabled while their row is away.
+        # The person can be disabled while their own row is hidden.
         place.run("user", "disable", str(id), *ORG)
     assert visitor.page().status_code == 303 and not place.visit(who).is_in
     assert who in place.doctor()["revocation-undone"]
@@ -126,7 +126,7 @@ def test_a_name_ends_no_other_person_in_place_of_the_one_that_sql_put_aside(plac
 
 
 def test_a_name_on_a_row_that_sql_changed_ends_nothing(place):
-    """Two rows exchange their names: the other one would be ended."""
+    """SQL exchanges the names of two rows, so that the command would end the wrong one."""
     (one, first), (two, second) = person(place), person(place)
     with connect(place) as sql:
         for id, other in ((first, "aside"), (second, one), (first, two)):
@@ -181,7 +181,7 @@ def test_a_name_ends_no_other_issuer_in_place_of_the_one_that_sql_put_aside(plac
 
 
 STATE = "config.attested_state"
-#: What SQL puts back of the attested state, beside the client's row: columns, or all but some.
+#: The columns of the attested state that SQL restores beside the client's row: some of them, or all except some.
 FORMER = {
     "the revision and the digest": ["revision", "grants_digest"], "with the tag": ["revision", "grants_digest", "tag"],
     "all but the events": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id"],
@@ -196,7 +196,7 @@ def put(sql, table, condition, id, row):
 @pytest.mark.parametrize("former", FORMER)
 @pytest.mark.parametrize("way", [("disable",), ("role", "Basic User")], ids=lambda way: way[0])
 def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, former):
-    """SQL puts the client's row back, and the part of the attested state with which a server compares what it remembers."""
+    """SQL restores the client's row, and the part of the attested state with which a server compares what it remembers."""
     client, other = place.add_client(name("remembered")), place.add_client(name("other"))
     token, others = (place.token(each).json()["access_token"] for each in (client, other))
 
@@ -219,11 +219,11 @@ def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, fo
                 assert administers() == (False, False)
         finally:
             put(sql, STATE, "organization_id", organization, {n: state_now[n] for n in FORMER["all"]})
-        # Nor with the present state, whatever the row says.
+        # Also not with the present attested state, whatever the row says.
         assert administers() == (False, False)
         put(sql, "config.api_client", "client_id", client["clientId"], {n: row_now[n] for n in ("role", "disabled_on", "tag")})
     assert administers() == (False, False)
-    # The control: another client goes on.
+    # The control: another client remains valid.
     assert administers(others) == (True, True)
 
 
@@ -250,7 +250,7 @@ def test_a_secret_that_sql_put_aside_ends_with_the_others(place, overlap):
 
     place.everywhere(refused)
     assert "secret of client rotated" in place.doctor()["row-put-back"]
-    # The control: the former secret is accepted for the overlap, and no longer.
+    # The control: the former secret is accepted for the time of the overlap, and no longer.
     newer = with_secret(client, rotated(place, client, "--overlap", overlap))
     assert place.token(newer).status_code == 200 and place.token(new).status_code == (401 if overlap == "0" else 200)
     assert "secret of client" not in str(place.doctor())
@@ -258,7 +258,7 @@ def test_a_secret_that_sql_put_aside_ends_with_the_others(place, overlap):
 
 
 def test_a_secret_with_another_date_gets_no_overlap(place):
-    """At most two secrets are valid: the third last ends with each rotation, whatever SQL says of when it was made."""
+    """At most two secrets are valid: each rotation ends the oldest, even if SQL changes its creation time."""
     client = place.add_client(name("dated"), "Basic User")
     second = with_secret(client, rotated(place, client, "--overlap", "1"))
     assert place.token(client).status_code == 200 == place.token(second).status_code
@@ -305,7 +305,7 @@ def test_a_session_that_sql_put_aside_ends_with_the_others(place, way):
     if way != "from an account":
         assert other.page().status_code == 303
         assert who in place.doctor()["row-put-back"]
-    # The control: the person signs in anew, and that session is one.
+    # The control: the person signs in again, and the new session is valid.
     assert place.visit(who).page().status_code == 200
     place.run("user", "remove", who, *ORG)
     assert "attested-rows-missing" not in place.doctor()
@@ -336,7 +336,7 @@ def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, fo
                     "INSERT INTO config.console_session (token_hash, user_id, fresh_on, tag) VALUES (sha256(%s::bytea), %s, now(), sha256('tag'))", [visitor.secret, other])
         answer = visitor.page("sign-out", csrf=csrf, **form)
     if form:
-        # Whose it was is not known, and that is said.
+        # The page says that the service does not know whose session it was.
         assert answer.status_code == 403 and "your other sessions did not" in answer.text, answer.text
     else:
         assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
@@ -346,7 +346,7 @@ def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, fo
 
     place.everywhere(ended)
     assert second.page().status_code == theirs.page().status_code == 200
-    # The control: the others end with one that SQL left alone.
+    # The control: a session whose row SQL did not change ends all sessions.
     second.page("sign-out", csrf=second.csrf(), everywhere="1", confirmed=subject("sign-out", who))
     assert second.page().status_code == 303 and theirs.page().status_code == 200
 
@@ -365,7 +365,7 @@ def test_what_ended_stays_so_under_another_key_encryption_key(own_place):
     place.server.start()
     place.run("kek", "rotate")
     assert place.token(client).status_code == 401 and hidden.page().status_code == 303
-    # The control: what came afterwards goes on, and ends like any other.
+    # The control: what was created later stays valid, and can be ended as usual.
     assert place.token(new).status_code == 200 == later.page().status_code
     assert "attested-rows-missing" not in place.doctor()
     place.run("user", "end-sessions", who, *ORG)
@@ -392,11 +392,11 @@ def test_recovery_codes_that_sql_put_aside_end_with_the_others(own_place):
     assert len(old) == len(new) == 10 and not set(old) & set(new)
     place.everywhere(lambda server: not place.visit(who, code=old[0], server=server).is_in or pytest.fail("a former code counts"))
     findings = place.doctor()
-    # A code that is refused stays, so that the doctor does not miss a row that the attested state lists.
+    # A refused code stays in the table. Otherwise the doctor would report a missing row of the attested list.
     assert who in findings["row-put-back"] and "attested-rows-missing" not in findings
-    # Nor is one of those that stayed aside accepted for anything else.
+    # A code that SQL hid is not accepted for any other purpose either.
     assert visitor.page("account/end", csrf=csrf, code=old[1]).status_code == 400
-    # The control: each of the new ones counts once.
+    # The control: each of the new codes is accepted once.
     assert place.visit(who, code=new[0]).is_in and not place.visit(who, code=new[0]).is_in and place.visit(who, code=new[1]).is_in
     place.run("user", "reset", who, *ORG, stdin=f"{PASSWORD}\n")
     assert place.visit(who).is_in and who not in str(place.doctor())
@@ -431,7 +431,7 @@ def test_what_sql_put_aside_while_its_team_was_deleted_gives_nothing(place, what
         assert not client.administers(server)
 
     place.everywhere(powerless)
-    # Nor as members of another team that gets this id and a role.
+    # Also not as members of another team that gets this id and a role.
     with connect(place, superuser=True) as sql:
         sql.execute("SET session_replication_role = 'replica'")
         for part in ("team", "link", "member"):
@@ -442,7 +442,7 @@ def test_what_sql_put_aside_while_its_team_was_deleted_gives_nothing(place, what
         for row in kept["member"]:
             insert(sql, rows["member"][0], row)
     place.everywhere(powerless)
-    # The control: a member whom an administrator adds has the role, until the team is deleted.
+    # The control: a member whom an administrator adds has the role until the team is deleted.
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     assert client.administers()
     admin(place, "DELETE", f"teams({team})")
@@ -469,7 +469,7 @@ def test_a_role_that_is_taken_away_while_sql_put_its_row_aside_stays_away(place,
 
 
 def test_a_member_whom_sql_put_aside_before_any_role_was_given_gets_none(own_place):
-    """An organization that never gave a role ends the links of a team as well."""
+    """Deleting a team ends its links also in an organization that never gave a role."""
     place = own_place
     client, team = Client(place), made(place, name("team"))
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")

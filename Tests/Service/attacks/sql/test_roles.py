@@ -1,5 +1,5 @@
-"""What SQL without the key-encryption key can't do with the roles of users and teams: give one, keep one that was taken away, or have an
-administrator give another one than the one that they name."""
+"""What SQL without the key-encryption key can't do with roles of users and teams: give a role, keep a revoked one, or make an administrator give
+another role than the one named."""
 
 import uuid
 
@@ -49,13 +49,13 @@ def made(place, name):
 
 
 def test_a_role_that_sql_inserts_is_none(place, role, client):
-    # An organization that gave a role before looks at the rows.
+    # After the organization has given a role, the rows are checked.
     link(place, f"systemusers({Client(place).user})/{ROLES}", f"roles({role_id(place)})")
     place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
     try:
         place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a role"))
         assert client.user in place.doctor()["role-not-given-here"]
-        # What SQL wrote does not count for an administrator's own act, which does.
+        # A link that SQL wrote is not accepted. When an administrator gives the same role, it is accepted.
         link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
         assert client.administers()
     finally:
@@ -70,7 +70,7 @@ def test_a_role_that_was_taken_away_is_not_put_back(place, role, client):
     assert not client.administers()
     place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put a role back"))
-    # Nor when the row was away while the role was taken.
+    # Also not if SQL hid the row while the role was taken away.
     link(place, path, f"roles({role_id(place)})")
     place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [client.user])
     admin(place, "DELETE", f"{path}({role_id(place)})/$ref")
@@ -85,11 +85,11 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
     place.sql_as(role, "INSERT INTO org_contoso.teammembership (teamid, systemuserid) VALUES (%s, %s)", [team, client.user])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL made a member"))
     assert team in place.doctor()["role-not-given-here"]
-    # A member that the service made, and a role that it did not.
+    # The service added the member, and SQL gave the team the role.
     link(place, f"teams({other})/{TEAMS}", f"systemusers({client.user})")
     place.sql_as(role, "INSERT INTO org_contoso.teamroles (teamid, roleid) VALUES (%s, %s)", [other, role_id(place)])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a team a role"))
-    # Nor is it said that the team may do what that role may.
+    # The rights of a team do not include those of that role either.
     profile = admin(place, "POST", "emailserverprofiles", {"name": "theirs"}).headers["OData-EntityId"][-37:-1]
 
     def rights(of):
@@ -97,10 +97,10 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
         return admin(place, "GET", path).json()["AccessRights"]
 
     assert rights(other) == "None" and "WriteAccess" in rights(team)
-    # The control: both by the service.
+    # The control: the service wrote both rows.
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     assert client.administers()
-    # A team that was deleted does not come back with its power.
+    # SQL can't restore a deleted team with its roles.
     rows = [place.sql(f"SELECT {columns} FROM org_contoso.{table} WHERE teamid = %s", [team])[0] for table, columns in (
         ("team", "teamid, name, businessunitid"), ("teammembership", "teamid, systemuserid"), ("teamroles", "teamid, roleid"))]
     admin(place, "DELETE", f"teams({team})")
@@ -112,7 +112,7 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
 
 
 def test_a_team_that_is_made_again_has_neither_its_members_nor_its_roles(place, client):
-    """An administrator makes a team of the same id again, and SQL puts back one half of what it had."""
+    """An administrator makes a team with the same id again, and SQL restores either its members or its roles."""
     team, label = made(place, f"again {uuid.uuid4().hex[:8]}"), f"again {uuid.uuid4().hex[:8]}"
     of_role, of_member = (f"teams({team})/{TEAM_ROLES}", f"roles({role_id(place)})"), (f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     link(place, *of_role)
@@ -126,7 +126,7 @@ def test_a_team_that_is_made_again_has_neither_its_members_nor_its_roles(place, 
         link(place, *given)
         place.sql(statement, values)
         place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put half of a team back"))
-    # The control: the other half by the service too.
+    # The control: the service writes the other half too.
     link(place, *of_role)
     assert client.administers()
     admin(place, "DELETE", f"teams({team})")
@@ -143,7 +143,7 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
 
     swap("Basic User", "System Administrator", "postgres" if role == "fieldseal_service" else role)
     try:
-        # Neither the role that was given before, nor one that is given now.
+        # Neither the earlier role nor the new one is in force.
         assert place.get("RetrieveDataEncryptionKey()", client.token).status_code == 403
         answer = place.get(f"systemusers({client.user})/{ROLES}/$ref", place.server.token, method="POST", json={"@odata.id": f"roles({basic})"})
         assert answer.status_code == 403 and "changed by SQL" in answer.text
@@ -155,7 +155,7 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
 
 
 def test_a_person_has_the_roles_of_their_user(place):
-    """The control at the console: what a role gives, its pages show, until it is taken away."""
+    """The control in the console: pages show what a role allows, until the role is taken away."""
     name = f"person-{uuid.uuid4().hex[:8]}"
     place.add_user(name, "Basic User")
     visitor = place.visit(name)
@@ -188,7 +188,7 @@ def test_roles_that_sql_deletes_are_named_and_put_back(own_place):
     said = place.run("org", "attach", "contoso", "--yes").stdout
     assert "SQL deleted or renamed the roles" in said and "Nothing differs" not in said
     assert not {"roles-missing", "role-record-changed", "attested-rows-missing"} & place.doctor().keys()
-    # They can be given again, and attaching once more changes nothing.
+    # The roles can be given again. Attaching again changes nothing.
     link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
     assert client.administers()
     assert "Nothing differs" in place.run("org", "attach", "contoso", "--yes").stdout

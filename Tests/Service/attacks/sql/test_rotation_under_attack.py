@@ -1,4 +1,4 @@
-"""Replacing the key-encryption key while a person with the service's login changes rows that grant access."""
+"""The key-encryption key is replaced while an attacker with the service's login changes rows that grant access."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import pytest
 from place import Place
 from service import PATIENCE
 
-#: What is changed while the rotation waits, and the doctor's finding for it.
+#: What the attacker changes while the rotation waits, and the doctor's code for it.
 CHANGES = [
     ("UPDATE config.api_client SET role = 'System Administrator' WHERE name = 'small'", "client-not-made-here"),
     ("UPDATE config.api_client_secret SET verifier = sha256(salt || 'attackers-secret'::bytea), expires_on = NULL "
@@ -23,7 +23,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module", params=["config.console_user", "config.api_client"])
 def attacked(request):
-    """A deployment whose rotation waits for a lock that the service's login holds, and rows that it changes meanwhile."""
+    """A deployment whose rotation waits for a lock of the service's login, which changes rows meanwhile."""
     place = Place()
     try:
         place.rotation = prepare(place)
@@ -48,8 +48,7 @@ def prepare(place):
 
 
 def disabled(place):
-    """Clients that are disabled: one as it was, one whose role SQL raised, and one whose former row SQL put back, of a time when it was
-    disabled too."""
+    """Three disabled clients: an unchanged one, one whose role SQL raised, and one whose row SQL replaced by a former row, which was disabled too."""
     def run(*arguments):
         place.run("client", *arguments, "--org", "contoso")
 
@@ -72,7 +71,7 @@ def configure(place, **kek):
 
 
 def rotate_under_lock(place, table):
-    """Rotates, and makes every change while the rotation waits for rows of a table."""
+    """Starts the rotation, and makes every change while it waits for rows of a table."""
     answers = []
     with psycopg.connect(f"host={place.home} user=fieldseal_service dbname=fieldseal") as holder:
         holder.execute(f"SELECT FROM {table} FOR UPDATE")
@@ -97,7 +96,7 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     findings = place.doctor()
     changed = 0
     for change, code in CHANGES:
-        # A row that the rotation has locked can't be changed until it ends.
+        # A row that the rotation has locked can't be changed until the rotation ends.
         if place.sql("SELECT " + {
             "client-not-made-here": "EXISTS (SELECT FROM config.api_client WHERE name = 'small' AND role = 'System Administrator')",
             "secret-not-made-here": "EXISTS (SELECT FROM config.api_client_secret WHERE verifier = sha256(salt || 'attackers-secret'::bytea))",
@@ -113,14 +112,14 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     assert place.token({**place.stolen, "clientSecret": "attackers-secret"}).status_code == 401
     if place.visit("bob").is_in:
         assert place.visit("bob").key(csrf="x").status_code != 200
-    # The control: what was left alone works under the new key alone.
+    # The control: unchanged rows are valid under the new key alone.
     configure(place, kekFile=str(place.home / "kek.new"))
     place.server.stop()
     place.server.start()
     strong = place.token(place.strong)
     assert strong.status_code == 200 and place.get("RetrieveDataEncryptionKey", strong.json()["access_token"]).status_code == 200
     assert place.visit("carol").is_in
-    # And what was disabled is enabled as it was, or not at all.
+    # A disabled client is enabled with its true role, or not at all.
     for name, client in (("raised", place.raised), ("former", place.former)):
         answer = place.run("client", "enable", name, "--org", "contoso", check=False)
         assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (name, answer)
@@ -142,7 +141,7 @@ def test_rows_that_do_not_open_hold_up_no_sign_in_and_no_rotation(own_place):
     assert not place.visit("ada", "another password").is_in
     named = place.doctor()["verifier-layers-unreadable"]
     assert "ada" in named and "bob" in named and "carol" not in named
-    # What else is sealed or named: the token-signing key, and an organization's keys.
+    # Other sealed values and key ids: the token-signing key, and an organization's keys.
     place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
     assert "signing-key-unreadable" in place.doctor()
     place.run("kek", "create", str(place.home / "kek.new"), settings=None)
@@ -162,7 +161,7 @@ def test_rows_that_do_not_open_hold_up_no_sign_in_and_no_rotation(own_place):
     place.server.start()
     place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s", [old])
     assert json.loads(place.run("kek", "retire", "--json").stdout)["retired"] == [old]
-    # bob and carol sign in for the first time since.
+    # bob and carol sign in for the first time since the rotation.
     assert all(place.visit(name).is_in for name in ("ada", "bob", "carol"))
     assert place.token(client).status_code == 200
     assert not {"verifier-layers-unreadable", "wrapped-under-another-kek", "kek-id-changed"} & place.doctor().keys()
@@ -185,7 +184,7 @@ def test_a_layer_of_a_person_who_needs_it_costs_that_password_alone(own_place):
     assert answer.status_code == 403, (answer.status_code, answer.text)
     assert place.visit("carol").is_in
     assert "ada" in place.doctor()["verifier-layers-unreadable"]
-    # The way out that the doctor names.
+    # The advice that the doctor gives.
     place.run("user", "reset", "ada", "--org", "contoso", stdin="another long password\n")
     assert place.visit("ada", "another long password").answer.status_code == 303
     assert "verifier-layers-unreadable" not in place.doctor()
@@ -209,22 +208,22 @@ def test_an_id_that_sql_wrote_has_no_other_key_encryption_key_looked_for(own_pla
     place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s WHERE retired_on IS NULL", [foreign])
     found = works(0)
     assert foreign in found["kek-id-changed"] and "wrong-key-encryption-key" not in found
-    # Nor an organization's key, whose row a function of the service writes.
+    # The same for an organization's key, whose row a function of the service writes.
     place.sql_as(service, "SELECT config.rewrap_organization_key(organization_id, key_version, fingerprint, wrapped_text, wrapped_data, %s) FROM config.organization_key", [foreign])
     found = works(1)
     assert "1 versions" in found["kek-id-changed"] and not {"wrong-key-encryption-key", "wrapped-under-another-kek"} & found.keys()
-    # Nor when the key in the row does not open any more: a server makes another one.
+    # The same if the key in the row does not open: a server makes another one.
     place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
     place.run("user", "disable", "bob", "--org", "contoso")
     place.run("org", "attach", "contoso", "--yes")
     assert "signing-key-unreadable" in place.doctor()
     place.run("user", "enable", "bob", "--org", "contoso")
     works(2)
-    # The organization's own row is not under another one either.
+    # The same for the organization's attested state.
     place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [foreign])
     assert foreign not in place.doctor()["state-not-attested"]
     place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [kek])
-    # The control: a program that has another one.
+    # The control: a program with another key-encryption key reports it.
     place.run("kek", "create", str(place.home / "other"), settings=None)
     (place.home / "other.yaml").write_text((place.home / "direct.yaml").read_text().replace(f"{place.home}/kek", f"{place.home}/other"))
     refused = place.run("user", "list", "--org", "contoso", check=False, settings="other")

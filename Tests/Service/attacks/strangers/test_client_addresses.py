@@ -1,4 +1,4 @@
-"""Whose address counts: X-Forwarded-For and X-Forwarded-Proto from trusted proxies alone, and the PROXY protocol."""
+"""Which address is taken for the client's: X-Forwarded-For and X-Forwarded-Proto are accepted from trusted proxies only, and the PROXY protocol."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from service import PATIENCE, PROGRAM, Deployment, refused
 
-#: The trusted proxies of these tests, and an address that is none.
+#: The address of a trusted proxy of these tests, and an address that is not trusted.
 PROXY, OTHER = "127.0.0.9", "127.0.0.5"
 
 
@@ -47,7 +47,7 @@ def session(deployment, source):
 
 
 def ask_token(deployment, source, forwarded, client=None, secret=None):
-    """Asks for a token with the header's values, which stand in fields of their own."""
+    """Asks for a token. Each value of the header is sent in a header line of its own."""
     known = deployment.dev["clients"]["admin"]
     body = urllib.parse.urlencode({
         "grant_type": "client_credentials", "client_id": client or known["clientId"], "client_secret": secret or known["clientSecret"]})
@@ -69,7 +69,7 @@ def newest_address(deployment):
 
 @pytest.mark.parametrize("forwarded, expected", [
     (["203.0.113.7"], "203.0.113.7"),
-    # What the client wrote itself stands to the left.
+    # Values that the client itself wrote are to the left of those of proxies.
     (["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
     (["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
     (["203.0.113.7,10.1.2.3 , 127.0.0.9"], "203.0.113.7"),
@@ -80,7 +80,7 @@ def newest_address(deployment):
     (["[2001:DB8:0:0::7]:443"], "2001:db8::7"),
     (["2001:db8::7, 2001:db8:ffff::1"], "2001:db8::7"),
     (["::ffff:203.0.113.7"], "203.0.113.7"),
-    # What is no address ends the walk at the proxy that is known.
+    # At a text that is not an address, the search ends, and the proxy before it is the client.
     (["203.0.113.7, nonsense"], PROXY),
     (["203.0.113.7, "], PROXY),
     (["203.0.113.7, unknown, 10.1.2.3"], "10.1.2.3"),
@@ -99,7 +99,7 @@ def test_the_address_that_a_trusted_proxy_forwards(proxied, forwarded, expected)
 def test_what_others_forward_is_not_looked_at(proxied, service, forwarded):
     assert ask_token(proxied, OTHER, forwarded) == 200
     assert newest_address(proxied) == OTHER
-    # Without trusted proxies there are no others.
+    # Without trusted proxies in the settings, the header is ignored.
     assert ask_token(service, PROXY, forwarded) == 200
     assert newest_address(service) == PROXY
 
@@ -110,10 +110,10 @@ def test_lockouts_go_by_the_forwarded_address(proxied):
     for _ in range(10):
         assert ask_token(proxied, PROXY, ["203.0.113.50"], id, "wrong") == 401
     assert ask_token(proxied, PROXY, ["203.0.113.50"], id, secret) == 429
-    # Another client of the same proxy, and the same proxy for another address.
+    # Another client behind the same proxy is served, and so is the same client from another address.
     assert ask_token(proxied, PROXY, ["203.0.113.51"], id, secret) == 200
     assert ask_token(proxied, PROXY, ["203.0.113.50"]) == 200
-    # A peer that is not trusted doesn't get out of its own lock by writing another address.
+    # A peer that is not trusted stays locked, although it writes another address into the header.
     for _ in range(10):
         assert ask_token(proxied, OTHER, [], id, "wrong") == 401
     assert ask_token(proxied, OTHER, ["203.0.113.52"], id, secret) == 429
@@ -165,7 +165,7 @@ def test_nothing_else_is_served_without_tls(proxied, source, proto):
     token = proxied.token_response(*proxied.dev["clients"]["user"].values()).json()["access_token"]
     answer = plain(proxied, source, "api/data/v9.2/WhoAmI", {"X-Forwarded-Proto": proto, "Authorization": f"Bearer {token}"})
     refused(answer, 403, "0x8004852C")
-    # And its token was seen, so it is refused from now on, everywhere.
+    # The token was exposed, so all servers refuse it from now on.
     assert "without encryption" in refused(proxied.get("WhoAmI", token=token), 401, "0x80048405")
 
 
@@ -186,7 +186,7 @@ def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(servic
         refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {token}"}), 403, "0x8004852C")
     assert service.sql(count, [known["clientId"]])[0][0] == before + 1
     refused(service.get("WhoAmI", token=token), 401, "0x80048405")
-    # Another token of the same client is as good as before, and what is no token leaves nothing behind.
+    # Another token of the same client is still valid. A text that is not a token is not stored.
     rows = service.sql("SELECT count(*) FROM config.exposed_token")
     for nonsense in ("nonsense", token[:-4] + "AAAA", "a.b.c"):
         refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {nonsense}"}), 403, "0x8004852C")
@@ -195,7 +195,7 @@ def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(servic
 
 
 def other_forms(token):
-    """The same token with each other form of its signature: (r, n - s), and the unused bits at the end of base64url."""
+    """The same token with other forms of its signature: (r, n - s), and other values of the unused bits at the end of base64url."""
     signed, signature = token.rsplit(".", 1)
     r, s = (int.from_bytes(part, "big") for part in (base64.urlsafe_b64decode(f"{signature}==")[:32], base64.urlsafe_b64decode(f"{signature}==")[32:]))
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -208,12 +208,12 @@ def other_forms(token):
 def test_an_exposed_token_is_refused_in_every_form_of_its_signature(service):
     known = service.dev["clients"]["user"]
     token, other = (service.token_response(known["clientId"], known["clientSecret"]).json()["access_token"] for _ in range(2))
-    # The first of these forms is a valid token; else this would show nothing.
+    # The first of these forms is a valid token. Otherwise this test would prove nothing.
     assert service.get("WhoAmI", token=other_forms(other)[0]).status_code == 200
     refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {token}"}), 403, "0x8004852C")
     for form in [token, *other_forms(token)]:
         assert "without encryption" in refused(service.get("WhoAmI", token=form), 401, "0x80048405")
-    # A form that was exposed makes the token itself useless, too.
+    # If one form of a token was exposed, the token itself is refused too.
     refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {other_forms(other)[0]}"}), 403, "0x8004852C")
     assert "without encryption" in refused(service.get("WhoAmI", token=other), 401, "0x80048405")
 
@@ -237,7 +237,7 @@ def test_an_exposed_token_is_refused_after_a_restart_and_the_service_cannot_take
 
 
 class Balanced:
-    """The service with `https.proxyProtocol`, beside a development deployment that has stopped serving."""
+    """The service with `https.proxyProtocol`, on the database of a development deployment that is stopped."""
 
     def __init__(self):
         self.deployment = Deployment().start()
@@ -264,7 +264,7 @@ class Balanced:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=(source, 0))
 
     def request(self, header, source=PROXY, path="/healthz", head="", body="", method="GET"):
-        """Sends a header of the PROXY protocol and a request; returns what came, or nothing."""
+        """Sends a header of the PROXY protocol and a request. Returns the response; nothing if there was none."""
         context = ssl.create_default_context(cafile=self.dev["caFile"])
         raw = self.connect(source)
         try:
@@ -318,7 +318,7 @@ IPV6 = socket.inet_pton(socket.AF_INET6, "2001:db8::20") + socket.inet_pton(sock
     (b"PROXY UNKNOWN 1.2.3.4 5.6.7.8 1 2\r\n", PROXY),
     (binary(), "203.0.113.20"),
     (binary(family=0x21, body=IPV6), "2001:db8::20"),
-    # With an extension behind the addresses, and a check of the proxy's own.
+    # The header has an extension after the addresses, and the proxy checks its health.
     (binary(body=binary()[16:] + b"\x04\0\x03abc"), "203.0.113.20"),
     (binary(command=0), PROXY),
     (binary(family=0), PROXY),
@@ -336,9 +336,9 @@ def test_a_header_in_several_parts_and_forwarded_addresses_behind_it(balanced):
             with context.wrap_socket(raw, server_hostname="localhost") as connection:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert connection.recv(12) == b"HTTP/1.1 200"
-    # The client of the balancer is no trusted proxy, whatever it writes.
+    # A client behind the balancer is not a trusted proxy, no matter what header it sends.
     assert balanced.sign_in(b"PROXY TCP4 203.0.113.21 192.0.2.1 1 443\r\n", head="X-Forwarded-For: 198.51.100.1\r\n") == "203.0.113.21"
-    # One that is, and speaks for another.
+    # A trusted proxy behind the balancer, which forwards the address of its client.
     assert balanced.sign_in(f"PROXY TCP4 {PROXY} 192.0.2.1 1 443\r\n".encode(), head="X-Forwarded-For: 198.51.100.1\r\n") == "198.51.100.1"
 
 
@@ -355,7 +355,7 @@ def test_a_malformed_header_closes_the_connection(balanced, header):
 
 
 def test_a_malformed_header_is_not_waited_on(balanced):
-    """It ends its connection before an earlier one, of which the header may still come, has ended by its deadline."""
+    """The server closes this connection before the deadline. An earlier connection, whose header may still arrive, stays open until its own deadline."""
     for header in (b"GET / HTTP/1.1\r\n", binary(version=1)):
         with balanced.connect() as earlier, balanced.connect() as malformed:
             earlier.sendall(b"PROXY TCP4 203.")

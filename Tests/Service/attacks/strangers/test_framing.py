@@ -1,4 +1,4 @@
-"""A request that says two things is refused: nothing that a proxy in front read in another way is answered."""
+"""A request that can be read in two ways is refused, because a proxy in front of the server might read it in the other way."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ def service():
 
 
 def statuses(service, data, wait=20):
-    """The status of each answer on one connection, which the server closes, or which is closed after the last answer."""
+    """The status of each response on one connection. The server closes the connection, or the client closes it after the last response."""
     host, port = service.base.removeprefix("https://").split(":")
     context = ssl.create_default_context(cafile=service.dev["caFile"])
     with context.wrap_socket(socket.create_connection((host, int(port)), timeout=wait), server_hostname="localhost") as connection:
@@ -56,7 +56,7 @@ def test_a_body_with_a_doubtful_end_is_refused_and_nothing_after_it_is_answered(
     behind = head(service, "GET", "WhoAmI")
     codes, received = statuses(service, head(service, "POST", "emails", "Content-Type: application/json", *fields) + body + behind)
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
-    # A stranger's bytes are no error of the server's.
+    # Malformed bytes of a stranger are not logged as an error of the server.
     assert b"request failed" not in service.log()[len(before):]
 
 
@@ -68,7 +68,7 @@ def test_a_request_for_two_hosts_is_refused(service, fields):
 
 
 def targeted(service, target, method="GET"):
-    """A request with another target than its path."""
+    """Sends a request whose target is not only a path."""
     text = head(service, method, "WhoAmI", "Connection: close")
     return statuses(service, text.replace(f"{method} /contoso/api/data/v9.2/WhoAmI ", f"{method} {target} "))
 
@@ -84,7 +84,7 @@ def test_the_target_of_a_request_is_on_its_host(service, target):
 
 
 def test_a_target_with_the_host_itself_is_answered(service):
-    """The control: what programs that use a proxy send, as RFC 9112 section 3.2.2 has it."""
+    """The control: the server answers the targets that programs send to a proxy (RFC 9112 section 3.2.2)."""
     for scheme in ("https", "HTTPS"):
         codes, received = targeted(service, f"{scheme}://{service.base.removeprefix('https://')}/contoso/api/data/v9.2/WhoAmI")
         assert codes == [200] and "UserId" in received, received
@@ -130,7 +130,7 @@ def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority,
 
 
 def test_a_request_without_a_host_is_refused(service):
-    """HTTP/1.1 needs the header; HTTP/1.0, which programs that check a port still send, does not."""
+    """HTTP/1.1 requires the header Host. HTTP/1.0, which programs that check a port still send, does not."""
     text = head(service, "GET", "WhoAmI", "Connection: close", host=False)
     codes, received = statuses(service, text)
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
@@ -139,7 +139,7 @@ def test_a_request_without_a_host_is_refused(service):
 
 
 def test_well_framed_requests_are_answered(service):
-    """The control: several on one connection, with each way to say where a body ends."""
+    """The control: several requests on one connection, with each way to mark the end of a body."""
     text = '{"subject": "x"}'
     first = head(service, "POST", "emails", "Content-Type: application/json", f"Content-Length: {len(text)}") + text
     second = head(service, "POST", "emails", "Content-Type: application/json", "Transfer-Encoding: chunked") + f"{len(text):x};ext=1\r\n{text}\r\n0\r\n\r\n"
@@ -156,7 +156,7 @@ def test_a_form_with_a_doubtful_end_is_refused_too(service, body):
     codes, received = statuses(service, "\r\n".join([*lines, "Transfer-Encoding: chunked"]) + "\r\n\r\n" + body + head(service, "GET", "WhoAmI"))
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
     assert b"page failed" not in service.log()[len(before):]
-    # The control: a form that ends as it says is answered, by a page.
+    # The control: a complete form is answered with a page.
     text = "name=x&password=y"
     codes, received = statuses(service, "\r\n".join([*lines, f"Content-Length: {len(text)}", "Connection: close"]) + "\r\n\r\n" + text)
     assert len(codes) == 1 and codes[0] in (401, 403, 200, 303) and "text/html" in received, received

@@ -1,4 +1,4 @@
-"""Passwords that attackers try early, and names that look like another person's."""
+"""Passwords that attackers try first, and names that look like another person's."""
 
 import uuid
 

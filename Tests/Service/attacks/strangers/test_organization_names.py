@@ -1,16 +1,16 @@
-"""What strangers learn about which organizations there are: the addresses that tell are those that the threat model names."""
+"""What strangers can learn about the existing organizations: only the addresses that the threat model names tell whether an organization exists."""
 
 import pytest
 import requests
 from service import PATIENCE, Deployment
 
-#: Addresses that answer alike for an organization that is there and for one that is not.
+#: Addresses whose response is the same whether the organization exists or not.
 ALIKE = [
     "api/data/v9.2/", "api/data/v9.2/WhoAmI", "api/data/v9.2/emails", "api/data/v9.2/$metadata", "api/discovery/v2.0/Instances",
     "XRMServices/2011/Organization.svc", "XRMServices/2011/Organization.svc?wsdl", "XRMServices/2011/Organization.svc/web?singlewsdl",
     "XRMServices/2011/Discovery.svc", "XRMServices/2011/Discovery.svc?wsdl", "oauth2/authorize", "oauth2/v2.0/authorize", "oauth2/token",
 ]
-#: Addresses that tell, as the threat model says: pages, and those where clients sign in and find out how.
+#: Addresses that tell whether an organization exists, as the threat model says: pages, and the addresses for signing in.
 TELLING = [
     "sign-in", "overview", "v2.0/.well-known/openid-configuration", ".well-known/oauth-authorization-server",
     "discovery/v2.0/keys", "discovery/keys",
@@ -35,7 +35,7 @@ def ask(service, name, path, method="GET", **options):
 def test_addresses_of_programs_answer_alike(service, path):
     told, other = ask(service, "contoso", path), ask(service, "nosuch1", path)
     assert told[0] == other[0] and told[2] == other[2]
-    # Faults have the id of their request.
+    # A fault has the id of its request, so the ids are removed before the comparison.
     if "Fault" not in told[1]:
         assert told[1] == other[1]
 

@@ -1,4 +1,4 @@
-"""Sign-ins by strangers: processors, connections, rows and locks that they may take; OpenID providers and mail authorities that are away."""
+"""Limits on sign-ins by strangers: on processors, connections, rows and locks. Also, OpenID providers and authorization servers of mail that do not respond."""
 
 import base64
 import concurrent.futures
@@ -23,7 +23,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def signed():
-    """A deployment of four database connections behind a trusted proxy, so that a test can come from many addresses."""
+    """A deployment with four database connections, behind a trusted proxy, so that a test can send from many addresses."""
     with Deployment.made(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
         yield deployment
 
@@ -42,7 +42,7 @@ def rows(deployment, condition="true"):
 def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
     signed.token()
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
-        # From forty addresses, since each alone has few attempts at a time.
+        # From forty addresses, because each address may have only few attempts at a time.
         asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", f"203.0.113.{n}") for n in range(40)]
         until(lambda: any(future.done() for future in asked))
         served = 0
@@ -50,7 +50,7 @@ def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
             assert signed.get("mailboxes?$top=3&$count=true").status_code == 200
             served += 1
         codes = [future.result() for future in asked]
-    # Far more requests than sign-ins were answered meanwhile: they waited for none of them.
+    # Meanwhile far more other requests than sign-ins were answered, so they did not wait for sign-ins.
     assert served > 10 and set(codes) <= {403, 429} and 403 in codes, (served, codes)
     # The control.
     person = signed.dev["console"]
@@ -60,21 +60,21 @@ def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
 def test_one_address_has_few_sign_ins_at_a_time(signed):
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", "198.51.100.7") for _ in range(40)]
-        # Another address is served while they wait.
+        # While the attempts wait, another address is served.
         person = signed.dev["console"]
         assert sign_in(signed, person["username"], person["password"], "198.51.100.8") == 303
         assert [future.result() for future in asked].count(429) >= 20
 
 
 def test_made_up_ids_and_names_leave_few_rows(signed):
-    # Rows of earlier tests are swept meanwhile, and the router signs in: only new ones of this network or of unknown names count.
+    # Meanwhile rows of earlier tests are swept, and the router signs in. So only new rows of this network or of unknown names count.
     network, [(begun,)] = "192.0.2.33", signed.sql("SELECT now()::text")
     codes = {ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") for _ in range(60)}
     assert codes == {401} and rows(signed, f"first_on >= '{begun}' AND (address = '{network}' OR account LIKE 'unknown%')") == 1
     for _ in range(25):
         sign_in(signed, uuid.uuid4().hex, "x", network)
     assert rows(signed, f"address = '{network}'") <= 17 and rows(signed, "address = '*' AND account LIKE 'unknown%'") == 0
-    # The network as a whole is locked at a hundred; others are not.
+    # After a hundred failures, the network as a whole is locked. Other networks are not.
     while ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") == 401:
         pass
     assert ask_token(signed, PROXY, [network]) == 429
@@ -91,12 +91,12 @@ def test_old_failures_are_swept(signed):
 
 
 def test_failures_are_answered_ever_later(signed):
-    """After three failures an attempt takes 0.1 s longer, and each further one twice as long."""
+    """After three failures, an attempt takes 0.1 s longer, and each further attempt takes twice as long as the one before."""
     signed.sql("DELETE FROM config.failed_sign_in")
     known, begun = signed.dev["clients"]["user"], time.monotonic()
     assert {ask_token(signed, PROXY, ["192.0.2.60"], known["clientId"], "wrong") for _ in range(7)} == {401}
     assert time.monotonic() - begun > 0.1 + 0.2 + 0.4 + 0.8
-    # The right secret is taken without a pause of its own.
+    # A right secret is accepted without the pause.
     assert ask_token(signed, PROXY, ["192.0.2.60"], known["clientId"], known["clientSecret"]) == 200
 
 
@@ -115,7 +115,7 @@ def test_names_that_are_there_and_names_that_are_not_are_locked_alike(signed):
         signed.sql("DELETE FROM config.failed_sign_in")
         answers[name] = [sign_in(signed, name, "wrong", address) for _ in range(11)]
     assert set(map(tuple, answers.values())) == {(403,) * 10 + (429,)}
-    # A refused sign-in is recorded where there is a person, and strangers' names fill no table.
+    # A refused sign-in is recorded only for a person who exists, so names that strangers invent fill no table.
     events = "SELECT count(*) FROM org_contoso.security_event WHERE outcome = 'refused' AND address = %s"
     assert signed.sql(events, ["192.0.2.50"]) == [(10,)] and signed.sql(events, ["192.0.2.51"]) == [(0,)]
 
@@ -127,7 +127,7 @@ def form_of(name, secret):
 @pytest.mark.alone
 @pytest.mark.parametrize("way", ["person", "client"])
 def test_a_refusal_takes_as_long_for_names_that_are_there_as_for_others(signed, way):
-    """Medians of tries that take turns. Without the work that an unknown name does not need, a refusal would take a fraction."""
+    """Compares the medians of alternating tries. For an unknown name no password has to be checked; without extra work, a refusal would be much faster."""
     known = signed.dev["console"]["username"] if way == "person" else signed.json("client", "add", "timed", "--role", "Basic User")["clientId"]
     visitor = session(signed, PROXY)
     visitor.headers["Origin"] = signed.base
@@ -143,7 +143,7 @@ def test_a_refusal_takes_as_long_for_names_that_are_there_as_for_others(signed, 
                 f"{signed.base}/contoso/{address}", body, timeout=PATIENCE, allow_redirects=False, headers={"X-Forwarded-For": f"203.0.113.{number}"})
             seconds.append(time.monotonic() - begun)
             assert answer.status_code == (403 if way == "person" else 401), answer.text
-    # The first of each made the connection, or the caches.
+    # The first try of each kind is left out, because it made the connection or filled caches.
     known, unknown = (statistics.median(seconds[1:]) for seconds in times.values())
     assert 2 / 3 < unknown / known < 3 / 2, times
 
@@ -157,7 +157,7 @@ def test_attempts_from_everywhere_lock_nobody_out(signed):
     [(slow,)] = signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'")
     assert slow == 24
     assert sign_in(signed, person["username"], person["password"], "198.18.99.1") == 303
-    # The sign-in took itself back, and nothing of others.
+    # The successful sign-in removed its own count, and no counts of others.
     assert signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'") == [(24,)]
 
 
@@ -178,7 +178,7 @@ def test_sign_in_leaves_no_lock_behind(signed):
 
 
 def test_typing_the_password_again_and_resetting_it_hold_no_connection(signed):
-    """Twelve attempts at a time on a pool of four connections, and lists are answered meanwhile."""
+    """While twelve attempts run on a pool of four connections, lists are answered."""
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         page = session(signed, PROXY)
         headers = {"Origin": signed.base}
@@ -238,18 +238,18 @@ def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             asked = [pool.submit(signed.get, "WhoAmI", token=claimed(issuer)) for _ in range(200)]
             until(lambda: silent.connections)
-            # Others are served, and no thread waits for each request.
+            # Other requests are served, and the server does not use one thread for each request.
             assert signed.get("WhoAmI").status_code == 200 and threads(signed) < before + 20
             answers = [future.result() for future in asked]
         assert {answer.status_code for answer in answers} == {503}
-        # More than a few are answered while the others wait for it.
+        # While a few requests wait for the provider, all others are answered.
         assert any("many requests wait for it" in answer.text for answer in answers)
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
         assert len(silent.connections) <= 6
-        # It is not asked again at once.
+        # The server does not ask the provider again at once.
         asked = len(silent.connections)
         assert {signed.get("WhoAmI", token=claimed(issuer)).status_code for _ in range(5)} == {503} and len(silent.connections) == asked
-        # An issuer that is not trusted costs nothing but the refusal.
+        # For an issuer that is not trusted, the server makes no connection.
         other = Silent()
         try:
             assert {signed.get("WhoAmI", token=claimed(f"https://localhost:{other.port}")).status_code for _ in range(20)} == {401}
@@ -265,7 +265,7 @@ def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
 
 
 class Authority:
-    """A token endpoint that answers when it is told to, and counts what it was asked."""
+    """A token endpoint that responds only when the test says so, and counts the requests."""
 
     def __init__(self, folder):
         subprocess.run(
@@ -344,7 +344,7 @@ def test_a_slow_authorization_server_holds_no_connections(mailing):
     boxes = [mailbox(mailing, f"box{number}") for number in range(6)]
     mailing.token("router")
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        # Twice each: one exchange serves both.
+        # Two requests for each mailbox. One exchange serves both.
         asked = [pool.submit(credential, mailing, box) for box in boxes * 2]
         until(lambda: len(authority.asked) == 6)
         for _ in range(10):
@@ -355,7 +355,7 @@ def test_a_slow_authorization_server_holds_no_connections(mailing):
         answers = [future.result() for future in asked]
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
     assert len(authority.asked) == 6
-    # The successor is sealed, and the claims are gone.
+    # The new refresh token is sealed, and the claims of the exchange are removed.
     opened = mailing.opened_cells()
     assert {opened[f"mailbox({box}).password"][1] for box in boxes} == {f"refresh-box{n}-next" for n in range(6)}
     assert mailing.sql("SELECT count(*) FROM config.token_exchange") == [(0,)]
@@ -379,7 +379,7 @@ def test_a_claim_of_another_server_is_waited_for_and_ends_with_its_server(mailin
         until(lambda: len(mailing.authority.asked) == before + 1)
         with pytest.raises(concurrent.futures.TimeoutError):
             asked.result(timeout=1)
-        # The other server has done.
+        # The other server has finished its exchange.
         mailing.sql("DELETE FROM config.token_exchange")
         assert asked.result().status_code == 200
     assert len(mailing.authority.asked) == before + 2
@@ -399,7 +399,7 @@ def test_a_server_that_dies_in_an_exchange_loses_nothing(mailing):
     authority.go.set()
     mailing.start()
     lease(mailing, box)
-    # Its claim is still there, and ends by itself.
+    # The claim of the killed server still exists. It ends when it expires.
     mailing.sql("UPDATE config.token_exchange SET expires_on = now()")
     assert credential(mailing, box).status_code == 200
     assert mailing.opened_cells()[f"mailbox({box}).password"][1] == "refresh-killed-next"

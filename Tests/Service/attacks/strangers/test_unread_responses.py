@@ -1,4 +1,4 @@
-"""Responses that nobody reads: with HTTP/2 and a window of zero, and with HTTP/1.1 and a small buffer."""
+"""Clients that do not read their responses: with HTTP/2 and a window of zero, and with HTTP/1.1 and a small buffer."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ import pytest
 from service import PATIENCE, Deployment, refused
 
 LENGTH = 4_000_000
-#: Bytes of unread responses that one client or network may have.
+#: How many bytes of unread responses one client or network may have.
 CLIENT_LIMIT = 64 << 20
-#: What the memory of the server may grow by meanwhile: those bytes, as they are made and sent, and no more.
+#: How much the memory of the server may grow meanwhile: by these bytes while they are made and sent, and no more.
 GROWTH = 3 * CLIENT_LIMIT
 WSDL = "/contoso/XRMServices/2011/Organization.svc?wsdl"
 
@@ -36,7 +36,7 @@ def memory(service):
 
 
 class Client:
-    """A connection of HTTP/2 that reads nothing of a response's body until `open` is called."""
+    """An HTTP/2 connection that reads no body of a response until `open` is called."""
 
     def __init__(self, service, source="127.0.0.1"):
         context = ssl.create_default_context(cafile=service.dev["caFile"])
@@ -80,7 +80,7 @@ class Client:
             self.flush()
 
     def answered(self, streams):
-        """The statuses of streams, once all have one."""
+        """The statuses of these streams, once each stream has one."""
         end = time.monotonic() + PATIENCE
         while not all(stream in self.answers for stream in streams):
             assert time.monotonic() < end, "not all were answered"
@@ -88,7 +88,7 @@ class Client:
         return [int(self.answers[stream][":status"]) for stream in streams]
 
     def open(self, stream):
-        """Reads a response that waited."""
+        """Reads a response that has not been read yet."""
         self.h2.increment_flow_control_window(1 << 24, stream)
         self.h2.increment_flow_control_window(1 << 24)
         self.flush()
@@ -111,7 +111,7 @@ def clients(service, count, source="127.0.0.1"):
 
 
 def unread(service, path, connections, streams, token=None):
-    """Sends requests whose responses nobody reads; how the memory grew, and the responses' heads."""
+    """Sends requests without reading their responses. Returns how much memory the server uses more, and the heads of the responses."""
     before = memory(service)
     with clients(service, connections) as opened:
         heads = []
@@ -123,7 +123,7 @@ def unread(service, path, connections, streams, token=None):
 
 
 def settled(service, path, token):
-    """Waits until the room of connections that were closed is given back."""
+    """Waits until the closed connections are not counted any more."""
     end = time.monotonic() + PATIENCE
     while (response := service.get(service.base + path, token=token)).status_code != 200:
         assert time.monotonic() < end, response.text
@@ -146,7 +146,7 @@ def test_documents_without_an_account_are_counted_for_their_network(service, pat
         for client in opened:
             statuses += client.answered([client.get(path) for _ in range(60)])
         assert statuses.count(429) >= 180 - 125 and statuses.count(200) > 0, statuses
-        # Another network is served meanwhile.
+        # Meanwhile another network is served.
         with clients(service, 1, "127.0.0.9") as [other]:
             assert other.answered([other.get(path)]) == [200]
     settled(service, path, "")
@@ -162,7 +162,7 @@ def test_a_client_does_not_fill_the_memory(service):
         grown = memory(service) - before
         assert grown < GROWTH and set(statuses) == {200, 429}, (grown, statuses)
         assert 10 <= statuses.count(200) <= CLIENT_LIMIT // LENGTH
-        # Nothing else of it is made, in whichever way it asks; and others are served.
+        # The client gets no other response of that size, no matter how it asks. Other clients are served.
         refused(service.get(service.base + service.long, client="user"), 429, "0x80072326")
         assert service.get("emails?$select=subject", client="admin").status_code == 200
         fault = retrieved_by_soap(service, "user")
@@ -182,7 +182,7 @@ def retrieved_by_soap(service, client):
 
 
 def test_what_was_changed_is_answered_although_responses_wait(service):
-    """A representation is left out, and no write is told as refused."""
+    """The response to a write has no representation then, and no write that was done is reported as refused."""
     token = service.token("user")
     with clients(service, 1) as [client]:
         asked = [client.get(service.long, token) for _ in range(15)]
@@ -192,7 +192,7 @@ def test_what_was_changed_is_answered_although_responses_wait(service):
             client.get(f"/contoso/api/data/v9.2/emails({service.email})", token, "PATCH", body, content_type="application/json",
                        prefer="return=representation") for _ in range(60)]
         statuses = client.answered(asked)
-        # Those that were begun before are done, and answered without their record once there is no room.
+        # Writes that had begun are done. Their responses have no record if there is no room for it.
         assert set(statuses) <= {200, 204, 429} and statuses.count(200) <= 2, statuses
         assert client.answered([client.get(service.long, token)]) == [429]
     settled(service, service.long, token)
@@ -230,11 +230,11 @@ def test_http_1_is_counted_alike(service):
             connection = context.wrap_socket(raw, server_hostname="localhost")
             opened.append(connection)
             connection.sendall(head)
-            # A client that has closed its own side is counted too.
+            # A client that has closed its own side of the connection is counted too.
             statuses.append(int(connection.recv(12).split()[1]))
         assert set(statuses) == {200, 429} and statuses.count(200) <= CLIENT_LIMIT // LENGTH + 2, statuses
         assert memory(service) - before < GROWTH
-        # The control: a slow reader gets all of it.
+        # The control: a client that reads slowly gets the whole response.
         received = b""
         while len(received) < LENGTH:
             part = opened[0].recv(65_536)
@@ -254,14 +254,14 @@ def test_a_slow_reader_gets_its_responses(service):
         assert client.answered(asked) == [200] * 10
         for stream in asked:
             assert len(json.loads(client.open(stream))["description"]) == LENGTH
-        # What was read gives its room back.
+        # Responses that were read do not count any more.
         asked = [client.get(service.long, token) for _ in range(10)]
         assert client.answered(asked) == [200] * 10
     settled(service, service.long, token)
 
 
 def test_a_reader_at_a_usual_pace_is_never_refused(service):
-    """The control: many requests on one connection, one after the other and a few at a time."""
+    """The control: many requests on one connection, one after another and a few at a time."""
     for _ in range(60):
         assert service.get(service.base + service.long, client="user").status_code == 200
         assert service.get(service.base + WSDL, token="").status_code == 200

@@ -1,4 +1,4 @@
-"""With another key-encryption key than the deployment's, each command says that one thing, does nothing, and shows nothing."""
+"""With the wrong key-encryption key, each command reports only that, changes nothing and shows nothing."""
 
 import json
 import re
@@ -10,26 +10,26 @@ from server import Server
 from service import PROGRAM
 
 UUID = "01234567-89ab-7def-8123-456789abcdef"
-#: Commands that open no organization, each with the reason. What the others say is checked.
+#: Commands that open no organization, each with the reason. The output of all other commands is checked.
 OUTSIDE = {
     "dev": "makes a deployment of its own", "setup": "makes a deployment", "kek create": "makes a key", "config reference": "reads nothing",
     "kek seal": "writes a file with a token, without the database", "org inspect": "reads a file alone", "backup check": "reads a file alone",
     "router run": "has neither a key nor a database",
-    # Migrations are made where there is no key-encryption key.
+    # Migrations can be applied without a key-encryption key.
     **dict.fromkeys(["migrate bootstrap", "migrate recovery", "migrate up", "migrate down", "migrate status", "migrate verify"], "opens nothing"),
 }
-#: Commands that have a report of their own, or need other settings.
+#: Commands that report it in their own form, or that need other settings.
 REPORTING = {"serve", "config check", "doctor", "org move"}
-#: What a positional argument or a required option gets, by its name in the help.
+#: The value of each positional argument or required option, by its name in the help.
 VALUES = {
     "name": "contoso", "new": "elsewhere", "target": "contoso", "file": "/tmp/nowhere.fieldseal", "key-version": "1", "client": "x", "key": "x", "role": "Basic User",
     "subject": "x", "database": "other", "url": "https://idp.example", "date": "2026-01-01", "id": "x",
 }
-#: The same for one command.
+#: Values for the arguments of single commands.
 OWN_VALUES = {("org import", "file"): "{home}/contoso.fieldseal", ("client add-key", "file"): "{home}/good.pem", ("client add-certificate", "file"): "{home}/good.pem"}
 OWN_VALUES |= {("client remove-key", "key"): UUID, ("approval approve", "id"): UUID, ("approval refuse", "id"): UUID}
 
-#: What a command needs besides.
+#: What a command needs in addition.
 BESIDES = {
     "org create": ["fabrikam"], "org import": ["--as-new"], "org upgrade": ["--from-plaintext"], "org remove": ["--without-export"], "issuer add": ["--is-public"],
     "key control": ["--approval", "10m"],
@@ -37,7 +37,7 @@ BESIDES = {
 
 
 def leaves(command, path=()):
-    """Each command without subcommands, from the program's own help."""
+    """All commands without subcommands, read from the program's own help."""
     inner = [c for c in command.get("subcommands", []) if c["commandName"] != "help"]
     if not inner:
         yield " ".join(path), command
@@ -50,7 +50,7 @@ TRIED = sorted(HELP.keys() - OUTSIDE.keys() - REPORTING)
 
 
 def line(name, home):
-    """A command line that is right but for the key."""
+    """A command line on which only the key is wrong."""
     words = name.split()
     if name == "org create":
         return [*words, *BESIDES[name]]
@@ -68,7 +68,7 @@ def line(name, home):
 def cluster():
     cluster = Cluster()
     try:
-        # The deployment has signing keys once it has served.
+        # The deployment has signing keys once a server has run.
         Server(cluster).stop()
         cluster.run("kek", "create", str(cluster.home / "other-kek"), settings=None)
         cluster.run("org", "export", "contoso", f"{cluster.home}/contoso.fieldseal")
@@ -85,7 +85,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def keys(cluster):
-    """The ids of the other key-encryption key and of the deployment's."""
+    """The ids of the wrong key-encryption key and of the deployment's."""
     result = cluster.run("key", "status", settings="other", check=False)
     given, wanted = re.findall(r"\b[0-9a-f]{16}\b", result.stderr)
     assert [(wanted,)] == cluster.sql("SELECT DISTINCT kek_id FROM config.organization_key") and given != wanted
@@ -100,7 +100,7 @@ def contents(cluster):
 
 
 def test_each_command_is_known():
-    """A new command is tried by itself; a name in these lists is a command."""
+    """A new command is tested without a change here, and each name in these lists is a command."""
     assert OUTSIDE.keys() | REPORTING | BESIDES.keys() <= HELP.keys() and len(TRIED) > 50
 
 

@@ -12,10 +12,8 @@ from server import serve_settings
 
 
 class Pooler:
-    """Speaks PostgreSQL's protocol to clients, with a key of its own for cancelling, as PgBouncer does.
-
-    In transaction mode all clients share one server process, each for the time of a transaction.
-    """
+    """Speaks PostgreSQL's protocol to clients, with its own keys for cancel requests, as PgBouncer does. In transaction mode all clients share one
+    server process, each for the time of a transaction."""
 
     def __init__(self, cluster, mode):
         self.path, self.mode = f"{cluster.home}/.s.PGSQL.5432", mode
@@ -87,7 +85,7 @@ class Pooler:
             with self.lock:
                 while True:
                     server.sendall(message)
-                    # What ends in Sync or is a simple query is answered; other messages wait for it.
+                    # Messages are answered after a Sync or a simple query. Other messages wait for it.
                     if kind in b"SQ":
                         status = self._answer(server, client)
                         if status == b"I":

@@ -1,4 +1,4 @@
-"""Settings that do not fit, and what the program says of them."""
+"""Settings that are wrong, and the messages about them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from service import PROGRAM
 
 @pytest.fixture(scope="module")
 def good(cluster):
-    """A text of settings that are right."""
+    """The text of settings that are right."""
     home = cluster.home
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90", "-subj", "/CN=localhost",
@@ -81,7 +81,7 @@ def test_a_setting_that_does_not_fit_is_refused_by_name_and_line(cluster, good, 
     result = check(cluster, good + text + "\n")
     assert result.returncode == 1 and message in result.stderr, result.stderr
     assert re.search(r"checked\.yaml line \d+|at line \d+", result.stderr), result.stderr
-    # Nothing of the file but what is wrong.
+    # The message quotes nothing of the file except the wrong part.
     assert "fieldseal_service" not in result.stderr and "Usage" not in result.stderr
 
 
@@ -114,7 +114,7 @@ def test_a_variable_that_does_not_fit_is_refused_by_name(cluster, good, name, va
 
 
 def test_values_that_fit_are_taken_and_shown_with_their_types(cluster, good):
-    """Also a number in quotes, which Helm, Ansible and Compose write; and the variables of others."""
+    """Also a number in quotes, as Helm, Ansible and Compose write it. Environment variables of other programs are ignored."""
     text = good + 'connections: "20"\nlimits: {clientRequests: 5, requests: "7"}\nmail: {allowsPlaintext: "true"}\nkekCopyFile: ""\nlog:\n'
     result = check(
         cluster, text, "--json", FIELDSEAL_HTTPS_PORT="9443", FIELDSEAL_HTTP_PORT="", FIELDSEAL_TEST_POSTGRES="x",
@@ -167,13 +167,13 @@ def test_certificates_that_can_not_be_used_are_named(cluster, good):
             text = text.replace(old, new)
         result = check(cluster, text)
         assert result.returncode == 1 and message in result.stdout, result.stdout
-        # `serve` says the same and nothing more.
+        # `serve` prints the same messages and nothing else.
         served = subprocess.run(
             [PROGRAM, "serve", "--settings", str(home / "checked.yaml")], capture_output=True, text=True, timeout=60)
         assert served.returncode == 78 and message in served.stderr and "errno" not in served.stderr, served.stderr
     result = check(cluster, good.replace("good.", f"{soon.name}."))
     assert result.returncode == 0 and "expires in 4 days" in result.stdout, result.stdout
-    # The tests migrate as a superuser, which is named.
+    # The tests migrate as a superuser, and a note says so.
     notes = [line for line in check(cluster, good).stdout.splitlines() if line.startswith("note")]
     assert len(notes) == 1 and "a superuser" in notes[0], notes
 
@@ -234,7 +234,7 @@ def test_a_server_outlives_signals_and_its_memory_is_not_for_others(cluster):
 
 
 def test_a_process_of_an_ordinary_user_can_not_be_read_by_that_user():
-    """The kernel gives the files of a process that may not be dumped to root."""
+    """The kernel makes root the owner of the /proc files of a process that may not be dumped."""
     arguments = ["router", "--service", "https://localhost:9", "--org", "x", "--client-id", "00000000-0000-0000-0000-000000000001"]
     process = subprocess.Popen(
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", PROGRAM, *arguments], stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The service with a standby: named first, alone, and after a failover."""
+"""The service with a standby: named first, named alone, and after a failover."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def ready(server):
 
 
 def writes(server, name):
-    """Whether a create does its work; otherwise it must say that it did not, and when to try again."""
+    """Whether a create succeeds. If not, the response must say that it failed, and when to try again."""
     response = server.request("POST", "mailboxes", {"name": name, "password": "s3cret"})
     if response.status_code == 204:
         return True
@@ -34,7 +34,7 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
     server = Server(cluster, settings(cluster, "both", [standby.home, cluster.home]))
     try:
         assert ready(server)[0] == 200 and writes(server, "before")
-        # The sweeper looks every 15 seconds at tables that a standby does not have.
+        # Every 15 seconds the sweeper reads tables that a standby does not have.
         assert server.process.poll() is None
         cluster.sql("SELECT pg_switch_wal()")
         import psycopg
@@ -42,7 +42,7 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
         with psycopg.connect(standby.superuser, autocommit=True) as connection:
             until(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
         cluster.stop(signal.SIGQUIT)
-        # No server can write now; what is there can be read.
+        # No server can write now, but existing records can be read.
         until(lambda: ready(server)[0] == 503)
         until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         assert not writes(server, "between")
@@ -69,7 +69,7 @@ def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(clust
         for _ in range(3):
             assert not writes(server, "refused")
         assert server.sign_in().status_code in (200, 503)
-        # One round of the sweeper and more, which ended the process once.
+        # More than one round of the sweeper, which once ended the process.
         begun = time.monotonic()
         until(lambda: time.monotonic() > begun + 2 and server.request("GET", "mailboxes?$top=1").status_code == 200)
         assert server.process.poll() is None

@@ -1,4 +1,4 @@
-"""What stands around the service: files that hold secrets, the connection to the database, and the database's own settings."""
+"""The surroundings of the service: files that hold secrets, the connection to the database, and the database's own settings."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def codes(cluster, name):
 
 @pytest.fixture
 def kek(cluster):
-    """A copy of the key-encryption key that a test may spoil."""
+    """A copy of the key-encryption key that a test may change."""
     path = cluster.home / "spoilt"
     shutil.copy(cluster.home / "kek", path)
     path.chmod(0o400)
@@ -141,7 +141,7 @@ def test_files_with_secrets_that_others_read_are_named(cluster, tmp_path):
         assert str(path) in found["secret-file-exposed"]["message"] and "read it" in found["secret-file-exposed"]["message"]
         path.chmod(0o660)
         finding = codes(cluster, name)["secret-file-exposed"]
-        # It belongs to the user who runs the doctor here, so nobody else has to read it.
+        # The file belongs to the user who runs the doctor, so no other user has to read it.
         assert "replace it" in finding["message"] and finding["advice"] == f"chmod 0400 {path}"
         path.chmod(0o600)
 
@@ -159,7 +159,7 @@ def test_settings_with_a_password_that_others_read_are_named(cluster):
 
 @pytest.mark.parametrize("mode, isNamed", [("require", True), ("verify-ca", True), ("prefer", True), (None, True), ("verify-full", False)])
 def test_a_connection_that_checks_no_certificate_is_named(cluster, mode, isNamed):
-    # The first host does not answer, and the second is the socket: what is looked at is what the string allows.
+    # The first host does not respond, and the second is the socket. The check uses what the connection string allows.
     text = f"host=192.0.2.1,{cluster.home} user=postgres dbname=fieldseal connect_timeout=2" + (f" sslmode={mode}" if mode else "")
     assert ("database-not-verified" in codes(cluster, settings(cluster, "remote", migrationDatabase=text))) == isNamed
 

@@ -1,4 +1,4 @@
-"""What callers are told when the connection to PostgreSQL breaks at a write, or PostgreSQL takes a transaction back."""
+"""What callers are told when the connection to PostgreSQL breaks during a write, or PostgreSQL rolls a transaction back."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def server(cluster):
-    """The service, whose connections to PostgreSQL pass the proxy."""
+    """A server whose connections to PostgreSQL go through the proxy."""
     server = Server(cluster, "proxied")
     try:
         yield server
@@ -33,9 +33,9 @@ def server(cluster):
 
 
 def struck(server, action, part, method, path, body=None, headers={}, within='"mailbox"'):
-    """Sends a request of which one statement is struck; a COMMIT in the transaction that also has a statement with the text `within`."""
+    """Sends a request, and makes the proxy act on one of its statements. For COMMIT, the transaction must also have a statement with the text `within`."""
     proxy = server.cluster.proxy
-    # BEGIN names READ COMMITTED.
+    # The text of BEGIN contains "READ COMMITTED", so COMMIT is compared as a whole statement.
     if part == "COMMIT":
         proxy.reset(lambda _, sql: action if sql == part else None, within=within)
     else:
@@ -66,7 +66,7 @@ def is_told_to_try_again(response):
 def is_unknown(response):
     assert response.status_code == 500, response.text
     assert response.json()["error"]["code"] == UNKNOWN
-    # A client that repeats by itself would do it twice.
+    # A client that repeats the request automatically would do it twice.
     assert "Retry-After" not in response.headers
     assert "Nothing was changed" not in response.text and "not known" in response.text
 
@@ -88,7 +88,7 @@ def test_a_create_whose_answer_is_lost_is_looked_up(cluster, server, action, has
         changed = server.request("PATCH", f"mailboxes({found[0]})", {"name": name}, {"If-Match": version})
         assert changed.status_code == 204, changed.text
     else:
-        # Cut before PostgreSQL had all of it.
+        # The connection was cut before PostgreSQL had received the whole message.
         assert action != "lose answer"
         is_told_to_try_again(response)
         assert found == []
@@ -104,7 +104,7 @@ def test_a_create_that_never_arrived_is_told_to_try_again(cluster, server):
 
 
 def test_a_create_of_an_id_that_was_there_before_is_not_taken_for_done(cluster, server):
-    """The record is another client's of an hour ago: finding it proves nothing."""
+    """Another client created the record an hour ago, so finding it does not prove that this request created it."""
     id = created(server, "of an hour ago")
     cluster.sql("UPDATE mailbox SET createdon = createdon - interval '1 hour' WHERE mailboxid = %s", [id])
     response = struck(
@@ -120,7 +120,7 @@ def test_a_commit_that_comes_after_the_connection_was_lost_is_waited_for(cluster
     name, answers = str(uuid.uuid4()), []
     with psycopg.connect(cluster.superuser) as blocker:
         blocker.execute("LOCK TABLE org_contoso.mailbox IN SHARE MODE")
-        # A shared connection gives a statement that waits up after 20 ms: this one goes by itself.
+        # A statement that waits for more than 20 ms leaves the shared connection and runs alone.
         body = {"name": name, "ownerid@odata.bind": f"/systemusers({server.request('GET', 'WhoAmI()').json()['UserId']})"}
         thread = threading.Thread(
             target=lambda: answers.append(struck(
@@ -154,7 +154,7 @@ def test_an_update_that_never_arrived_is_told_to_try_again(cluster, server):
 
 def test_a_delete_whose_answer_is_lost_is_looked_up(cluster, server):
     id = created(server)
-    # The delete also clears lookups that refer to the mailbox, so it is a transaction, which its COMMIT decides.
+    # The delete also clears lookups that refer to the mailbox, so it is a transaction, and its COMMIT decides.
     response = struck(server, "lose answer", "COMMIT", "DELETE", f"mailboxes({id})", within='DELETE FROM "org_contoso"."mailbox"')
     assert response.status_code == 204, response.text
     other = created(server)
@@ -213,7 +213,7 @@ def test_a_record_is_not_said_to_be_missing_when_reading_it_back_fails(cluster, 
 
 
 def test_other_writes_are_of_an_unknown_outcome_too(cluster, server):
-    """Sharing a record, and a command's transaction."""
+    """Sharing a record, and a transaction of a command."""
     id = created(server)
     [(user,)] = cluster.sql("SELECT systemuserid::text FROM systemuser LIMIT 1")
     is_unknown(struck(
@@ -306,7 +306,7 @@ def test_a_change_that_was_killed_is_recorded_by_the_next_sweep(cluster):
     assert json.loads(cluster.run("key", "change", "--json").stdout)["keyVersion"] > 1
     new = events(cluster, "key changed")[before:]
     assert [outcome for outcome, _ in new] == ["failed", "succeeded"], new
-    assert "ended without a word" in new[0][1]
+    assert "without reporting a result" in new[0][1]
 
 
 def test_a_rehearsal_is_recorded_however_it_ends(cluster):
@@ -333,7 +333,7 @@ def test_cells_go_to_quarantine_in_few_statements_and_before_writers_wait(cluste
     assert result.stdout.count("moved to quarantine") == damaged
     moves = [n for n, sql in enumerate(cluster.proxy.statements) if 'INSERT INTO "org_contoso"."quarantined_cell"' in sql]
     locks = [n for n, sql in enumerate(cluster.proxy.statements) if "lock_generations" in sql]
-    # Once prepared and once run.
+    # The statement is prepared once and executed once.
     assert 0 < len(moves) <= 4 and max(moves) < min(locks), (moves, locks)
     assert cluster.sql("SELECT count(*) FROM quarantined_cell") == [(damaged,)]
     assert cluster.sql("SELECT count(*) FROM mailbox WHERE ispasswordset") == [(0,)]

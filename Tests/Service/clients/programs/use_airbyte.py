@@ -7,7 +7,7 @@ import sys
 
 import truststore
 
-# The package sends requests in a way that knows no other authorities than those of certifi.
+# The package sends requests in a way that trusts no CA certificates except those of certifi.
 truststore.inject_into_ssl()
 
 from airbyte_cdk.models import ConfiguredAirbyteCatalog

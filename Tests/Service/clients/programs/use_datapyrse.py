@@ -7,7 +7,7 @@ from uuid import UUID
 
 import truststore
 
-# The package sends requests in a way that knows no other authorities than those of certifi.
+# The package sends requests in a way that trusts no CA certificates except those of certifi.
 truststore.inject_into_ssl()
 
 import msal
@@ -20,7 +20,7 @@ root, client_id, secret, marker, user = sys.argv[1:]
 
 
 class Client(ServiceClient):
-    """The package signs people in through a browser alone. Here a program signs in, in the method that the package has for it."""
+    """The package can sign in only people, with a browser. Here a program signs in, by overriding the method for that."""
 
     def _acquire_token(self):
         application = msal.ConfidentialClientApplication(client_id, secret, authority=f"{root}/adfs")

@@ -1,4 +1,4 @@
-"""Two-step sign-in under Account: each offer is confirmed once, and the factor in force is replaced by nobody who has no code of it."""
+"""Two-step sign-in under Account: each offer can be confirmed once, and only a person with a code of the factor in force can replace it."""
 
 import re
 
@@ -10,7 +10,7 @@ ON = "Two-step sign-in is on already"
 
 
 def offered(visitor):
-    """The secret of a new offer, and the offer itself."""
+    """Opens a new offer, and returns its secret and the offer itself."""
     page = visitor.send("account/offer").text
     secret = re.search(r'class="secret">([A-Z2-7 ]+)<', page)[1].replace(" ", "")
     return secret, re.search(r'name="sealed" value="([\w-]+)"', page)[1]
@@ -21,7 +21,7 @@ def codes_of(answer):
 
 
 def stored(console, name):
-    """All that the database has of a person's second factor."""
+    """All values that the database stores of a person's second factor."""
     return console.sql(
         "SELECT totp, tag, totp_step, (SELECT array_agg(hash ORDER BY hash) FROM config.console_recovery_code AS c WHERE c.user_id = u.user_id)"
         " FROM config.console_user AS u WHERE name = %s", [name])
@@ -33,7 +33,7 @@ def signed_in(console, name):
 
 
 def turned_on(visitor, step=-1):
-    """Turns two-step sign-in on: the secret and the recovery codes."""
+    """Turns two-step sign-in on, and returns the secret and the recovery codes."""
     secret, sealed = offered(visitor)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, step)))
     assert len(codes) == 10
@@ -46,14 +46,14 @@ def test_an_offer_that_is_confirmed_twice_changes_nothing_the_second_time(consol
     first = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, -1))
     codes, before = codes_of(first), stored(console, "of one confirm")
     assert len(codes) == 10
-    # The same code again, as a reload sends it; a newer one; and one that is too old by then.
+    # The same code again, as a reload sends it; a newer code; and a code that has become too old.
     for code in (one_time_password(secret, -1), one_time_password(secret), "000000"):
         again = visitor.send("account/confirm", sealed=sealed, code=code)
         said = text(again)
-        assert again.status_code == 400 and ON in said and "shown before still count" in said, said
+        assert again.status_code == 400 and ON in said and "shown before are still valid" in said, said
         assert not codes_of(again) and 'class="secret"' not in again.text and stored(console, "of one confirm") == before
     assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE kind = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
-    # The codes that were shown turn it off. The offer has ended then, too.
+    # The recovery codes that were shown turn it off. After that the offer is not valid any more.
     assert "is off" in text(visitor.send("account/end", code=codes[0]))
     ended = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
     assert ended.status_code == 400 and "This secret has ended" in text(ended) and 'class="secret"' not in ended.text, text(ended)
@@ -65,14 +65,14 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
     visitor = signed_in(console, "of two tabs")
     old, new = offered(visitor), offered(visitor)
     wrong = visitor.send("account/confirm", sealed=old[1], code="000000")
-    assert wrong.status_code == 400 and "not the one of this secret" in text(wrong) and old[1] in wrong.text
+    assert wrong.status_code == 400 and "does not match this secret" in text(wrong) and old[1] in wrong.text
     assert len(codes_of(visitor.send("account/confirm", sealed=new[1], code=one_time_password(new[0], -1)))) == 10
     before = stored(console, "of two tabs")
     for action, form in (("confirm", {"sealed": old[1], "code": one_time_password(old[0])}), ("offer", {})):
         refused = visitor.send(f"account/{action}", **form)
         assert refused.status_code == 400 and ON in text(refused) and "turn two-step sign-in off first" in text(refused), (action, text(refused))
         assert 'class="secret"' not in refused.text and not codes_of(refused) and stored(console, "of two tabs") == before
-    # A password link changes the password, and leaves the factor and its codes.
+    # A person who sets a password with a link keeps the second factor and its codes.
     admin = Visitor(console)
     id = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'of two tabs'")[0][0]
     link = admin.send("access/invite-user", id=id)
@@ -84,7 +84,7 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
 
 def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
     visitor = signed_in(console, "of a used code")
-    # A code of the next step is still accepted after the clock went on.
+    # After the clock has moved on, the code of the next step is still accepted.
     secret, sealed = offered(visitor)
     used = one_time_password(secret, 1)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=used))
@@ -93,7 +93,7 @@ def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
                                ("codes", "AAAA-BBBB-CCCC-DDDD", "The code is wrong, and the recovery codes stay as they are.")):
         answer = visitor.send(f"account/{action}", code=code)
         assert answer.status_code == 400 and said in text(answer) and not codes_of(answer), (action, code, text(answer))
-    # Before a person is signed in, nothing is told of that kind.
+    # Before a person is signed in, no response says such a thing.
     refused = Visitor(console, "of a used code", password("of a used code")).session.post(
         f"{console.pages}/sign-in", {"name": "of a used code", "password": password("of a used code"), "code": used})
     assert refused.status_code == 403 and "used already" not in text(refused)
@@ -114,21 +114,21 @@ def test_recovery_codes_are_counted_and_replaced(console):
     replaced = visitor.send("account/codes", code=one_time_password(secret))
     new = codes_of(replaced)
     assert len(new) == 10 and not set(new) & set(codes) and "They are not shown again" in text(replaced) and "10 recovery codes are left." in text(replaced)
-    # Sent again, as a reload does, the form changes nothing. What the page had then tells that it has done so before.
+    # When the form is sent again, as by a reload, nothing changes. The marks that the page had show that its codes were replaced already.
     marks = html_forms.form(page.text, "account/codes").fields["marks"]
     code = replaced.request.body.rsplit("code=", 1)[1]
     for sent in (code, codes[9]):
         again = visitor.send("account/codes", code=sent, marks=marks)
         assert again.status_code == 400 and not codes_of(again), text(again)
-        assert "replaced since this page was opened, and those that were shown then count. Now nothing was changed" in text(again), text(again)
-    # Without it, and after a mistake in a page that is new, it does not.
+        assert "replaced since this page was opened, and the new ones are valid. Nothing was changed now" in text(again), text(again)
+    # If the form has no marks, or its page is newer than the replacement, the response does not say that.
     mistaken = visitor.send("account/codes", code="AAAA-BBBB-CCCC-DDDD", marks=html_forms.form(replaced.text, "account/codes").fields["marks"])
     assert mistaken.status_code == 400 and "the recovery codes stay as they are" in text(mistaken), text(mistaken)
     again = visitor.send("account/codes", code=code)
-    assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last count." in text(again) and not codes_of(again)
+    assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last are valid." in text(again) and not codes_of(again)
     assert "Recovery codes replaced" in text(Visitor(console).get("events?kind=signIns"))
     assert console.sql("SELECT outcome FROM org_contoso.security_event WHERE kind = 'recovery codes replaced' AND actor = 'user:of few codes'") == [("succeeded",)]
-    # The old ones are void, the new ones count.
+    # The former codes are not valid any more, and the new ones are.
     assert "The code is wrong" in text(visitor.send("account/end", code=codes[9])) and "is off" in text(visitor.send("account/end", code=new[0]))
 
 

@@ -1,4 +1,4 @@
-"""E-mails that were not sent: why, and sending them again; and subjects and names that a sender chose."""
+"""E-mails that were not sent: the reason, sending them again, and subjects and names that a sender chose."""
 
 import base64
 import re
@@ -19,7 +19,7 @@ def box(console):
 
 
 def failed(console, visitor, box, subject, failure, status=8, **form):
-    """An e-mail that was written in the console, and what became of it."""
+    """An e-mail that was written in the console and failed."""
     fields = {"csrf": hidden(visitor.get("account"), "csrf"), "from": box, "to": TO, "cc": "copy@elsewhere.test", "body": "typed <text>\nof two lines", "subject": subject, **form}
     answer = visitor.session.post(f"{visitor.pages}/compose", fields, files=[("files", ("a.txt", b"attached", "text/plain"))])
     assert answer.status_code == 200, text(answer)
@@ -36,7 +36,7 @@ def test_a_failed_e_mail_says_why_and_is_sent_again(console, box):
     again = visitor.get(f"records/emails/{id}/again")
     for said in (f'name="to" value="{TO}"', 'name="cc" value="copy@elsewhere.test"', ">typed &lt;text&gt;\nof two lines</textarea>", "a.txt"):
         assert said in again.text, said
-    # A new tracking token is made: the old one is no part of the subject.
+    # The e-mail gets a new tracking token, because the form's subject does not contain the old one.
     subject = re.search(r'name="subject" value="([^"]*)"', again.text)[1]
     assert subject == "refused once"
     taken = dict.fromkeys(re.findall(r'name="(attachment\.[^"]+)" value="1" checked', again.text), "1")
@@ -75,7 +75,7 @@ def test_a_basic_user_learns_why_too(console, box):
 
 
 def test_a_subject_is_read_as_it_is_written(console, box, browser):
-    """Neither characters that turn the direction nor long words change the page."""
+    """Neither long words, nor characters that change the direction of text, affect the rest of the page."""
     long = "n" * 200 + ".csv"
     [(id,)] = console.sql(
         "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, receivingmailboxid, createdon) "

@@ -1,4 +1,4 @@
-"""Mail that is shown in the console makes the reader's browser connect to no other server."""
+"""When the console shows a mail, the reader's browser connects to no other server."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 
 
 class Listener:
-    """Counts the connections to a port of this machine."""
+    """Counts the connections to a port on this machine."""
 
     def __init__(self):
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ def email(console):
 
 
 def show(console, browser, email, html):
-    """Goes into the frame with the text of an e-mail."""
+    """Switches to the frame that shows the text of an e-mail."""
     console.sql("UPDATE org_contoso.email SET description = %s WHERE activityid = %s", [html, email])
     browser.get(f"{console.pages}/records/emails/{email}")
     browser.switch_to.frame(wait(browser, lambda d: d.find_element(By.CSS_SELECTOR, "iframe.mail")))
@@ -68,7 +68,7 @@ def test_mail_connects_to_no_other_server(console, browser, email, listener, ele
 
 
 def test_this_browser_would_connect(console, browser, listener):
-    """The control: the same listener is reached by the same elements of a page without a policy."""
+    """The control: in a page without a policy, the same elements connect to the listener."""
     for element in ELEMENTS[:3]:
         listener.connected.clear()
         browser.get("data:text/html," + element.format(a=listener.address))
@@ -87,7 +87,7 @@ def test_layout_and_embedded_pictures_are_shown(console, browser, email):
     browser.switch_to.default_content()
 
 
-#: Beginnings that make one character in Swift of the sign that follows, and signs that a mark makes another character.
+#: In Swift, these texts combine a sign of HTML with the character before or after it into one character.
 INJECTIONS = ["\u0600<b id=injected>", "\u0600<link rel=preconnect href={a}>", "x\"\u0301 id=injected x=\"", "'\u0301 id=injected x='"]
 
 

@@ -1,4 +1,4 @@
-"""A reply keeps the names that the e-mail has for its people, and the help of a queue says what stays at the mail server."""
+"""A reply keeps the names that the e-mail gives its people. The help of a queue says which mail stays on the mail server."""
 
 import re
 
@@ -53,7 +53,7 @@ def test_a_reply_keeps_the_names_of_its_people(console, received):
     id = re.search(r"/records/emails/([0-9a-f-]{36})", sent.url)[1]
     assert parties(console, id) == {
         "ada@elsewhere.test": "Ada Kunde", "bo@elsewhere.test": 'Müller, "Bo" & Söhne', "chief@elsewhere.test": "chief@elsewhere.test", "dee@elsewhere.test": "dee@elsewhere.test"}
-    # A name that was typed is kept, and one with a line end is refused by the service.
+    # A name that a person typed is kept. The service refuses a name with a line end.
     answer = visitor.send(f"records/emails/{received}/reply", **alone | {"to": "Someone Else <else@elsewhere.test>", "subject": "again", "body": "typed"})
     id = re.search(r"/records/emails/([0-9a-f-]{36})", answer.url)[1]
     assert parties(console, id) == {"else@elsewhere.test": "Someone Else"}

@@ -1,4 +1,4 @@
-"""Where a list has room, an address, an id and a state are on one line each."""
+"""If a list has enough room, each address, id and state is on one line."""
 
 import pytest
 import test_console_pages
@@ -6,8 +6,8 @@ from console_browser import chromium, resize, sign_in
 
 console = test_console_pages.console
 ADDRESSES = ("support1@contoso.example", "customers@elsewhere.test", "w.brandenburger@kundendienst.example")
-# Addresses, ids and badges on more than one line, with what divides them. An address may end a line behind its @ alone. One of at most
-# 24 letters in a column of its own ends none.
+# Finds addresses, ids and badges on more than one line, and where they are divided. An address may be divided only after its @, and not at all if it
+# has at most 24 letters in a column of its own.
 DIVIDED = r"""
 const found = [];
 let wholes = 0;
@@ -39,7 +39,7 @@ return [found, wholes];
 
 @pytest.fixture(scope="module")
 def filled(console):
-    """Records with addresses of usual length in each column of addresses."""
+    """Records with addresses of usual length in each column for addresses."""
     profile = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")[0][0]
     for number, address in enumerate(ADDRESSES):
         box = console.create("mailboxes", {"name": address, "emailaddress": address, "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})

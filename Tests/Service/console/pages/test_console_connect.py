@@ -1,4 +1,4 @@
-"""Connecting a mailbox, and other forms that are refused: what is wrong is named, is seen, and has the focus."""
+"""Connecting a mailbox, and other forms that are refused: the page names the wrong field, shows it, and gives it the focus."""
 
 import concurrent.futures
 import html
@@ -19,7 +19,7 @@ COUNTS = "SELECT (SELECT count(*) FROM org_contoso.queue), (SELECT count(*) FROM
 
 @pytest.fixture(scope="module")
 def taken(console):
-    """An address that has a mailbox."""
+    """An address that belongs to a mailbox already."""
     console.create("mailboxes", {"name": "There already", "emailaddress": "taken@contoso.example"})
     return "taken@contoso.example"
 
@@ -33,7 +33,7 @@ def taken(console):
 ])
 def test_what_is_wrong_is_named_marked_and_has_the_focus(console, taken, typed, field, label, said):
     before = console.sql(COUNTS)
-    # What is wrong is said before the question about the address.
+    # The page reports what is wrong before it asks about the address.
     answer = Visitor(console).send("connect", **MAILBOX | {"emailaddress": taken} | typed)
     assert answer.status_code == 400 and console.sql(COUNTS) == before
     [line] = re.findall(r'(?s)<section class="problem".*?<li>(.*?)</li>', answer.text)
@@ -49,7 +49,7 @@ def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
     wrong = admin.send("connect", **MAILBOX | {"emailaddress": taken, "second": taken, "outgoingport": "x"})
     again = form(wrong.text, "/connect").fields
     assert wrong.status_code == 400 and again["second"] == taken
-    # For another address it is no answer.
+    # The answer to the question is not valid for another address.
     console.create("mailboxes", {"name": "Another", "emailaddress": "other-taken@contoso.example"})
     other = admin.send("connect", **again | {"outgoingport": "", "emailaddress": "other-taken@contoso.example"})
     assert other.status_code == 409 and 'name="second" value="other-taken@contoso.example"' in other.text
@@ -59,7 +59,7 @@ def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
 
 
 def test_an_address_whose_mailbox_was_deleted_is_asked_about(console):
-    """Its queue is still there. Connecting would make a second one."""
+    """The queue of the deleted mailbox still exists. Connecting would make a second queue."""
     admin, address = Visitor(console), "again@contoso.example"
     queue = console.create("queues", {"name": "Connected before", "emailaddress": address})
     assert "has no mailbox" not in text(admin.get(f"records/queues/{queue}"))
@@ -90,12 +90,12 @@ def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belon
     before = console.sql(COUNTS)
     asked = admin.send("records/mailboxes/new", **fields)
     assert f"{taken} is already the address of" in text(asked) and "fetch the same messages" in text(asked) and console.sql(COUNTS) == before
-    # Pressing Save again asks again.
+    # If Save is pressed again, the page asks again.
     assert "is already the address of" in text(admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields))
     assert console.sql(COUNTS) == before
     made = admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields, confirmed=f"address: {taken}")
     assert "Saved." in text(made) and console.sql(COUNTS) != before
-    # A mailbox keeps its own address without a question, and is asked about another one that is taken.
+    # A mailbox keeps its own address without a question. For another address that is taken, the page asks.
     path = made.url.split("/contoso/")[1].split("?")[0]
     own = form(admin.get(path).text, path).fields
     assert "Saved." in text(admin.send(path, **own | {"username": "another"}))
@@ -110,7 +110,7 @@ def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belon
     ("records/mailboxes/new", {"belongs": "queue", "password": "typed"}), ("records/mailboxes/new", {"belongs": "none"}), ("records/queues/new", {}), ("connect?provider=other", MAILBOX)])
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_form_that_is_sent_twice_leads_to_what_it_made(console, path, typed, at_once):
-    """As by a double click, or a reload. The address that is taken then is its own."""
+    """The form is sent twice, as by a double click or a reload. The second time, the address is taken by the mailbox that the first form made."""
     admin = Visitor(console)
     address = f"twice-{uuid.uuid4().hex[:8]}@contoso.example"
     action = path.split("?")[0]
@@ -151,7 +151,7 @@ def test_the_answer_to_a_refused_form_is_in_view_on_a_phone(console, taken, scri
             press(driver, By.CSS_SELECTOR, ".save button.primary")
             return driver.find_element(By.CSS_SELECTOR, selector)
 
-        # Without script the driver runs none either: what has the focus is in view.
+        # Without JavaScript, the driver can't run any either. The element with the focus must be in view.
         question = sent({"emailaddress": taken}, "section.warning")
         assert driver.switch_to.active_element == question
         assert "Connect a second mailbox of taken@contoso.example" in question.text and question.location["y"] < 600
@@ -207,11 +207,11 @@ def test_another_provider_keeps_what_was_typed_about_the_mailbox(console):
             assert shown == {"name": "Kept desk", "emailaddress": address, "incomingserver": "imap.gmail.com", "password": "", "provider": "gmail"}
             assert "The password is kept until you connect" in main(driver) and "typed before" not in driver.page_source
             assert driver.find_element(By.CSS_SELECTOR, ".tabs [aria-current]").text == "Gmail (Google Workspace)"
-            # A password is not kept as a token.
+            # A password is not kept as an OAuth token.
             press(driver, By.XPATH, "//button[text()='Exchange Online (Microsoft 365)']")
             assert driver.find_element(By.NAME, "emailaddress").get_attribute("value") == address
             assert "The password is kept" not in main(driver)
-            # Enter connects, and chooses no provider.
+            # The Enter key presses Connect, and not the button of a provider.
             press(driver, By.XPATH, "//button[text()='Gmail (Google Workspace)']")
             before = console.sql(COUNTS)
             driver.find_element(By.NAME, "password").send_keys("typed\n")
@@ -234,6 +234,6 @@ def test_the_usual_port_follows_the_type_of_the_server(console):
                 assert port.get_attribute("placeholder") == number
     finally:
         driver.quit()
-    # The service knows it too.
+    # Without JavaScript, the service shows the port of the chosen protocol.
     again = Visitor(console).send("connect", **MAILBOX | {"protocol": "pop3", "incomingport": "", "emailaddress": "nothing"})
     assert 'name="incomingport" value="" inputmode="numeric" placeholder="995"' in again.text

@@ -1,4 +1,4 @@
-"""Details of pages: steps that wait, names and dates as people read them, and the space between parts."""
+"""Details of pages: steps that are not done yet, readable names and dates, and the space between parts."""
 
 import re
 import types
@@ -59,9 +59,9 @@ def test_a_date_is_not_divided_in_the_readers_zone(console, browser):
     assert shown and all(re.search(r"(?<!,) ", moment) is None for moment in raw), raw
 
 
-# The tops of parts of a page, each once.
+# The vertical positions of a page's parts, each position once.
 TOPS = "return [...new Set([...document.querySelectorAll(arguments[0])].map((e) => Math.round(e.getBoundingClientRect().top)))].length"
-# The least space between parts that stand below each other or side by side.
+# The smallest distance between parts that are below each other or side by side.
 GAPS = """
 const boxes = [...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length).map((e) => e.getBoundingClientRect());
 return boxes.slice(1).map((box, i) => Math.max(box.top - boxes[i].bottom, box.left - boxes[i].right));
@@ -104,7 +104,7 @@ def test_parts_of_boxes_do_not_touch(console, browser):
 
 
 def test_only_mailboxes_that_work_go_on(console):
-    """One that is not approved, or neither receives nor sends, is not read after its owner left."""
+    """Without approval, or without receiving and sending, a mailbox is not polled after its owner left."""
     console.run("user", "add", "of-boxes", "--role", "Basic User", stdin="the password of them, seob\n")
     [(person, user)] = console.sql("SELECT user_id::text, systemuser_id::text FROM config.console_user WHERE name = 'of-boxes'")
     owned = {"ownerid@odata.bind": f"/systemusers({user})"}
@@ -125,7 +125,7 @@ def test_settings_of_a_client_are_named_after_the_client(console):
     [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = '# dev-router'")
     assert console.request("PATCH", f"usersettingscollection({id})", {"paginglimit": 75}).status_code == 204
     listed = Visitor(console).get(f"audit?id={id}").text
-    # What is stored is shown as it is.
+    # The author of a change is shown as “dev-router (client)”, and the stored name among the values is shown unchanged.
     assert "dev-router (client)" in listed and "# dev-router" not in listed.replace("<td># dev-router</td>", "")
 
 

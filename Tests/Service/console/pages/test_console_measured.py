@@ -1,4 +1,4 @@
-"""Pages as they are drawn: contrast that axe does not measure, the keyboard alone, heights on a phone, and bars that stay."""
+"""Pages as the browser draws them: contrasts that axe does not measure, use with the keyboard alone, heights on a phone, and bars that stay in place."""
 
 import pytest
 import test_console_pages
@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 from console_browser import AXE, page_height, resize
 
 console = test_console_pages.console
-#: The least contrast of what is no text (WCAG 2.2, 1.4.11), and of text (1.4.3).
+#: The minimum contrast of graphics (WCAG 2.2, 1.4.11), and of text (1.4.3).
 GRAPHICS, TEXT = 3, 4.5
 
 COLORS = """
@@ -22,7 +22,7 @@ function ground(e) {
 const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * (c[i] <= 10.31475 ? c[i] / 3294.6 : ((c[i] / 255 + 0.055) / 1.055) ** 2.4), 0);
 function contrast(a, b) { const [one, two] = [light(a), light(b)].sort(); return (two + 0.05) / (one + 0.05); }
 """
-# Bars of charts, the dots of badges and legends, the signs of steps, the borders of fields, and placeholders: each with its ground.
+# Bars of charts, dots of badges and legends, signs of steps, borders of fields, and placeholders: the contrast of each with its background.
 CONTRASTS = COLORS + """
 const seen = (e) => e.getClientRects().length && getComputedStyle(e).visibility !== "hidden" && !e.closest("[hidden], .unseen, .skip");
 const found = [], add = (kind, e, color, on) => found.push([kind, Math.round(contrast(rgba(color), on) * 100) / 100, e.outerHTML.slice(0, 90)]);
@@ -63,7 +63,7 @@ def test_what_axe_does_not_measure_has_contrast_too(console, browser):
     assert found == [], "\n".join(map(str, found))
 
 
-# Texts whose contrast axe does not decide, such as those around a field: the contrast of each.
+# The contrast of each text for which axe gives no result, such as a text around a field.
 UNDECIDED = COLORS + """
 const done = arguments[arguments.length - 1];
 axe.run(document, {runOnly: ["color-contrast"]}).then((r) => done(r.incomplete.flatMap((rule) => rule.nodes.map((n) => {
@@ -107,12 +107,12 @@ def test_the_buttons_of_a_form_stay_in_the_window(console, browser):
         for place in ("0", "document.documentElement.scrollHeight / 3"):
             browser.execute_script(f"window.scrollTo(0, {place})")
             top, bottom = browser.execute_script("const box = arguments[0].getBoundingClientRect(); return [box.top, box.bottom]", bars[0])
-            # Positions are parts of a pixel.
+            # Positions can be fractions of a pixel.
             assert 0 <= top and bottom < 902, (name, place, top, bottom)
     assert found >= 8
 
 
-# What the keyboard reaches, and what it should reach. A group of radio buttons is one stop.
+# What the keyboard reaches, and what it should reach. A group of radio buttons counts as one stop.
 STOPS = """
 const seen = (e) => e.getClientRects().length && getComputedStyle(e).visibility !== "hidden" && !e.closest("[hidden]") && !e.disabled;
 const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")].filter((e) => {
@@ -144,9 +144,9 @@ def press_tab(driver):
 
 
 def walked(driver):
-    """Tab from the beginning of the page to its end: the stops in order, and what was wrong at one."""
+    """Presses Tab from the beginning of the page to its end. Returns the stops in order, and the problems at each stop."""
     count = driver.execute_script(STOPS)
-    # The walk begins at the top, also where the page focuses a field by itself.
+    # Begins at the top of the page, even if the page gives a field the focus when it opens.
     driver.execute_script("document.body.tabIndex = -1; document.body.focus(); window.scrollTo(0, 0)")
     reached, wrong = [], []
     press_tab(driver)
@@ -164,13 +164,13 @@ def walked(driver):
     return missed, wrong
 
 
-#: Pages with bars that could lie over what has the focus, on a phone.
+#: Pages with bars that could cover the focused element on a phone.
 BARRED = ("mailbox", "mailbox-new", "mailboxes", "profile", "connect", "compose", "person-new", "overview")
 
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_every_page_is_worked_by_the_keyboard_alone(console, browser, width):
-    """Each link, field and button is reached from the top, is outlined, and no bar lies over it."""
+    """Each link, field and button can be reached from the top with Tab, has an outline, and is not covered by a bar."""
     found = []
     for name, path in console.wanted.items():
         if width < 600 and name not in BARRED:

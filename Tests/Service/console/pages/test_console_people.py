@@ -1,4 +1,4 @@
-"""Who has access, as its list says it; the second factor to scan, its codes to print, and the pages of each role."""
+"""The list of people and clients who have access, the QR code and the recovery codes of the second factor, and the pages of each role."""
 
 import datetime
 import html
@@ -12,7 +12,7 @@ from test_console_pages import modules
 
 
 def row(page, name):
-    """The cells of a person or a client by their heads, and the moment of the last sign-in."""
+    """The cells of a person's or client's row, by column, and the time of the last sign-in."""
     [found] = [part for part in re.findall(r"(?s)<tr><td class=\"first\".*?</tr>", page) if f">{name}</a>" in part]
     cells = {label: re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", content))).strip() for label, content in re.findall(r'(?s)<td[^>]*data-label="([^"]*)"[^>]*>(.*?)</td>', found)}
     moment = re.search(r'<time datetime="([^"]*)"', found)
@@ -59,10 +59,10 @@ def test_a_second_factor_is_scanned_and_its_codes_are_printed(console):
         press(driver, By.CSS_SELECTOR, "form[action$=offer] button")
         link = driver.find_element(By.CSS_SELECTOR, "a[href^='otpauth:']").get_attribute("href")
         secret = driver.find_element(By.CSS_SELECTOR, ".secret").text
-        # It is read in groups of four, and the link has it without gaps.
+        # The page shows the secret in groups of four, and the link has it without spaces.
         assert re.fullmatch(r"(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}", secret), secret
         assert f"secret={secret.replace(' ', '')}&" in link and link.startswith("otpauth://totp/Fieldseal%3Ascanning-ada%40contoso?")
-        # The code is what another encoder makes of the link.
+        # The QR code equals the one that another encoder makes of the link.
         drawn = set(re.findall(r"M(\d+) (\d+)h1", driver.find_element(By.CSS_SELECTOR, ".qr path").get_attribute("d")))
         assert any(drawn == {(str(x + 4), str(y + 4)) for y, line in enumerate(modules(link, mask)) for x, dark in enumerate(line) if dark} for mask in range(8))
         driver.find_element(By.NAME, "code").send_keys(one_time_password(secret))

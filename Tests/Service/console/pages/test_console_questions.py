@@ -1,4 +1,4 @@
-"""Every form of every page either is harmless, for a reason, or asks first: what is meant by name, what comes back and what does not."""
+"""Each form on each page either is harmless, for a given reason, or asks first. The question names the subject, and says what can be undone and what can't."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ from test_console_tasks import Person
 ROOT = pathlib.Path(__file__).parents[4]
 console = test_console_pages.console
 
-#: Forms that ask nothing, and why.
+#: Forms that do not ask, and the reason.
 HARMLESS = {
     "sign-in": "gives a session, and takes nothing",
     "sign-in/kept": "is the question itself: it shows what waits",
@@ -65,7 +65,7 @@ HARMLESS = {
     "records/:set/:id/forward": "sends the e-mail that its page shows, to whom it names",
     "compose": "sends the e-mail that its page shows, to whom it names",
 }
-#: Forms that ask: the page, what is chosen on it, what the question says. None for a form that is on the page of its question alone.
+#: Forms that ask: the page, the values chosen on it, and the text of the question. None stands for a form that is only on the page of its question.
 ASKS = {
     "sign-out?everywhere=1": ("account", {}, ("Sign out admin everywhere?", "You can sign in again")),
     "account/end-session": ("account", {}, ("End the session of admin from ", "can sign in again")),
@@ -106,7 +106,7 @@ CHOICES = [
 
 @pytest.fixture(scope="module")
 def ids(console):
-    """A person with a queue and a session, a client with two secrets, and another session of the administrator."""
+    """A person with a queue and a session, a client with two secrets, and a second session of the administrator."""
     Visitor(console), Visitor(console, "grace", "a password of theirs")
     [(grace, user)] = console.sql("SELECT user_id::text, systemuser_id::text FROM config.console_user WHERE name = 'grace'")
     queue = console.create("queues", {"name": "of grace", "emailpassword": "q"})
@@ -123,7 +123,7 @@ def ids(console):
 
 
 def routes():
-    """Every route that takes a form, as the sources have them."""
+    """Every route that accepts a form, read from the sources."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     listed = (ROOT / "Sources/Console/Access/AccessPages.swift").read_text()
     actions = {
@@ -138,7 +138,7 @@ def routes():
 
 
 def route(action):
-    """The route of a form's address."""
+    """The route to which a form's address belongs."""
     path = re.split("[?#]", action.removeprefix("/contoso/"))[0]
     for pattern in sorted(set(routes()), key=lambda pattern: pattern.count(":")):
         if re.fullmatch(re.sub(r":\w+", "[^/]+", pattern), path):
@@ -172,7 +172,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
                 if not (button[0] in ("confirmed", "approves") or is_question(found, page)):
                     assert key(found, button) in HARMLESS or ASKS[key(found, button)][0], (name, key(found, button))
                 seen.add(key(found, button))
-    # What is on no page of this list: pages that answer forms, and those of a state that is not there.
+    # Forms that are on no page of this list: on pages that are responses, and on pages for a state that does not exist here.
     rare = {
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
@@ -182,7 +182,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
 
 
 def state(console):
-    """What a question must leave as it is."""
+    """The rows that a question must not change."""
     tables = ["config.console_user", "config.api_client", "config.api_client_secret", "org_contoso.mailbox", "org_contoso.mailbox_cell", "org_contoso.queue",
               "org_contoso.emailserverprofile_cell", "org_contoso.emailserverprofile"]
     return [console.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t")[0] for table in tables] + console.sql("SELECT count(*) FROM config.console_session")
@@ -195,7 +195,7 @@ def filled(value, ids):
 
 
 def asked(console, ids, path, action, button, chosen, **wanted):
-    """What a form of a page answers with these values."""
+    """The response to a form of a page, sent with these values."""
     admin = Person(console)
     [page] = [found for found in forms(admin.get(path).text) if route(found.action) == action and button in found.buttons and wanted.items() <= found.fields.items()][:1]
     fields = page.fields | {filled(name, ids): value and filled(value, ids) for name, value in chosen.items()} | ({button[0]: button[1]} if button[0] else {})
@@ -232,7 +232,7 @@ def test_a_page_of_a_question_names_its_object_and_the_way_back(console, ids, na
 
 def test_dangerous_choices_are_asked(console, ids):
     admin = Person(console)
-    # There has to be a requirement, to take it away.
+    # A requirement is set, so that it can be removed.
     assert "were saved" in admin.send("access/rules", **{"role.Email Administrator": "1"}).text
     wanted = {**console.wanted, "unapproved": "records/mailboxes?status=unapproved"}
     for page, action, button, chosen, says in CHOICES:
@@ -261,14 +261,14 @@ def test_a_password_is_reset_on_the_page_that_asks(console, ids):
 
 
 def pressed(admin, question, action):
-    """Answers a question as its page does: what comes then."""
+    """Confirms a question as its page does. Returns the next page."""
     [found] = [found for found in forms(question.text) if found.action.endswith(action) and "card prose" in found.attributes]
     button = next((button for button in found.buttons if button[0]), None)
     return admin.send(action, **found.fields | ({button[0]: button[1]} if button else {}))
 
 
 def test_an_answer_confirms_what_the_question_named(console):
-    """What became something else meanwhile is asked again."""
+    """If the subject of the question changed meanwhile, the page asks again."""
     admin = Person(console)
     for name in ("leaver", "heiress"):
         console.run("user", "add", name, "--role", "Basic User", stdin="a password of theirs\n")
@@ -281,7 +281,7 @@ def test_an_answer_confirms_what_the_question_named(console):
     def mailbox(name, **values):
         return console.create("mailboxes", {"name": name, "ownerid@odata.bind": f"/systemusers({users['leaver']})", **values})
 
-    # What a person owns.
+    # The person owns other records meanwhile.
     mailbox("first of the leaver")
     asked = admin.send("access/hand-over-user", id=ids["leaver"], to=ids["heiress"])
     second = mailbox("second of the leaver")
@@ -289,7 +289,7 @@ def test_an_answer_confirms_what_the_question_named(console):
         again = admin.send("access/hand-over-user", **{"id": ids["leaver"], "to": ids["heiress"]} | sent)
         assert "2 mailboxes" in text(again) and owned() == 2, text(again)
     assert "handed over" in text(pressed(admin, again, "access/hand-over-user")) and owned() == 0
-    # A role that is another one now.
+    # The person has another role meanwhile.
     asked = admin.send("access/role-user", id=ids["leaver"], role="System Administrator")
     console.run("user", "role", "leaver", "Email Administrator")
     again = pressed(admin, asked, "access/role-user")
@@ -300,7 +300,7 @@ def test_an_answer_confirms_what_the_question_named(console):
     admin.send("access/invite-user", id=ids["leaver"])
     assert "Withdraw the link" in text(pressed(admin, asked, "access/withdraw-invitation"))
     assert console.sql("SELECT invitation IS NOT NULL FROM config.console_user WHERE name = 'leaver'") == [(True,)]
-    # A mailbox that has another name, or another address.
+    # A mailbox has another name or another address meanwhile.
     chosen = {"returns": "/contoso/records/mailboxes", f"id.{second}": "second of the leaver"}
     asked = admin.send("records/mailboxes/bulk", **chosen, do="disable")
     assert console.request("PATCH", f"mailboxes({second})", {"emailaddress": "renamed@contoso.example"}).status_code == 204
@@ -311,7 +311,7 @@ def test_an_answer_confirms_what_the_question_named(console):
     asked = admin.send(f"records/mailboxes/{second}/do", do="disable")
     assert console.request("PATCH", f"mailboxes({second})", {"name": "quite another"}).status_code == 204
     assert "Disable quite another?" in text(pressed(admin, asked, f"records/mailboxes/{second}/do"))
-    # An address is approved that was named, and no other.
+    # Only the address that the question named is approved.
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
     assert console.request("PATCH", f"mailboxes({second})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}).status_code == 204
     asked = admin.send(f"records/mailboxes/{second}/do", do="test")
@@ -329,7 +329,7 @@ def form_of_question(question, action):
 
 
 def test_a_question_has_an_address_of_its_own(console):
-    """It is loaded again, and come back to, without a form that is sent twice. It is for its person, and does nothing."""
+    """The page of a question can be reloaded and revisited without sending a form twice. Only its person can open it, and opening it changes nothing."""
     admin, other = Person(console), Visitor(console, "katherine", "quite another phrase")
     box = console.create("mailboxes", {"name": "led to"})
     asked = admin.send(f"records/mailboxes/{box}/do", do="disable")
@@ -339,7 +339,7 @@ def test_a_question_has_an_address_of_its_own(console):
     assert "Disable led to?" in text(again) and not again.history
     assert console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
     assert "Disable led to?" not in text(other.session.get(asked.url))
-    # Not at another address, and not changed.
+    # A changed address of the page is refused.
     for url in (asked.url.replace("/do?", "/delete?"), asked.url[:-3] + "AAA"):
         assert "Disable led to?" not in text(admin.session.get(url)), url
     assert "was disabled" in text(pressed(admin, again, f"records/mailboxes/{box}/do")) or console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1,)]
@@ -351,7 +351,7 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
     driver = chromium(script=script)
 
     def went_back(*then):
-        """After an answer: follows a link or presses a button, and goes back."""
+        """After a confirmation, the person follows a link or presses a button, and goes back."""
         press(driver, *then)
         driver.back()
         wait(driver, lambda d: d.find_elements(By.CSS_SELECTOR, "body[data-locale]"))
@@ -374,11 +374,11 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
         assert "password" in went_back(*elsewhere).lower()
         if not script:
             return
-        # The key is shown by no way back, and a page says so.
+        # Going back does not show the key, and a page says so.
         confirm(driver, console)
         assert "Keep it away from this server" in main(driver)
         assert "The browser does not keep that page" in went_back(By.LINK_TEXT, "Done")
-        # An error in a form, a sign-in that was refused, and a step of the change of the key.
+        # The same after an error in a form, a refused sign-in, and a step of the key change.
         driver.get(f"{console.pages}/records/mailboxes/{box}")
         address = driver.find_element(By.ID, "emailaddress")
         address.send_keys("nonsense")
@@ -412,7 +412,7 @@ def test_cancel_leads_back_to_what_was_typed_and_to_no_secret(console):
         Attestor(console).age_sessions(fresh="10 minutes")
         asked = form(visitor.send(action, **fields).text, "/fresh")
         assert ("cancel", "1") in asked.buttons, action
-        # A wrong password keeps that button.
+        # After a wrong password the page still has that button.
         asked = form(visitor.send("fresh", **asked.fields | {"password": "wrong"}).text, "/fresh")
         back = visitor.send("fresh", **asked.fields | {"password": "", "cancel": "1"})
         assert back.status_code == 200 and f'data-answer="/contoso/{page}"' in back.text, back.text
@@ -420,6 +420,6 @@ def test_cancel_leads_back_to_what_was_typed_and_to_no_secret(console):
         assert {**fields, "password": ""}.items() >= {name: shown[name] for name in fields if name in shown}.items() and "a typed secret" not in back.text, shown
         assert ("type it again" in text(back)) == ("password" in fields)
     assert console.sql("SELECT count(*) FROM config.console_user") == people
-    # Where nothing is typed it is a link.
+    # If nothing was typed, it is a link.
     Attestor(console).age_sessions(fresh="10 minutes")
     assert form(visitor.send("settings/data-encryption/key").text, "/fresh").buttons == [("", "")]

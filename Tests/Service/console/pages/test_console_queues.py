@@ -1,4 +1,4 @@
-"""A queue and its mailbox: whose address mail goes out under, and where its delivery is set."""
+"""A queue and its mailbox: from which address mail is sent, and where its delivery is set."""
 
 import re
 
@@ -9,7 +9,7 @@ from test_console_access import Visitor, text
 
 @pytest.fixture
 def queue(console):
-    """Makes (queue, mailbox) with an address: a function."""
+    """The fixture is a function that makes a queue with an address, and returns (queue, mailbox)."""
     made = []
 
     def make(name, address):
@@ -35,15 +35,15 @@ def test_an_address_that_another_queue_has_is_asked_about(console, queue):
     asked = saved(visitor, f"records/queues/{id}", emailaddress="Second@contoso.test")
     assert "Second@contoso.test is already the address of Queue: Second line." in text(asked) and "name=\"confirmed\"" in asked.text
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("first@contoso.test",)]
-    # The answer is for that address, and no other.
+    # The confirmation is valid only for that address.
     for other in ("1", "address: Second@contoso.test", "address: first@contoso.test"):
         assert "is already the address of" in text(saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed=other)), other
     answer = saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed="address: second@contoso.test")
     assert "Saved." in text(answer)
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("second@contoso.test",)]
-    # Its mailbox says so.
+    # The page of its mailbox says so.
     assert "Mail goes out as second@contoso.test" in text(visitor.get(f"records/mailboxes/{box}"))
-    # The own mailbox, and an address that stays, are not asked about.
+    # For the queue's own mailbox, and for an unchanged address, nothing is asked.
     assert "Saved." in text(saved(visitor, f"records/queues/{id}", emailaddress="first@contoso.test"))
     assert "Mail goes out as" not in text(visitor.get(f"records/mailboxes/{box}"))
     assert "Saved." in text(saved(visitor, f"records/queues/{id}", description="changed"))

@@ -1,4 +1,4 @@
-"""Rows of lists, their files and questions: nothing is cut or empty, and equal names are told apart."""
+"""Rows of lists, exports of lists, and questions about rows: nothing is cut or empty, and records with equal names can be told apart."""
 
 import pytest
 from console_browser import resize
@@ -66,5 +66,5 @@ def test_the_kind_of_events_has_a_whole_line_on_a_phone(console, browser):
     browser.get(f"{console.pages}/events")
     field, form = (browser.find_element(By.CSS_SELECTOR, css).rect for css in ("select[name=kind]", "form.filters"))
     assert field["width"] >= form["width"] - 2
-    # The last field beside none has the line for itself.
+    # The last field has the whole line if no other field is beside it.
     assert browser.find_element(By.NAME, "record").rect["width"] >= form["width"] - 2

@@ -1,4 +1,4 @@
-"""A queue that is shared with a team, the export of filtered security events, and a confirmation that is not a sign-in."""
+"""A queue that a team owns, the export of filtered security events, and a confirmation that is not a sign-in."""
 
 import csv
 import datetime
@@ -39,12 +39,12 @@ def test_a_queue_is_shared_with_a_team(console):
     answer = team(admin, queue, do="add", member="shared-mia")
     assert "The member was added." in text(answer) and "Shared with a team: Front desk" in text(answer) and "shared-mia" in text(answer)
     assert members(console, queue) == {"# dev-admin", "shared-mia"}
-    # A member sees the team's mailbox, and sends as the queue.
+    # A member sees the team's mailbox, and can send from the queue.
     assert "shared-queue@contoso.test" in re.sub(r"<wbr[^>]*>", "", mia.get("records/mailboxes").text)
     assert "Shared with a team: Front desk" in text(admin.get(f"records/mailboxes/{box}"))
     wrong = team(admin, queue, do="add", member="nobody of this name")
     assert wrong.status_code == 400 and "nobody of this name" in text(wrong) and members(console, queue) == {"# dev-admin", "shared-mia"}
-    # Others read who the members are, and change none.
+    # Other people can see the members, but can't change them.
     noa = Visitor(console, "shared-noa", password("shared-noa"))
     seen = noa.get(f"records/queues/{queue}").text
     assert "shared-mia" in seen and "/access/team" not in seen
@@ -83,7 +83,7 @@ def test_exports_of_events_follow_the_filters(console):
     for export in ("csv", "jsonl"):
         assert "password" not in admin.get(f"events.{export}?from={tomorrow}").text
         assert admin.get(f"events.{export}?nothing=1").status_code == 400
-    # Without a filter, the lines are the whole chain with its end.
+    # Without a filter, the lines are the whole chain and its attested end.
     *events, end = map(json.loads, admin.get("events.jsonl").text.splitlines())
     assert "attested" in end and events[0]["kind"] == "organization created"
     everything = table(admin.get("events.csv"))
@@ -121,19 +121,19 @@ def test_a_confirmation_is_no_sign_in(console):
     assert events("signed in") == [("succeeded",)] and events("password confirmed") == [("refused",), ("succeeded",)]
     assert console.sql("SELECT created_on FROM config.console_session WHERE user_id = %s", [id]) == began
     assert "Confirmed with the password" in text(Visitor(console).get("events?actor=user:confirming"))
-    # With two steps, both are named.
+    # With two-step sign-in, the page names both the password and the code.
     offered = visitor.send("account/offer").text
     secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
     wrong = visitor.send("fresh", **{**ask(console, visitor), "password": password("confirming"), "code": "000000"})
     assert "The password or the one-time password is wrong." in text(wrong)
-    # Another password needs the present one.
+    # Setting another password needs the present one.
     answer = visitor.send("account/password", old="not the password", new="another one of many words", again="another one of many words")
     assert "The current password is wrong." in text(answer) and events("password confirmed")[-1] == ("refused",)
 
 
 def ask(console, visitor):
-    """The page that asks for the password: what it sends. The session is made to look older."""
+    """Opens the page that asks for the password, and returns what its form sends. Makes the session older first."""
     Attestor(console).age_sessions("0", "10 minutes")
     page = visitor.send("access/rules")
     return form_of(page.text, "/contoso/fresh").fields

@@ -1,4 +1,4 @@
-"""Lists with long values in windows of every width: no word is broken, and the state and the time are in sight."""
+"""Lists with long values, in windows of every width: no word is divided, and the state and the time are visible."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 import test_console_pages
 from console_browser import chromium, resize, sign_in
 
-#: Widths of a tablet, both ways round, and of small screens.
+#: Widths of tablets in both orientations, and of small screens.
 WIDTHS = (640, 700, 768, 900, 1024, 1180, 1280, 1440)
 LISTS = (
     "records/mailboxes", "records/emails", "records/emailserverprofiles", "records/queues", "records/usersettingscollection", "records/tracelogs",
@@ -18,7 +18,7 @@ LONG = {
         "name": "Hauptverwaltungsserver Süd", "servertype": 4, "incomingserverlocation": "eingang.mail-verwaltung.contoso.example", "incomingportnumber": 993,
         "outgoingserverlocation": "ausgang.mail-verwaltung.contoso.example", "outgoingportnumber": 587, "incomingcredentialretrieval": 0, "outgoingcredentialretrieval": 0},
 }
-#: What the rows of a list hide or break.
+#: What the rows of a list hide or divide.
 TABLES = """
 const found = [];
 for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
@@ -45,7 +45,7 @@ for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
 }
 return [document.querySelectorAll(".cards tbody tr").length, found];
 """
-#: Words of facts that a line end divides.
+#: Words in the facts of a record that a line end divides.
 FACTS = """
 const found = [];
 for (const cell of document.querySelectorAll("main dd, main dt")) {
@@ -74,7 +74,7 @@ console = test_console_pages.console
 
 @pytest.fixture(scope="module")
 def filled(console):
-    """Records as organizations have them: long names, addresses and subjects, and several recipients."""
+    """Records with long names, addresses and subjects, and several recipients, as organizations have them."""
     made = {entity_set: console.create(entity_set, values) for entity_set, values in LONG.items()}
     console.sql(
         "UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now() - interval '13 minutes', emailserverprofile = %s WHERE mailboxid = %s",

@@ -23,7 +23,7 @@ struct PendingEventListTests {
         #expect(list.take() == ["contoso"])
         list.forgetLinked([pending(1, at: start)], of: organization)
         #expect(list.expected(of: organization).map(\.key.details) == ["mailbox(2).password"])
-        // An event of long before is another one.
+        // An event with a much earlier time is a different event.
         list.forgetLinked([pending(2, at: start.addingTimeInterval(-7_200))], of: organization)
         #expect(list.expected(of: organization).count == 1)
         list.forget([event(2)], of: organization)

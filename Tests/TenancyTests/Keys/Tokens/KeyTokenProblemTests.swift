@@ -10,7 +10,8 @@ struct KeyTokenProblemTests {
     private static let deviceError: UInt = 0x30
     /// `CKR_DEVICE_ERROR`, `CKR_SESSION_COUNT`, `CKR_TOKEN_NOT_RECOGNIZED` and `CKR_USER_NOT_LOGGED_IN`.
     private static let passing: [UInt] = [deviceError, 0xB1, 0xE1, 0x101]
-    /// `CKR_ENCRYPTED_DATA_INVALID`, `CKR_ENCRYPTED_DATA_LEN_RANGE`, and `CKR_GENERAL_ERROR`, which SoftHSM has for them.
+    /// `CKR_ENCRYPTED_DATA_INVALID`, `CKR_ENCRYPTED_DATA_LEN_RANGE`, and `CKR_GENERAL_ERROR`, which SoftHSM returns instead of the
+    /// two others.
     private static let damage: [UInt] = [0x40, 0x41, 0x05]
 
     @Test(

@@ -57,7 +57,7 @@ struct XMLReaderTests {
         for declaration in declarations {
             #expect(throws: XMLSyntaxError.self, "\(declaration)") { try read("<a \(declaration)/>") }
         }
-        // A prefix may be declared again below, and holds until the element's end.
+        // An inner element may declare a prefix again. The declaration is valid until the end of that element.
         #expect(try read("<p:a xmlns:p='u'><p:b xmlns:p='v'/><p:c/></p:a>").children.map(\.name.namespace) == ["v", "u"])
     }
 
@@ -80,7 +80,7 @@ struct XMLReaderTests {
         #expect(names == expected + expected)
     }
 
-    /// Documents that are past one limit each.
+    /// Documents that each exceed one limit.
     private static let pastLimits: [String] = {
         let depth = XMLReader.depthLimit + 1
         let attributes = (0...XMLReader.attributeLimit).map { "b\($0)=''" }.joined(separator: " ")
