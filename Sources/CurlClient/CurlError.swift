@@ -44,7 +44,8 @@ package struct CurlError: Error, Sendable, CustomStringConvertible {
     }
 
     /// The server sent more than the limit.
-    package static let tooLarge = CurlError(code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more data than the limit allows")
+    package static let tooLarge = CurlError(
+        code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more data than the limit allows")
 }
 
 extension CurlError.Kind {

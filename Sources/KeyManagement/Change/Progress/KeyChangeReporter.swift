@@ -42,7 +42,8 @@ final class KeyChangeReporter: Sendable {
     }
 
     static func cancelled(by name: String) -> FieldsealError {
-        FieldsealError(.encryption, "The key change was cancelled by \(name). The previous key stays in force; nothing was changed.")
+        FieldsealError(
+            .encryption, "The key change was cancelled by \(name). The previous key stays in force; nothing was changed.")
     }
 
     private var progress: KeyChangeProgress {

@@ -97,7 +97,8 @@ struct AttributeParser {
         }
         return FieldsealError(
             .payloadDoesNotFit,
-            isWritten ? "\(name) takes \(expectation), and this text is not valid." : "\(name) takes \(expectation), not \(json.kind).")
+            isWritten
+                ? "\(name) takes \(expectation), and this text is not valid." : "\(name) takes \(expectation), not \(json.kind).")
     }
 }
 
