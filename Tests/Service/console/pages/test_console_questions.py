@@ -23,6 +23,7 @@ HARMLESS = {
     "invitation": "sets the first password, or another one, of the person who has the link",
     "sign-out": "the person signs in again",
     "account/waits": "goes on with what waits",
+    "account/drop": "throws away what was typed and not saved, as its button says",
     "account/offer": "shows a secret, and turns nothing on",
     "account/confirm": "takes a code of the secret; two-step sign-in can be turned off again",
     "account/end": "takes a code of the authenticator; two-step sign-in can be turned on again",
@@ -174,7 +175,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
                 seen.add(key(found, button))
     # What is on no page of this list: pages that answer forms, and those of a state that is not there.
     rare = {
-        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
+        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/drop", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
         "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/user-without-sign-in?do=enable", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
         "records/:set/bulk", "records/:set/:id/reply-all"}
