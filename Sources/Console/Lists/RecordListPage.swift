@@ -56,6 +56,7 @@ extension Console {
             values["notice"] = visit.text(done)
         }
         for name in ["hasFailures", "hasElsewhere", "isBulkOpen"] { values[name] = false }
+        values["bulkProfile"] = ""
         let isBulk = values["isBulk"] as? Bool ?? false
         values["isBulkShown"] = isBulk && !found.records.isEmpty
         if let result {

@@ -24,7 +24,9 @@ extension Console {
         case .saved(let id, let setsPassword):
             let isTried: Bool = setsPassword && entity.logicalName == EntityDefinition.mailbox.logicalName
             let own: String = isTried && TypedRecord.chose("allowemailconnectortousecredentials", visit) ? "&own=1" : ""
-            return .redirect("\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")\(own)")
+            return .redirect(
+                "\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")\(own)\(isTried ? "#\(Self.statusTitle)" : "")"
+            )
         case .unchanged(let id): return .redirect("\(path)/\(id.text)?done=nothingChanged")
         case .refused(let page): return page
         }
