@@ -21,11 +21,10 @@ extension Console {
         return entity
     }
 
+    /// Whether a list can be sorted by a column. Columns of references are sorted by the names that they show.
     static func isSortable(_ name: String, _ entity: EntityDefinition) -> Bool {
         guard let attribute = entity[name] else { return false }
-        if attribute.type.isReference || attribute.logicalName == entity.primaryID && entity.logicalName != "usersettings" {
-            return false
-        }
+        if attribute.logicalName == entity.primaryID { return entity.logicalName == EntityDefinition.userSettings.logicalName }
         if case .memo = attribute.type { return false }
         return true
     }
