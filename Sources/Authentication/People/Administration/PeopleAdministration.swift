@@ -59,7 +59,9 @@ package struct PeopleAdministration: Sendable {
     /// - Throws: ``FieldsealError`` when the name is taken, the password too short, or the systemuser not one that can be given.
     package func add(name: String, password: String?, role: Role, existing: UUID? = nil) async throws -> UUID {
         try Self.check(name, role)
-        if let password { try PasswordRules.check(password, of: name, in: organization.name) }
+        if let password {
+            do { try PasswordRules.check(password, of: name, in: organization.name) } catch { throw error.about("password") }
+        }
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
