@@ -56,7 +56,9 @@ extension Console {
         var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
         if entity.logicalName == "tracelog" { names += SolvedAlerts.columns.filter { !names.contains($0) } }
-        if entity.logicalName == EntityDefinition.email.logicalName { names.append(Self.senderName) }
+        if entity.logicalName == EntityDefinition.email.logicalName {
+            names += [Self.senderName, Self.additional]
+        }
         request.query.outputs = names.map { .init(.column(.init($0))) }
         Self.order(&request, visit)
         var conditions: [Filter] = []
@@ -91,6 +93,8 @@ extension Console {
 
     /// The attribute whose value a list shows with the sender's address.
     static let senderName = "emailsendername"
+    /// The attribute with the name that a received e-mail has for a user or a queue.
+    static let additional = "activityadditionalparams"
 
     /// A received e-mail without a reply that was sent, or that is waiting to be sent.
     private static var isUnanswered: [Filter] {

@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -289,7 +290,7 @@ extension Console {
                     cell["text"] = visit.texts.toldReport(text)
                 case .text(let text) where name == "sender" && request.entity.logicalName == EntityDefinition.email.logicalName:
                     cell["text"] = text
-                    let sender = try Self.text(Self.senderName, of: record)
+                    let sender = try SentName.read(Self.text(Self.additional, of: record)) ?? Self.text(Self.senderName, of: record)
                     let isOther = !sender.isEmpty && sender.lowercased() != text.lowercased()
                     cell["above"] = orFalse(isOther ? sender.withoutDirections : nil)
                 case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short
