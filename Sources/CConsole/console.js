@@ -314,7 +314,9 @@ if (live) {
         const now = page.getElementById(live.id), here = document.getElementById(live.id);
         if (!now || !here) { location.reload(); return; }
         if (document.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
+        const focused = here.contains(document.activeElement) ? document.activeElement.id : "";
         here.replaceWith(now);
+        if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
         localTimes(now);
         // What follows from the state, such as a failure's reason and its button.
         for (const beside of document.querySelectorAll("[data-beside]")) {
@@ -381,7 +383,7 @@ for (const form of document.querySelectorAll("[data-progress]")) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         document.querySelector("main").replaceWith(page.querySelector("main"));
         localTimes(document);
-        document.querySelector("main").focus();
+        (document.getElementById("figures") ?? document.querySelector("main")).focus();
     });
 }
 // A typed password selects its way to sign in, and another way forgets it.

@@ -71,7 +71,7 @@ extension Console {
                 "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make", "user-without-sign-in-disable",
                 "user-without-sign-in-enable", "user-without-sign-in-hand-over",
             ]),
-        shape, ownSignIn,
+        shape, ownSignIn, .text(heirParameter),
     ]
 
     /// Given if a save made a mailbox sign in with its own user name and password.

@@ -56,6 +56,7 @@ extension Console {
         post(router, "fresh", instead: "overview", reauthenticate)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         post(router, "account/waits", instead: "account", accountMeanwhile)
+        post(router, "account/drop", instead: "overview", dropWaiting)
         for action in ["offer", "confirm", "end", "codes", "password", "end-session"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
@@ -89,7 +90,7 @@ extension Console {
         let role = AddressParameter.choice("was", Role.allCases.map(\.rawValue))
         let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
         let shown = AddressParameter.any(Self.shown)
-        get(router, "access/people/:id", [Self.accessDone, role, shown] + counts, person)
+        get(router, "access/people/:id", [Self.accessDone, role, shown, .text(Self.heirParameter)] + counts, person)
         get(router, "access/clients/:id", [Self.accessDone, role, shown], client)
         get(router, "access/people/:id/reset", resetPage)
         for ending in AccessEnding.allCases {
@@ -168,7 +169,12 @@ extension Console {
         open(router, .post, path) { visit in
             guard let signed = visit.signed else { return try await signInAgain(visit) }
             guard isOfSession(visit, signed) else { return try await formOfAnotherSession(visit, signed, body) }
-            return try await resumed(visit, signed, body)
+            do {
+                return try await resumed(visit, signed, body)
+            } catch {
+                guard let reply = try refusedByRole(error, Self.formPath(visit), visit) else { throw error }
+                return reply
+            }
         }
     }
 

@@ -28,6 +28,7 @@ package struct Console: Sendable {
     let figures = RecentResults<OverviewFigures>(leastLifetime: 60, patience: .seconds(2))
     let counts = RecentResults<MailboxCounts>(patience: .seconds(2))
     let uploads = HeldUploads()
+    let waitingForms = WaitingForms()
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 
     /// - Parameters:
@@ -222,6 +223,7 @@ package struct Console: Sendable {
     func page(_ template: String, _ values: [String: Any], _ visit: Visit) -> String {
         var values = values.merging(visit.common()) { own, _ in own }
         values["navigation"] = Navigation.groups(visit)
+        values["waiting"] = offers(template, values, visit)
         return files.templates.render(values, withTemplate: template) ?? ""
     }
 

@@ -263,10 +263,14 @@ extension Console {
         } catch let error as FieldsealError where error.code != .privilegeDenied && error.code != .noResource {
             let wasTyped = visit.form["password"]?.isEmpty == false
             let problem = visit.texts.told(error.message) + (wasTyped ? " \(visit.text("typePasswordAgain"))" : "")
+            let isOfPassword = error.attribute == "password"
             let status = HTTPResponse.Status(code: error.code.httpStatus)
             switch (isNew, isClient) {
             case (true, true): return .page("client-new", try newClientValues(visit, problem: problem), status: status)
-            case (true, false): return .page("person-new", try await newPersonValues(visit, problem: problem), status: status)
+            case (true, false):
+                var values = try await newPersonValues(visit, problem: isOfPassword ? nil : problem)
+                values["passwordError"] = orFalse(isOfPassword ? problem : nil)
+                return .page("person-new", values, status: status)
             case (false, true): return try await clientPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
             case (false, false) where action == "reset-user":
                 return try await resetPage(visit, visit.form["id"] ?? "", problem: problem, status: status)

@@ -18,6 +18,7 @@ extension Console {
     /// choosing a new password.
     func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
+        if let kept = visit.form["waits"] { remember(kept, of: signed) }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
         let codes = try await SecondFactor(deployment).recoveryCodes(for: signed)
         var values: [String: Any] = [
@@ -25,8 +26,9 @@ extension Console {
             "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": codes != nil,
             "codesLeft": orFalse(codes.map { visit.texts.count("codesLeft", $0) }),
             "codeMarks": codes == nil ? "" : try await SecondFactor(deployment).marks(of: signed).joined(separator: " "),
-            "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
-            "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }),
+            "codesOn": visit.texts.time(Date()), "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
+            "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(waits(visit, signed)),
+            "codeOff": visit.text(signed.mustAddSecondFactor ? "codeIsMissing" : "codeIsOff"),
             "sessions": running.map { entry -> [String: Any] in
                 [
                     "id": entry.id, "address": entry.address.map(EventLines.address) ?? "", "isCurrent": entry.isCurrent,
@@ -36,6 +38,12 @@ extension Console {
         ]
         values.merge(more) { _, new in new }
         return .page("account", values, status: status)
+    }
+
+    /// The form that waits for a first step.
+    private func waits(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser) -> String? {
+        visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }
+            ?? (firstStepText(visit) == nil ? nil : waiting(for: signed).first?.kept)
     }
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> PageResponse {

@@ -39,7 +39,7 @@ extension Console {
             "title": visit.text("addPerson"), "lead": visit.text("addPersonLead"), "name": typed,
             "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(PeopleAdministration.invitationDays)",
             "isInvited": visit.form["how"] != "password", "users": Self.options(options, chosen: chosen),
-            "hasUsers": !free.isEmpty,
+            "hasUsers": !free.isEmpty, "passwordError": false,
             "inviteWhy": visit.text("inviteWhy", ["days": "\(PeopleAdministration.invitationDays)"]),
         ]
         values["problem"] = problem

@@ -149,8 +149,11 @@ extension Console {
             return (Self.heirUser + user.id.text, "\(name) (\(visit.text("withoutSignIn")))")
         }
         options += teams.map { (Self.heirTeam + $0.id.text, visit.texts.labelled(visit.text("entity:team"), $0.text)) }
-        return Self.options(options, chosen: nil)
+        return Self.options(options, chosen: visit.query(Self.heirParameter))
     }
+
+    /// The parameter of a page with the heir that was chosen before *Cancel*.
+    static let heirParameter = "to"
 
     /// The new owner that a form names.
     func heir(_ visit: Visit) async throws -> Heir {
@@ -189,10 +192,13 @@ extension Console {
     ) async throws -> PageResponse? {
         let heir = try await heir(visit)
         let names = ["name": holder.name, "heir": heir.name]
+        let chosen = visit.form["to"] ?? ""
+        let encoded = chosen.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
         let owned = try await handedOver(of: holder, visit).map { "\($0.entity.logicalName) \($0.id.text)" }
         return try unanswered(
-            ("handOverTitle", "handOverWhy", "handOver"), names, path, fields.merging(["to": visit.form["to"] ?? ""]) { $1 },
-            back, about: [holder.user.text, heir.owner.id.text] + owned.sorted(), visit,
+            ("handOverTitle", "handOverWhy", "handOver"), names, path, fields.merging(["to": chosen]) { $1 },
+            "\(back)?\(Self.heirParameter)=\(encoded)#hand-over", about: [holder.user.text, heir.owner.id.text] + owned.sorted(),
+            visit,
             [
                 "lines": [visit.text("handOverWayBack", names)],
                 "linksTitle": visit.text("belongsToPerson", names),

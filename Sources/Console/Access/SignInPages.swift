@@ -196,7 +196,9 @@ extension Console {
             do {
                 reply = try await handler(again)
             } catch let error as FieldsealError {
-                reply = again.message("wentWrong", error.message, status: .init(code: error.code.httpStatus))
+                reply =
+                    try refusedByRole(error, form.path, again)
+                    ?? again.message("wentWrong", error.message, status: .init(code: error.code.httpStatus))
             }
             if reply.cookies.isEmpty { reply.cookies = [Visit.cookie(new)] }
             if case .page(let template, var values, let status) = reply.content {

@@ -87,10 +87,10 @@ struct AuditLines {
             {
                 references[entity, default: []].insert(id)
             }
-            for change in try changes(record) {
+            for change in try Self.changes(record) {
                 for value in [change.before, change.after] {
                     guard let id = value?.string.flatMap(UUID.init(text:)) else { continue }
-                    for target in try entity(record)?[change.name]?.type.targets ?? [] {
+                    for target in try Self.entity(record)?[change.name]?.type.targets ?? [] {
                         references[target, default: []].insert(id)
                     }
                 }
@@ -99,8 +99,8 @@ struct AuditLines {
         return try await RecordNames(references, session)
     }
 
-    /// The names in the entries themselves, for records that no longer exist. The newest name of a record is used.
-    private func formerNames(_ records: [Record]) throws -> [UUID: String] {
+    /// The names in the entries themselves, for records that no longer exist. The newest name counts.
+    static func formerNames(_ records: [Record]) throws -> [UUID: String] {
         var names: [UUID: String] = [:]
         for record in records {
             guard let primary = try entity(record)?.primaryName, case .id(let id) = try record.value(of: "objectid"),
@@ -111,12 +111,12 @@ struct AuditLines {
         return names
     }
 
-    private func entity(_ record: Record) throws -> EntityDefinition? {
+    private static func entity(_ record: Record) throws -> EntityDefinition? {
         guard case .text(let name) = try record.value(of: "objecttypecode") else { return nil }
         return EntityCatalog.entity(name)
     }
 
-    private func changes(_ record: Record) throws -> [Change] {
+    private static func changes(_ record: Record) throws -> [Change] {
         guard case .text(let data) = try record.value(of: "changedata"),
             case .array(let items)? = (try? JSONParser.parse(Array(data.utf8)))?["changedAttributes"]
         else { return [] }
@@ -127,7 +127,7 @@ struct AuditLines {
     }
 
     private func entries(_ records: [Record], _ names: RecordNames) throws -> [Entry] {
-        let former = try formerNames(records)
+        let former = try Self.formerNames(records)
         return try records.compactMap { record in
             func text(_ name: String) throws -> String {
                 if case .text(let text) = try record.value(of: name) { text } else { "" }
@@ -142,7 +142,7 @@ struct AuditLines {
                 !person.isEmpty
                 ? ActorName.shown(systemUser: person, texts)
                 : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
-            let (entity, all) = (try entity(record), try changes(record))
+            let (entity, all) = (try Self.entity(record), try Self.changes(record))
             let shown = all.filter { isWorthShowing($0, operation) && !isNameOfChangedLookup($0.name, among: all, entity) }
             return Entry(
                 moment: moment, operation: operation, id: id, entity: entity,
@@ -154,8 +154,10 @@ struct AuditLines {
 
     private func line(_ entry: Entry, _ names: RecordNames) -> [String: Any] {
         let (operation, entity) = (entry.operation, entry.entity)
-        // A new record has many values, so only its passwords are mentioned.
-        let labels = entry.changes.filter { operation == 2 || $0.operation != nil }.map { change in
+        // Of the values of a new record, only the password is mentioned, because there are many.
+        // They come first, because a long line is cut.
+        let (passwords, others) = (entry.changes.filter { $0.operation != nil }, entry.changes.filter { $0.operation == nil })
+        let labels = (passwords + (operation == 2 ? others : [])).map { change in
             let label = label(change.name, entity)
             return change.operation.map { texts.labelled(label, visit.text("secret:\($0)")) } ?? label
         }

@@ -10,6 +10,8 @@ enum EventDetails {
 
     static func shown(_ details: String, _ texts: Texts) -> String {
         if let text = handOver(details, texts) { return text }
+        let listed = details.components(separatedBy: ", ").map { texts.optional("role:\($0)") }
+        if listed.count > 1, !listed.contains(nil) { return listed.compactMap(\.self).joined(separator: ", ") }
         if details.hasSuffix(PeopleAdministration.forExistingUser) {
             return
                 "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"

@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import Model
+import Records
 import Tenancy
 
 /// Security events as readable lines: names instead of ids. Consecutive released credentials are one line, and so are
@@ -42,8 +43,26 @@ struct EventLines {
                 references[mention.entity.logicalName, default: []].insert(mention.id)
             }
         }
-        return try await RecordNames(references, session)
+        var names = try await RecordNames(references, session)
+        names.addFormer(try await formerNames(names.missing.sorted { $0.text < $1.text }))
+        return names
     }
+
+    /// The names that deleted records had, as far as the audit has their deletions.
+    private func formerNames(_ ids: [UUID]) async throws -> [UUID: String] {
+        guard !ids.isEmpty, Navigation.mayList(.audit, session.caller.roles) else { return [:] }
+        var query = RecordQuery()
+        query.outputs = ["objectid", "objecttypecode", "changedata"].map { .init(.column(.init($0))) }
+        query.filter = .all([
+            .isIn(.init("objectid"), ids.prefix(Self.formerLimit).map { .text($0.text) }),
+            .compare(.init("operation"), .equal, .number("3")),
+        ])
+        query.pageSize = Self.formerLimit
+        return try AuditLines.formerNames(try await session.list(.audit, query).records)
+    }
+
+    /// How many deleted records one page names at most.
+    private static let formerLimit = 500
 
     private static func isRelease(_ event: RecordedEvent) -> Bool { event.kind == released && event.outcome == "succeeded" }
 
@@ -126,7 +145,7 @@ struct EventLines {
         let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == page.logicalName }
         return [
             "entity": visit.text("entity:\(mention.entity.logicalName)"),
-            "name": names.named(mention.id, visit.texts) ?? mention.id.text,
+            "name": names.shownLater(mention.id, visit.texts),
             "href": isPage && names[mention.id] != nil
                 ? "\(visit.root)/records/\(page.entitySetName)/\(mention.id.text)" : false as Any,
             "attribute": orFalse(attribute.map { texts.label($0, of: mention.entity) }),

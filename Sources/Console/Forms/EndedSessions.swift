@@ -9,7 +9,7 @@ import Tenancy
 // Forms that are sent after their session has ended. What was typed must not be lost.
 extension Console {
     /// A form that waits, sealed, for its person.
-    private enum WaitingForm {
+    enum WaitingForm {
         case form(KeptForm.Content, hasEnded: Bool)
         case tooLate(path: String)
     }
@@ -19,17 +19,22 @@ extension Console {
         formToken(signed.session.organization).isOfSession(visit.form["csrf"], visit.token ?? "", signed.userID)
     }
 
-    private static func formPath(_ visit: Visit) -> String { String(visit.request.uri.path.dropFirst(visit.root.count + 1)) }
+    static func formPath(_ visit: Visit) -> String { String(visit.request.uri.path.dropFirst(visit.root.count + 1)) }
 
-    private static func pageOfForm(_ visit: Visit) -> String { formPage(visit).removingPercentEncoding ?? "" }
+    static func pageOfForm(_ visit: Visit) -> String { formPage(visit).removingPercentEncoding ?? "" }
 
     /// The form, sealed for the person on whose page it was. A form that is sealed already stays as it is.
-    private func kept(_ visit: Visit, for owner: UUID, of organization: Organization) throws -> String {
+    ///
+    /// - Parameter path: The address of the form; nil for that of the request.
+    func kept(
+        _ visit: Visit, _ path: String? = nil, for owner: UUID, of organization: Organization, _ cause: KeptForm.Cause
+    ) throws -> String {
         if let kept = visit.form[KeptForm.field], !kept.isEmpty { return kept }
         var form = visit.form
         // Files are too large to wait in a page. The form names the files instead.
         if !visit.files.isEmpty { form[Visit.lostFilesField] = visit.files.map(\.name).joined(separator: "\n") }
-        return try KeptForm(deployment.kek, endedFor: owner, of: organization).sealed(form, path: Self.formPath(visit))
+        return try KeptForm(deployment.kek, endedFor: owner, of: organization)
+            .sealed(form, path: path ?? Self.formPath(visit), cause: cause)
     }
 
     /// Asks the form's person to sign in again. The form waits, sealed, in the page with the question.
@@ -46,7 +51,7 @@ extension Console {
         guard let organization = visit.organizationRecord, let owner = formToken(organization).owner(visit.form["csrf"]) else {
             return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
         }
-        let kept = try kept(visit, for: owner, of: organization)
+        let kept = try kept(visit, for: owner, of: organization, .ended)
         return .page("sign-in", try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept), status: .forbidden)
     }
 
@@ -60,7 +65,7 @@ extension Console {
         let isSigningOut = Self.formPath(visit) == "sign-out"
         if isOwn, isSigningOut { return try await body(visit) }
         guard let owner, !isSigningOut else { return visit.message("wentWrong", visit.text("forged"), status: .forbidden) }
-        let kept = try kept(visit, for: owner, of: organization)
+        let kept = try kept(visit, for: owner, of: organization, .other)
         guard isOwn else {
             var values = try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept)
             values["caution"] = visit.text("formOfAnother", ["name": signed.name])
@@ -73,7 +78,7 @@ extension Console {
         // The page that asks for the password was sent before, so the action of the form that waited may have been done already.
         let isRepeated = Self.formPath(visit) == "fresh"
         return try await keptFormPage(
-            visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : "keptOtherWhy",
+            visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : nil,
             status: .forbidden)
     }
 
@@ -94,6 +99,7 @@ extension Console {
         var visit = visit
         try await sign(&visit, with: token)
         guard let signed = visit.signed, let waiting = waitingForm(kept, of: signed) else { return nil }
+        remember(kept, of: signed)
         let reply: PageResponse =
             if let step = firstStepText(visit) {
                 .page(
@@ -101,7 +107,7 @@ extension Console {
                     [
                         "title": visit.text("keptFormTitle"), "caution": "\(step) \(visit.text("keptMeanwhile"))",
                         "field": "waits", "kept": kept, "action": "\(visit.root)/account/waits", "send": visit.text("goOn"),
-                        "back": false, "what": false,
+                        "back": false, "what": false, "drop": false,
                     ])
             } else {
                 try await keptFormPage(visit, waiting, kept, then: then)
@@ -140,14 +146,19 @@ extension Console {
     ) async throws -> PageResponse {
         var values: [String: Any] = [
             "field": KeptForm.field, "kept": kept, "what": false, "send": false, "action": "", "user": false,
-            "home": "\(visit.root)/overview",
+            "home": "\(visit.root)/overview", "drop": false,
         ]
+        if let signed = visit.signed { remember(kept, of: signed) }
         values["back"] = "\(visit.root)/\(Visit.page(then))"
         switch waiting {
         case .form(let form, let hasEnded):
             if then.isEmpty, why != nil { values["back"] = "\(visit.root)/\(Visit.page(form.path))" }
             values["title"] = visit.text(hasEnded ? "keptFormTitle" : "keptFreshTitle")
-            values["caution"] = visit.text(why ?? (hasEnded ? "keptFormWhy" : "keptFreshWhy"))
+            values["caution"] = visit.text(why ?? (hasEnded ? Self.why(form.cause) : "keptFreshWhy"))
+            if hasEnded {
+                values["drop"] = Visit.page(then.isEmpty ? form.path : then)
+                values["back"] = false
+            }
             values["send"] = visit.text(hasEnded ? Self.sendText(form.path) : "goOn")
             values["backText"] = visit.text("keptFormDrop")
             values["action"] = "\(visit.root)/\(form.path)"
@@ -160,6 +171,17 @@ extension Console {
             values["backText"] = visit.text("keptTooOldBack")
             values["back"] = "\(visit.root)/\(Visit.page(then.isEmpty ? path : then))"
             return .page("kept-form", values, status: .gone)
+        }
+    }
+
+    /// The key of the text that says why a form waits.
+    private static func why(_ cause: KeptForm.Cause) -> String {
+        switch cause {
+        case .ended: "keptFormWhy"
+        case .other: "keptOtherWhy"
+        case .password: "keptPasswordWhy"
+        case .secondFactor: "keptFactorWhy"
+        case .role: "keptRoleWhy"
         }
     }
 
@@ -183,8 +205,8 @@ extension Console {
         return "\(visit.text("entity:\(entity.logicalName)")) \(name)"
     }
 
-    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's form.
-    private func waitingForm(_ kept: String, of signed: ConsoleSessions.AuthenticatedUser) -> WaitingForm? {
+    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's.
+    func waitingForm(_ kept: String, of signed: ConsoleSessions.AuthenticatedUser) -> WaitingForm? {
         let ended = KeptForm(deployment.kek, endedFor: signed.userID, of: signed.session.organization)
         for (seal, hasEnded) in [(ended, true), (KeptForm(deployment.kek, signed), false)] {
             guard let form = seal.opened(kept) else { continue }
@@ -206,13 +228,15 @@ extension Console {
     func resumed(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws -> PageResponse {
         let path = Self.formPath(visit)
         // The page that asks for the password handles its waiting form itself.
-        guard let kept = visit.form[KeptForm.field], path != "fresh" else { return try await body(visit) }
+        guard let kept = visit.form[KeptForm.field], !["fresh", "account/drop"].contains(path) else { return try await body(visit) }
         let (form, tooLate) = try await waitedFor(kept, by: signed, visit)
         if let tooLate { return tooLate }
         guard let form, form.path == path else { return visit.message("wentWrong", visit.text("forged"), status: .forbidden) }
         var visit = visit
         visit.form = form.fields
-        return try await body(visit)
+        let reply = try await body(visit)
+        waitingForms.remove(kept)
+        return reply
     }
 
     // MARK: First steps
@@ -224,14 +248,15 @@ extension Console {
     func firstStep(_ visit: Visit) async throws -> PageResponse? {
         guard let signed = visit.signed, firstStepText(visit) != nil else { return nil }
         let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
-        let open = ["account", "account/password", "account/waits", "sign-in", "sign-in/kept", "sign-out"]
+        let open = ["account", "account/password", "account/waits", "account/drop", "sign-in", "sign-in/kept", "sign-out"]
         guard !(open + (signed.mustChangePassword ? [] : Self.factorPages)).contains(String(page)) else { return nil }
         guard visit.request.method == .post, formToken(signed.session.organization).owner(visit.form["csrf"]) == signed.userID
         else {
             return .redirect("\(visit.root)/account")
         }
         var visit = visit
-        visit.form = ["waits": try kept(visit, for: signed.userID, of: signed.session.organization)]
+        let cause: KeptForm.Cause = signed.mustChangePassword ? .password : .secondFactor
+        visit.form = ["waits": try kept(visit, for: signed.userID, of: signed.session.organization, cause)]
         return try await accountPage(visit, [:], status: .forbidden)
     }
 

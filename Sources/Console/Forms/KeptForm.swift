@@ -15,8 +15,23 @@ struct KeptForm {
 
     private let lifetime: TimeInterval
 
-    /// The contents of the form: its address, without the organization, its fields, and when it was sent.
-    typealias Content = (path: String, fields: [String: String], date: Date)
+    /// Why a form waits.
+    enum Cause: String {
+        /// The session had ended.
+        case ended
+        /// The person signed in again, or confirmed the password, in another tab.
+        case other
+        /// The person had to choose another password first, or to turn two-step sign-in on.
+        case password, secondFactor
+        /// The person's role did not allow it.
+        case role
+    }
+
+    /// The contents of the form: its address, without the organization, its fields, when it was sent, and why it waits.
+    typealias Content = (path: String, fields: [String: String], date: Date, cause: Cause)
+
+    /// Seconds for which a form waits for its person.
+    static let patience: TimeInterval = 1_800
 
     /// The field that carries a kept form.
     static let field = "kept"
@@ -28,7 +43,7 @@ struct KeptForm {
 
     /// A form that waits half an hour for its person to sign in again.
     init(_ kek: KeyEncryptionKey, endedFor userID: UUID, of organization: Organization) {
-        self.init(kek, organization, userID, "consoleform.ended", lifetime: 1_800)
+        self.init(kek, organization, userID, "consoleform.ended", lifetime: Self.patience)
     }
 
     /// The result of a change of many records, which the address of the list holds for half an hour.
@@ -51,12 +66,13 @@ struct KeptForm {
     }
 
     /// - Parameter path: The form's address, without the organization.
-    func sealed(_ fields: [String: String], path: String) throws -> String {
+    func sealed(_ fields: [String: String], path: String, cause: Cause = .ended) throws -> String {
         let members = fields.filter { $0.key != "csrf" }.sorted { $0.key < $1.key }.map {
             JSONValue.Member($0.key, .string($0.value))
         }
         let content: JSONValue = [
             "path": .string(path), "time": .integer(Int64(Date().timeIntervalSince1970)), "fields": .object(members),
+            "cause": .string(cause.rawValue),
         ]
         return Data(try kek.seal(content.utf8.withUnsafeBytes(SecretBytes.init(copying:)), at: address).bytes).base64URL
     }
@@ -69,7 +85,8 @@ struct KeptForm {
                 case .integer(let time)? = content["time"], case .object(let members)? = content["fields"]
             else { return nil }
             let fields = members.reduce(into: [:]) { $0[$1.name] = $1.value.string }
-            return (path, fields, Date(timeIntervalSince1970: TimeInterval(time)))
+            let cause = content["cause"]?.string.flatMap(Cause.init(rawValue:)) ?? .ended
+            return (path, fields, Date(timeIntervalSince1970: TimeInterval(time)), cause)
         }
     }
 

@@ -42,7 +42,7 @@ extension Console {
     ) throws(FieldsealError) -> ListRequest {
         let layout = RecordLayout.of(entity)
         let sort = visit.query("sort") ?? ""
-        let sortable = layout.columns.filter { Self.isSortable($0, entity) }
+        let sortable = layout.columns.filter { Self.isSortable($0, entity) && Self.isNamed($0, entity, visit) }
         let isByTime = Navigation.isShownOnly(entity) && sort.isEmpty
         let key =
             isByTime ? layout.columns[layout.columns.count - 1] : sortable.first { $0 == sort.trimmingPrefix("-") } ?? sortable[0]
@@ -56,9 +56,11 @@ extension Console {
         var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
         if entity.logicalName == "tracelog" { names += SolvedAlerts.columns.filter { !names.contains($0) } }
-        if entity.logicalName == EntityDefinition.email.logicalName { names.append(Self.senderName) }
+        if entity.logicalName == EntityDefinition.email.logicalName {
+            names += [Self.senderName, Self.additional]
+        }
         request.query.outputs = names.map { .init(.column(.init($0))) }
-        request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
+        Self.order(&request, visit)
         var conditions: [Filter] = []
         if let q = request.q {
             let texts = (layout.columns + layout.searched).filter { entity[$0]?.type.isSearched == true }
@@ -76,8 +78,23 @@ extension Console {
         return request
     }
 
+    /// Sorts a list. The settings of a user are sorted by the user's name, which another record has.
+    private static func order(_ request: inout ListRequest, _ visit: Visit) {
+        let (entity, user) = (request.entity, EntityDefinition.systemUser)
+        var column = RecordQuery.Column(request.key)
+        if request.key == entity.primaryID, Navigation.mayList(user, visit.roles), let name = user.primaryName {
+            request.query.links = [
+                .init(user.logicalName, from: user.primaryID, to: entity.primaryID, alias: "user", isOuter: true)
+            ]
+            column = .init(name, alias: "user")
+        }
+        request.query.order = [.init(.column(column), descending: request.isDescending)]
+    }
+
     /// The attribute whose value a list shows with the sender's address.
     static let senderName = "emailsendername"
+    /// The attribute with the name that a received e-mail has for a user or a queue.
+    static let additional = "activityadditionalparams"
 
     /// The condition for received e-mails that are unanswered: no reply was sent, and none is waiting to be sent.
     private static var isUnanswered: [Filter] {

@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -21,11 +22,10 @@ extension Console {
         return entity
     }
 
+    /// Whether a list can be sorted by a column. Columns of references are sorted by the names that they show.
     static func isSortable(_ name: String, _ entity: EntityDefinition) -> Bool {
         guard let attribute = entity[name] else { return false }
-        if attribute.type.isReference || attribute.logicalName == entity.primaryID && entity.logicalName != "usersettings" {
-            return false
-        }
+        if attribute.logicalName == entity.primaryID { return entity.logicalName == EntityDefinition.userSettings.logicalName }
         if case .memo = attribute.type { return false }
         return true
     }
@@ -56,6 +56,7 @@ extension Console {
             values["notice"] = visit.text(done)
         }
         for name in ["hasFailures", "hasElsewhere", "isBulkOpen"] { values[name] = false }
+        values["bulkProfile"] = ""
         let isBulk = values["isBulk"] as? Bool ?? false
         values["isBulkShown"] = isBulk && !found.records.isEmpty
         if let result {
@@ -289,7 +290,7 @@ extension Console {
                     cell["text"] = visit.texts.toldReport(text)
                 case .text(let text) where name == "sender" && request.entity.logicalName == EntityDefinition.email.logicalName:
                     cell["text"] = text
-                    let sender = try Self.text(Self.senderName, of: record)
+                    let sender = try SentName.read(Self.text(Self.additional, of: record)) ?? Self.text(Self.senderName, of: record)
                     let isOther = !sender.isEmpty && sender.lowercased() != text.lowercased()
                     cell["above"] = orFalse(isOther ? sender.withoutDirections : nil)
                 case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short

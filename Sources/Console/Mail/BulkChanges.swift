@@ -35,7 +35,12 @@ extension Console {
         var choice = Choice(action: action, chosen: Self.chosen(visit))
         func refused(_ problem: String) throws -> PageResponse {
             var result = BulkResult(action)
-            (result.problem, result.ticked) = (problem, choice.ids)
+            (result.problem, result.ticked, result.profile) = (problem, choice.ids, visit.form["profile"])
+            return try list(back, showing: result, visit)
+        }
+        if visit.form["cancel"] != nil {
+            var result = BulkResult(action)
+            (result.isCancelled, result.ticked, result.profile) = (true, choice.ids, visit.form["profile"])
             return try list(back, showing: result, visit)
         }
         guard !choice.chosen.isEmpty else { return try refused(visit.text("nothingChosenWhy")) }
@@ -69,7 +74,7 @@ extension Console {
         -> PageResponse?
     {
         let question = MailboxQuestion(
-            action: "\(visit.root)/records/mailboxes/bulk", back: back,
+            action: "\(visit.root)/records/mailboxes/bulk", back: back, keepsChoice: true,
             fields: choice.chosen.map { ("id.\($0.id.text)", $0.name) } + [("do", choice.action.rawValue), ("returns", back)])
         func named(_ boxes: [(id: UUID, name: String)]) -> [(id: UUID, name: String)] {
             boxes.map { ($0.id, facts[$0.id]?.shownName ?? $0.name) }
@@ -187,6 +192,7 @@ extension Console {
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
             "moreFailures": more(left),
             "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
+            "bulkProfile": result.profile ?? "",
         ]
         values["problem"] = result.problem
         return values

@@ -23,6 +23,10 @@ struct BulkResult {
     var problem: String?
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
+    /// The typed name of a server profile; nil after a change.
+    var profile: String?
+    /// Whether the person answered the question with *Cancel*.
+    var isCancelled = false
 
     /// How many failures have their mailbox's name in the address. The page can't read the name of a deleted mailbox from the
     /// database.
@@ -32,6 +36,7 @@ struct BulkResult {
     private static let textLimit = 2_500
     private static let nameLimit = 60
     private static let reasonLimit = 400
+    private static let profileLimit = 400
 
     init(_ action: MailboxAction) { self.action = action }
 
@@ -73,6 +78,7 @@ struct BulkResult {
         }
         let bytes = ticked.flatMap { id in withUnsafeBytes(of: id.uuid) { Array($0) } }
         return [
+            "profile": String((profile ?? "").prefix(Self.profileLimit)), "cancelled": isCancelled ? "1" : "",
             "action": action.rawValue, "changed": "\(changed)", "unchanged": "\(unchanged)", "failed": "\(failures.count)",
             "problem": String((problem ?? "").prefix(Self.reasonLimit)), "ticked": Data(bytes).base64URL,
             "names": String(decoding: JSONValue.array(names).utf8, as: UTF8.self), "places": places.joined(separator: ","),
@@ -91,6 +97,8 @@ struct BulkResult {
         guard let action = fields["action"].flatMap(MailboxAction.init(rawValue:)) else { return nil }
         self.action = action
         (changed, unchanged, failed) = (number("changed"), number("unchanged"), number("failed"))
+        profile = fields["profile"].flatMap { $0.isEmpty ? nil : $0 }
+        isCancelled = fields["cancelled"] == "1"
         problem = fields["problem"].flatMap { $0.isEmpty ? nil : $0 }
         let bytes = Data(base64URL: fields["ticked"] ?? "").map(Array.init) ?? []
         ticked = stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map { start in
@@ -110,7 +118,7 @@ struct BulkResult {
     func said(_ texts: Texts) -> String? {
         let changed = changed > 0 || unchanged == 0 && failed == 0 ? texts.count("bulkDone:\(action.rawValue)", changed) : nil
         let unchanged = unchanged > 0 ? texts.count("bulkAlready:\(action.rawValue)", unchanged) : nil
-        guard problem == nil, changed != nil || unchanged != nil else { return nil }
+        guard problem == nil, !isCancelled, changed != nil || unchanged != nil else { return nil }
         return [changed, unchanged].compactMap { $0 }.joined(separator: " ")
     }
 }

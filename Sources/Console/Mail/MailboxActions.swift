@@ -8,6 +8,9 @@ import Tenancy
 // Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into the mailbox's form are saved before
 // the action.
 extension Console {
+    /// The id of the heading of a mailbox's state.
+    static let statusTitle = "status-title"
+
     @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
             let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)),
@@ -27,6 +30,12 @@ extension Console {
             return try MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
                 .approve([facts], of: 1, visit)
         }
+        if action == .approve, let facts, !facts.isDone(.approve, nil), MailboxAction.approve.isAllowed(for: visit.roles),
+            try visit.form["confirmed"] != MailboxQuestion.approval(of: [facts])
+        {
+            return try MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
+                .approve(facts, visit)
+        }
         if let obstacle = facts?.obstacle(action, approves: approves) {
             return visit.message(
                 obstacle == "noProfileChosen" ? "noProfile" : "wentWrong", visit.text(obstacle), status: .badRequest)
@@ -41,7 +50,8 @@ extension Console {
         var members = action.members
         if action == .test, approves, facts?.lacksApproval == true { members += MailboxAction.approve.members }
         try await visit.session().write(.upsert(.mailbox, .id(id), members, .mustExist))
-        return .redirect("\(path)?done=\(action.done)")
+        // On a small screen the state is below what the page begins with.
+        return .redirect("\(path)?done=\(action.done)#\(Self.statusTitle)")
     }
 
     /// Whether the approval in a mailbox's form is for the address that the mailbox has after the save.

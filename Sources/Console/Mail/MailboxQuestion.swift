@@ -6,6 +6,8 @@ struct MailboxQuestion {
     /// Where the answer is sent, and where *Cancel* leads.
     let action: String
     let back: String
+    /// Whether *Cancel* sends the form too, so that the list keeps what was chosen.
+    var keepsChoice = false
     /// The fields that the answer sends again.
     var fields: [(name: String, value: String)]
 
@@ -31,6 +33,14 @@ struct MailboxQuestion {
         page(
             visit.texts.count("approveMany", open.count), visit.text("approveManyWhy"), open.map(\.shownName),
             [("danger", "confirmed", try Self.approval(of: open), visit.text("approveNow"))], visit)
+    }
+
+    /// Asks before the address of one mailbox is approved. Both are named.
+    func approve(_ open: MailboxFacts, _ visit: Visit) throws -> PageResponse {
+        let names = ["address": open.address, "name": open.name.isEmpty ? visit.text("unnamed") : open.name]
+        return page(
+            visit.text("approveOne", names), visit.text("approveManyWhy"), [],
+            [("danger", "confirmed", try Self.approval(of: [open]), visit.text("approveNow"))], visit)
     }
 
     /// What an answer confirms: the mailboxes with their present addresses, and the server profile to assign.
@@ -64,7 +74,8 @@ struct MailboxQuestion {
         return .page(
             "mailbox-question",
             [
-                "title": title, "text": text, "action": action, "back": back, "hasNames": !names.isEmpty,
+                "title": title, "text": text, "action": action, "back": keepsChoice ? false as Any : back,
+                "hasNames": !names.isEmpty,
                 "fields": fields.map { ["name": $0.name, "value": $0.value] },
                 "names": Array(names.prefix(Self.nameLimit)), "rest": rest,
                 "more": orFalse(rest.isEmpty ? nil : visit.texts.count("andMore", rest.count)),

@@ -12,6 +12,8 @@ struct RecordNames {
     private var found: Set<UUID> = []
     /// The ids of users. Clients are users too: the stored name of a client begins with a number sign.
     private var users: Set<UUID> = []
+    /// The names that deleted records had.
+    private var former: [UUID: String] = [:]
 
     /// - Parameter references: Ids by logical names of entities.
     init(_ references: [String: Set<UUID>], _ session: Session) async throws {
@@ -60,6 +62,15 @@ struct RecordNames {
     /// What to show for a record: its name, that it was deleted, or its id.
     func shown(_ id: UUID, _ texts: Texts) -> String {
         named(id, texts) ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
+    }
+
+    mutating func addFormer(_ names: [UUID: String]) { former.merge(names) { _, new in new } }
+
+    /// What to show for a record that may have been deleted since: its name; the name that it had, or else the beginning of its
+    /// id, with the note that it was deleted; or its id.
+    func shownLater(_ id: UUID, _ texts: Texts) -> String {
+        guard missing.contains(id) else { return named(id, texts) ?? id.text }
+        return former[id].map { "\($0) \(texts["deletedRecord"])" } ?? "\(texts["deletedRecord"]) \(id.text.prefix(8))…"
     }
 
     /// Whether the person can read the record, or could if it existed.

@@ -24,7 +24,9 @@ extension Console {
         case .saved(let id, let setsPassword):
             let isTried: Bool = setsPassword && entity.logicalName == EntityDefinition.mailbox.logicalName
             let own: String = isTried && TypedRecord.chose("allowemailconnectortousecredentials", visit) ? "&own=1" : ""
-            return .redirect("\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")\(own)")
+            return .redirect(
+                "\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")\(own)\(isTried ? "#\(Self.statusTitle)" : "")"
+            )
         case .unchanged(let id): return .redirect("\(path)/\(id.text)?done=nothingChanged")
         case .refused(let page): return page
         }
@@ -42,11 +44,10 @@ extension Console {
             return .refused(try await deletedMeanwhile(entity, visit))
         }
         var form = try await recordForm(visit, entity, current?.0, secrets: current?.1 ?? [:])
-        let secrets = try KeptSecrets(
-            deployment.kek, organization: session.organization.id, form: entity.logicalName, record: current?.0.id,
-            token: visit.token ?? "")
+        let secrets = try keptSecrets(entity, current?.0.id, visit)
         let confirms: Bool = confirms ? try await Self.mayConfirm(entity, current?.0.id, session) : false
         var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0, confirms: confirms)
+        guard !typing.isForbidden else { throw FieldsealError.roleForbids(visit.role) }
         typing.readSecrets(secrets)
         await typing.readReferences(dangling: try form.dangling()) { try await lookedUp($0, $1, visit) }
         form.typed = typing.typed
@@ -90,6 +91,12 @@ extension Console {
             values["problem"] = visit.texts.told(message)
             return .refused(.page("form", values, status: status))
         }
+    }
+
+    private func keptSecrets(_ entity: EntityDefinition, _ record: UUID?, _ visit: Visit) throws -> KeptSecrets {
+        try KeptSecrets(
+            deployment.kek, organization: try visit.session().organization.id, form: entity.logicalName, record: record,
+            token: visit.token ?? "")
     }
 
     /// Writes what was typed into a form.

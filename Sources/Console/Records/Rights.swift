@@ -17,7 +17,7 @@ extension Console {
         _ message: EntityDefinition.Message, _ entity: EntityDefinition, _ visit: Visit
     ) throws(FieldsealError) {
         guard may(message, entity, visit) else {
-            throw FieldsealError(.privilegeDenied, "The role \(visit.role.rawValue) may not do this.")
+            throw FieldsealError.roleForbids(visit.role)
         }
     }
 
@@ -79,5 +79,11 @@ extension Console {
         let seesSome = try await !mailboxes(1, visit).isEmpty
         let text: String = seesSome ? "sendsFromNone" : mayConnect ? "empty:mailbox" : "noMailboxOfYours"
         return visit.message("newEmail", visit.text(text), status: .conflict)
+    }
+}
+
+extension FieldsealError {
+    static func roleForbids(_ role: Role) -> FieldsealError {
+        FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not do this.")
     }
 }

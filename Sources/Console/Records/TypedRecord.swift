@@ -157,6 +157,21 @@ struct TypedRecord {
         }
     }
 
+    /// Whether a field was edited that the person's role does not allow, because the role has changed since the form was loaded.
+    var isForbidden: Bool {
+        entity.attributes.contains { attribute in
+            let name = attribute.logicalName
+            guard !fields.contains(where: { $0.logicalName == name }), let loaded = loaded[name],
+                let text = visit.form[name]?.replacing("\r\n", with: "\n")
+            else { return false }
+            if attribute.isEncrypted {
+                return !text.isEmpty || visit.form["\(name)!clear"] != nil || visit.form[KeptSecrets.field(name)]?.isEmpty == false
+            }
+            if case .boolean = attribute.type, text == "false", loaded.isEmpty { return false }
+            return text != loaded
+        }
+    }
+
     /// Whether a password was typed.
     var setsPassword: Bool { members.contains { entity[$0.name]?.isEncrypted == true && $0.value != .null } }
 

@@ -25,7 +25,7 @@ struct IncomingRecord {
     private static let own: Set<String> = [
         "activityid", "subject", "description", "mimetype", "messageid", "correlationmethod", "prioritycode", "notifications",
         "sender", "inreplyto", "senton", "trackingtoken", "parentactivityid", "regardingobjectid", "regardingobjecttypecode",
-        "submittedby", "torecipients", "activityadditionalparams",
+        "submittedby", "torecipients",
     ]
 
     /// The statements that write the records with their parties and attachments, in one round trip. The first statement returns the
@@ -61,6 +61,11 @@ struct IncomingRecord {
         rows.fill("emailsender", with: "coalesce(u.systemuserid, q.queueid)")
         rows.fill("emailsenderobjecttypecode", with: holderType)
         rows.fill("emailsendername", with: "coalesce(u.fullname, q.name, \(name), added.sender)")
+        let replies = rows.add(
+            records.map { .text(ReplyAddresses.text($0.email.replyTo, from: $0.email.from.address)) }, named: "reply_addresses")
+        rows.fill(
+            "activityadditionalparams",
+            with: SentName.sql(name, of: "added.sender", "coalesce(u.systemuserid, q.queueid)", besides: replies))
     }
 
     /// Joins the user `u`, or else the queue `q`, that has an address in one of two forms.
@@ -202,9 +207,6 @@ extension EmailDelivery {
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let account = email.submittedBy, !account.isEmpty { values["submittedby"] = .text(account.cut(to: 250)) }
-        if let text = ReplyAddresses.text(email.replyTo, from: email.from.address) {
-            values["activityadditionalparams"] = .text(text)
-        }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
         if let parent = verdict.parent { values["parentactivityid"] = .id(parent) }

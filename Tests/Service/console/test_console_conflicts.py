@@ -184,7 +184,7 @@ def test_an_action_that_had_to_wait_is_named_and_can_be_done(console):
     assert told.status_code == 409 and "“Approve, test & enable” was not done yet" in text(told)
     assert state(console, id) == (0, False, False)
     done = send(told, "Save, then “Approve, test & enable”")
-    assert done.url.endswith("?done=testing"), text(done)
+    assert done.url.endswith("?done=testing#status-title"), text(done)
     assert state(console, id) == (0, True, True) and console.get(f"mailboxes({id})").json()["name"] == "waiting and renamed"
     # The button "Save" only saves.
     before = admin.get(path)

@@ -23,8 +23,9 @@ def hidden(answer, name):
 
 
 def unseen(page):
-    """The hidden fields of a form, such as the version of its record."""
-    return {k: v for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text) if k != "csrf"}
+    """What a form says besides what is typed, such as the version of its record. The offer of another form is not part of it."""
+    own = re.sub(r'(?s)<form method="post" action="[^"]*/sign-in/kept".*?</form>', "", page.text)
+    return {k: v for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', own) if k != "csrf"}
 
 
 class Late:

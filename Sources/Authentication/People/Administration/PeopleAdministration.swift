@@ -61,7 +61,9 @@ package struct PeopleAdministration: Sendable {
     ///   to a person.
     package func add(name: String, password: String?, role: Role, existing: UUID? = nil) async throws -> UUID {
         try Self.check(name, role)
-        if let password { try PasswordRules.check(password, of: name, in: organization.name) }
+        if let password {
+            do { try PasswordRules.check(password, of: name, in: organization.name) } catch { throw error.about("password") }
+        }
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {

@@ -1,6 +1,7 @@
 import Email
 import Foundation
 import HTTPTypes
+import Hummingbird
 import JSON
 import Model
 import Records
@@ -76,7 +77,11 @@ extension Console {
         let typed = problem == nil ? [:] : visit.form
         let (boxes, doubt) = try await senders(
             Self.chosenFromList + 1, chosen: typed["from"].flatMap(UUID.init(text:)) ?? sender?.id, visit)
-        guard !boxes.isEmpty else { return try await noMailboxPage(visit) }
+        guard !boxes.isEmpty else {
+            // What was typed must not be lost.
+            guard visit.request.method != .post else { throw FieldsealError.roleForbids(visit.role) }
+            return try await noMailboxPage(visit)
+        }
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.subject(of: $0, composing) } ?? ""
         let before = try await recipientsBefore(record, composing, visit)

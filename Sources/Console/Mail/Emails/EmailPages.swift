@@ -181,18 +181,20 @@ extension Console {
     /// The addresses to which answers to a received e-mail go instead of its sender (RFC 5322 section 3.6.2).
     static func replyAddresses(of record: Record) throws -> [String] {
         guard try record.value(of: "directioncode") == .bool(false) else { return [] }
-        return ReplyAddresses.read(try text("activityadditionalparams", of: record)).filter(TypedRecord.isAddress)
+        return ReplyAddresses.read(try text(additional, of: record)).filter(TypedRecord.isAddress)
     }
 
     /// The sender and the recipients of an e-mail, each as `Name <address>` if both are known.
     func namedParties(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var lists: [Participation: [String]] = [:]
         let isReceived = try record.value(of: "directioncode") == .bool(false)
+        let sent = try SentName.read(Self.text(Self.additional, of: record))
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            // If an address in a received e-mail belongs to a record, `party.name` is the record's name and not the name in the
-            // e-mail. So only the address is shown.
-            let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
+            // If an address in a received e-mail is that of a record, the party's name is the record's and not the one in the
+            // e-mail. So a recipient's address is shown alone, and the sender's with the name that was sent.
+            let isNamedByRecord = isReceived && party.recordID != nil && party.address != nil
+            let (address, name) = (party.address, isNamedByRecord ? kind == .sender ? sent : nil : party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
                     address ?? name

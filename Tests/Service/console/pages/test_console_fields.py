@@ -289,7 +289,7 @@ def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
 
     assert "This mailbox works" in status(admin.get(path))
     saved = admin.send(path, **fields | {"password": "another password"})
-    assert saved.url.endswith("?done=passwordSaved"), text(saved)
+    assert saved.url.endswith("?done=passwordSaved#status-title"), text(saved)
     for page in (saved, admin.get(f"{path}?done=passwordSaved")):
         assert "Saved. The new password is being tried." in text(page) and "The new password is being tried" in status(page)
         assert "data-live" in status(page) and "This mailbox works" not in status(page)

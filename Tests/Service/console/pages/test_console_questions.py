@@ -23,6 +23,7 @@ HARMLESS = {
     "invitation": "sets the first password, or another one, of the person who has the link",
     "sign-out": "the person signs in again",
     "account/waits": "goes on with what waits",
+    "account/drop": "throws away what was typed and not saved, as its button says",
     "account/offer": "shows a secret, and turns nothing on",
     "account/confirm": "takes a code of the secret; two-step sign-in can be turned off again",
     "account/end": "takes a code of the authenticator; two-step sign-in can be turned on again",
@@ -58,7 +59,6 @@ HARMLESS = {
     "records/:set/bulk?do=enable": "a mailbox can be disabled again",
     "records/:set/:id": "can be typed again, and *Changes* has the former values; that a password is deleted is asked",
     "records/:set/:id/do?do=test": "a test changes no mail",
-    "records/:set/:id/do?do=approve": "is an approval; the form of a mailbox can take it back",
     "records/:set/:id/do?do=enable": "a mailbox can be disabled again",
     "records/:set/:id/reply": "sends the e-mail that its page shows, to whom it names",
     "records/:set/:id/again": "sends the e-mail that its page shows, to whom it names",
@@ -92,6 +92,7 @@ ASKS = {
         "mailboxes", {"id.{box}": "Ada King", "profile": "Own servers"},
         ("Give 1 mailbox the server profile “Own servers”?", "The former profiles are not remembered", "Ada King")),
     "records/:set/:id/delete": (None, "records/mailboxes/{box}/delete", ("Delete Mailbox “Ada King”?", "can't be undone")),
+    "records/:set/:id/do?do=approve": ("mailbox-long", {}, ("Approve ", "for the mailbox", "routers get the stored passwords")),
     "records/:set/:id/do?do=disable": ("mailbox", {}, ("Disable Ada King?", "until you enable it again", "password stays stored")),
 }
 #: The same forms with a choice that is dangerous.
@@ -153,7 +154,7 @@ def key(form, button):
 
 
 def is_question(form, page):
-    return "card prose" in form.attributes and ">Cancel</a>" in form.content
+    return "card prose" in form.attributes and re.search(">Cancel</(a|button)>", form.content)
 
 
 def test_each_route_that_takes_a_form_is_harmless_or_asks():
@@ -174,9 +175,9 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
                 seen.add(key(found, button))
     # Forms that are on no page of this list: on pages that are responses, and on pages for a state that does not exist here.
     rare = {
-        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
+        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/drop", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
-        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/user-without-sign-in?do=enable", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
+        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/user-without-sign-in?do=enable", "views/remove", "records/:set/:id/do?do=enable",
         "records/:set/bulk", "records/:set/:id/reply-all"}
     assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
 
@@ -209,7 +210,7 @@ def check(console, page, before, says):
     said = text(type("Answer", (), {"text": page}))
     assert all(words in said for words in says), (says, said)
     assert state(console) == before, "the question alone changes nothing"
-    assert re.search(r'<button class="(danger|primary)"', page) and ">Cancel</a>" in page
+    assert re.search(r'<button class="(danger|primary)"', page) and re.search(">Cancel</(a|button)>", page)
 
 
 @pytest.mark.parametrize("name", [name for name, (page, _, _) in ASKS.items() if page])
