@@ -99,7 +99,7 @@ struct AuditLines {
         return try await RecordNames(references, session)
     }
 
-    /// The names in the entries themselves, for records that no longer exist. The newest name counts.
+    /// The names in the entries themselves, for records that no longer exist. The newest name of a record is used.
     static func formerNames(_ records: [Record]) throws -> [UUID: String] {
         var names: [UUID: String] = [:]
         for record in records {
@@ -154,8 +154,7 @@ struct AuditLines {
 
     private func line(_ entry: Entry, _ names: RecordNames) -> [String: Any] {
         let (operation, entity) = (entry.operation, entry.entity)
-        // Of the values of a new record, only the password is mentioned, because there are many.
-        // They come first, because a long line is cut.
+        // A new record has many values, so only its passwords are mentioned. Passwords come first, because a long line is cut.
         let (passwords, others) = (entry.changes.filter { $0.operation != nil }, entry.changes.filter { $0.operation == nil })
         let labels = (passwords + (operation == 2 ? others : [])).map { change in
             let label = label(change.name, entity)
