@@ -58,7 +58,8 @@ def press(driver, how, what):
     before = driver.find_element(By.TAG_NAME, "html")
     deadline = time.monotonic() + PATIENCE
     while True:
-        driver.find_element(how, what).click()
+        # A person can't see the hidden button that the Enter key presses.
+        _click(driver, next(e for e in driver.find_elements(how, what) if e.get_attribute("aria-hidden") != "true"))
         try:
             return WebDriverWait(driver, CLICK_SECONDS, ignored_exceptions=[WebDriverException]).until(expected_conditions.staleness_of(before))
         except TimeoutException:
@@ -66,8 +67,11 @@ def press(driver, how, what):
 
 
 def click(driver, how, what):
-    """Clicks an element that may be covered by the bar with the buttons at the bottom of the window."""
-    element = driver.find_element(how, what)
+    """Clicks an element that a bar at the top or the bottom of the window may cover."""
+    _click(driver, driver.find_element(how, what))
+
+
+def _click(driver, element):
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     element.click()
 
