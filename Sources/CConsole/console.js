@@ -185,7 +185,7 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
         }, 250);
     });
 }
-// A password of the mailbox's own is used when the box above it says so: typing one ticks it.
+// A mailbox's own password is used only if the checkbox above the field is ticked. Typing a password ticks the checkbox.
 const own = document.querySelector("input[type=checkbox][name=allowemailconnectortousecredentials]");
 if (own) own.form.elements.password?.addEventListener("input", (event) => { if (event.target.value) own.checked = true; });
 // The usual port of incoming mail follows the type of the server. Without a type it is POP3.

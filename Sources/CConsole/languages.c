@@ -1,5 +1,5 @@
-// Carries the messages of each language whose file was in Messages when the program was built. A file of a language that is
-// named here is all that a language takes. Each of them is written from left to right.
+// Carries the messages of each language whose file was in Messages when the program was built. To add
+// a language of this list, add its file to Messages: nothing else is needed. Each of these languages is written from left to right.
 #include "CConsole.h"
 
 static const struct console_language languages[] = {

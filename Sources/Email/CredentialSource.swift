@@ -218,7 +218,8 @@ struct CredentialSource {
         default:
             throw FieldsealError(
                 .notImplemented,
-                "Credentials are retrieved by user or queue (0), from the profile (1), or not at all (4); no other way is there.")
+                "The profile's \(credentialSide)credentialretrieval is not supported. Set 0 (credentials of the mailbox, its user or its queue), "
+                    + "1 (those of the profile) or 4 (none).")
         }
     }
 

@@ -24,7 +24,7 @@ package struct RouterConfiguration: Sendable {
     package var wait = RouterLimits.waitSeconds
     /// How many connections wait for notifications of IMAP servers (IDLE); 0 to poll every mailbox.
     package var idleConnections = 500
-    /// Seconds after which IDLE is issued again; less than 29 minutes.
+    /// Seconds after which IDLE is issued again; at most 1,740.
     package var idleRefresh = 600
     /// Seconds between two attempts while the service is unavailable. The first pause is doubled each time, up to the longest.
     static let pauses = (first: 1.0, longest: 60.0)

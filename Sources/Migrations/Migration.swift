@@ -45,5 +45,6 @@ package struct Migration: Sendable, Equatable {
     }
 }
 
-/// Completes a migration with data that SQL does not have, such as the key-encryption key. Returns what was left out, and why.
+/// Completes a migration with data that SQL does not have, such as the key-encryption key. Returns
+/// a line for each row or organization that was not attested, with the reason.
 package typealias MigrationCompletion = @Sendable (Migration, MigrationTarget, isolated PostgresConnection) throws -> [String]

@@ -2,14 +2,14 @@ package import Foundation
 import PostgresClient
 package import Tenancy
 
-/// An organization that is in force in a database, and since when.
+/// An organization that a database serves, and when it was created and attached. A copy that a move has hidden is not one.
 package struct OrganizationEntry: Sendable {
     package let organization: Organization
     package let createdOn: Date
     package let attachedOn: Date?
 
-    /// The condition that an organization `o` is not being moved to or from the database. The condition does not read the table of
-    /// moves, so it also works before that table exists.
+    /// The condition that no move has hidden the schema of an organization `o` in this database. The condition does not read the
+    /// table of moves, so it also works before that table exists.
     package static let inForce = """
         NOT EXISTS (SELECT FROM pg_namespace WHERE nspname IN ('arriving_' || substr(o.schema_name, 5), 'moved_' || substr(o.schema_name, 5)))
         """

@@ -26,7 +26,7 @@ extension Console {
 
     /// The values of the template `kept-offer` on a page.
     func offers(_ template: String, _ values: [String: Any], _ visit: Visit) -> [[String: Any]] {
-        // The page that offers the form itself has no menu, and so no user.
+        // A page whose content is the offer has no menu, so its values have no `user`. It does not show the offer twice.
         guard let signed = visit.signed, values["user"] is String, !Self.pagesWithout.contains(template) else { return [] }
         guard firstStepText(visit) == nil || values["hasCodes"] as? Bool == true else { return [] }
         return waiting(for: signed).map { ["kept": $0.kept, "sentOn": visit.texts.timeAgo($0.date)] }

@@ -148,13 +148,13 @@ extension Console {
             "postponemailboxprocessinguntil",
             "itemsprocessedforlastsync", "itemsfailedforlastsync", "transientfailurecount",
         ]
-        let isDue = try isPostponed(record)
+        let isPostponed = try isPostponed(record)
         return try names.compactMap { name in
             guard let attribute = EntityDefinition.mailbox[name] else { return nil }
             let label = visit.texts.label(attribute, of: .mailbox)
             switch try record.value(of: name) {
-            case .date where name == "postponemailboxprocessinguntil" && !isDue: return nil
-            // A past time is not shown: the attempt was made, or the mailbox has nothing to do.
+            case .date where name == "postponemailboxprocessinguntil" && !isPostponed: return nil
+            // Only a future time is shown. After that time the mailbox no longer waits.
             case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
             case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false, "href": false]
             case .int(let number) where number != 0 || name == "itemsprocessedforlastsync":

@@ -14,7 +14,7 @@ struct KeyChangeSteps: Sendable {
         /// Lock the tables against writers, catch up once more, and make the new generation the current one. First wait for
         /// `pause`.
         case switchOver(pause: Duration)
-        /// Everything but the commit is done. A rehearsal rolls back here.
+        /// Only the commit is left. In a rehearsal the switch was left out, and the transaction is rolled back.
         case conclude
     }
 

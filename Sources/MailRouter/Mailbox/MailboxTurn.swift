@@ -62,7 +62,7 @@ struct MailboxTurn {
         var uid: UInt32?
         /// POP3: the beginning of the list in which all messages were inspected.
         var known: Prefix?
-        /// POP3, written by versions before 1.0: the unique ids of inspected messages.
+        /// POP3, written by earlier builds: the unique ids of inspected messages.
         var ids: [String]?
 
         /// A beginning of a list of unique ids.

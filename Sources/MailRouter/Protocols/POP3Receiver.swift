@@ -150,7 +150,7 @@ struct POP3Receiver {
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let (ids, uidls) = (there.map(\.id), there.map(\.uidl))
         var first = 0
-        // Versions before 1.0 noted unique ids without sizes.
+        // Earlier builds noted unique ids without sizes.
         if let prefix = state.known, (0...ids.count).contains(prefix.count),
             [ids, uidls].contains(where: { Self.digest($0.prefix(prefix.count)) == prefix.digest })
         {

@@ -97,7 +97,7 @@ extension FieldsealError {
     /// `config` has no key for an organization, or a wrong one.
     package static let keyRequired = FieldsealError(
         .keyRequired,
-        "The organization's encryption key is not in the configuration, so encrypted attributes can't be set. "
+        "This deployment does not have the organization's encryption key, so encrypted attributes can't be set. "
             + "A System Administrator activates it: SetDataEncryptionKey with ChangeEncryptionKey false, "
             + "or `fieldseal key activate`."
     )

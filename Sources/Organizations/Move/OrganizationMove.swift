@@ -104,7 +104,7 @@ package struct OrganizationMove: Sendable {
         }
     }
 
-    /// Moves the organization, or completes a move that was interrupted after the copy had come into force.
+    /// Moves the organization, or completes a move that was interrupted after its decision (step 5).
     package func run() async throws -> Summary {
         func connect(_ place: Place) async throws -> PostgresConnection {
             try await PostgresConnection.connect(place.registry.conninfo, applicationName: Self.application)

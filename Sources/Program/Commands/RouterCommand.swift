@@ -54,7 +54,7 @@ struct RouterCommand: AsyncParsableCommand {
                 "How many connections wait for notifications of IMAP servers (IDLE). 0 polls every mailbox.", valueName: "count"))
         var idleConnections = 500
         @Option(
-            help: ArgumentHelp("Seconds after which IDLE is issued again: less than 29 minutes.", valueName: "seconds"))
+            help: ArgumentHelp("Seconds after which IDLE is issued again: at most 1740.", valueName: "seconds"))
         var idleRefresh = 600
         @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
         @Flag(help: .hidden) var withParent = false

@@ -52,7 +52,7 @@ package struct GrantList: Sendable, Equatable {
         guard entries.count == bytes.count / length else { return nil }
     }
 
-    /// The list in the database's form, in the order of the names.
+    /// The list in the database's form, in the order of the names' digests.
     package var bytes: [UInt8] { entries.sorted { $0.key < $1.key }.flatMap { $0.key.bytes + $0.value.bytes } }
 
     /// The list's verdict on a row with a stored tag.

@@ -50,7 +50,7 @@ extension EventReading {
             let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
             sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
         } else {
-            // An index has the events of each kind in order, even of a rare kind.
+            // The index on kind and id finds the newest events of a rare kind without reading events of other kinds.
             let kinds = bind(.texts(filter.kinds))
             sql = """
                 SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (

@@ -30,13 +30,13 @@ package enum PrivilegeTable {
     package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true
-        // This attribute backdates a record's creation, so no role may write it.
+        // This attribute backdates a record's creation, so no other role may write it.
         case (_, _) where attribute == "overriddencreatedon": false
         // Only administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
         // Only the service, the router and System Administrators write these attributes of an e-mail.
         case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)
-        // Only the user decides whether others may send in the user's name.
+        // Only the user and System Administrators decide whether others may send in the user's name.
         case (.emailAdministrator, "usersettings"): attribute != "issendasallowed"
         case (_, _): true
         }

@@ -514,7 +514,7 @@ def test_an_e_mail_is_read_without_running_anything_of_it(console, browser):
 
 
 def test_the_job_is_done_on_a_phone(console, browser):
-    """On a phone, an administrator finds out who changed a password, changes the key, prints the sheet and disables a colleague."""
+    """On a phone, an administrator finds out who changed a password, changes the key, prints the recovery sheet and disables a colleague."""
     resize(browser, 360, 640)
     for days, person in ((6, "of-last-week"), (20, "of-long-ago")):
         console.sql("""

@@ -79,7 +79,8 @@ struct Org: AsyncParsableCommand {
                 write grant nothing afterwards either, and people sign in again. It is recorded as a security event.
 
                 If the list of attested rows was lost or changed, nothing tells former rows from present ones. Every client and every \
-                person is disabled then. Enable whom you know: fieldseal client enable, client rotate, user reset.
+                person is disabled then. Enable each client that you recognize (client enable) and replace its secret (client rotate). Give \
+                each person that you recognize a new password (user reset), which enables the person.
                 """,
             example: "org attach contoso")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String

@@ -69,8 +69,8 @@ struct AuditSealer {
     private var isLocked: FieldsealError {
         FieldsealError(
             .concurrencyVersionMismatch,
-            "The audit of \(organization.name) can't be sealed now: another session has a lock on it. It may be a server that seals; run it "
-                + "again. If that does not help, see pg_locks.")
+            "The audit of \(organization.name) can't be sealed now: another session has a lock on it. That may be a server which is sealing. Run "
+                + "the command again. If that does not help, see pg_locks.")
     }
 
     private var isOvertaken: FieldsealError {

@@ -45,7 +45,7 @@ struct FormerSealing {
         guard block.number == last else { throw EventChainProblem("audit block \(last): it is missing") }
         let previous = try last == first ? anchor?.before : rows.dropFirst().first.map { try AuditBlock($0) }?.digest
         guard block.digest == anchor?.digest, try block.follows(previous) else {
-            throw EventChainProblem("audit block \(last): it was changed, or is another one")
+            throw EventChainProblem("audit block \(last): it was changed, or another block was put in its place")
         }
         return block
     }

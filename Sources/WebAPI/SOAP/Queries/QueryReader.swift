@@ -188,7 +188,10 @@ struct QueryReader {
         guard values.count == 1, case .text(let other) = values[0],
             case .compare(_, let operation, _) = try QueryOperator.filter(comparison, column, values)
         else {
-            throw FieldsealError(.queryDoesNotFit, "A condition with CompareColumns names one column, and compares with it.")
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A condition with CompareColumns compares two columns: Values has one text, the other column's name, and the operator is Equal, "
+                    + "NotEqual, GreaterThan, GreaterEqual, LessThan or LessEqual.")
         }
         let parts = other.split(separator: ".")
         let right =

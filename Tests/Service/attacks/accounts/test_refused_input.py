@@ -109,7 +109,7 @@ def test_values_that_an_attribute_does_not_take(room):
 
 @pytest.mark.parametrize("location", ["imap.good.example/path", "imap.good.example@imap.evil.example", "imap good", "imap.good.example\n", "imap.göod.example"])
 def test_a_server_s_name_is_nothing_but_a_name(room, location):
-    """The router makes addresses with the server's name. Other characters in the name could lead to another server."""
+    """The router puts the server's name into a URL. A character that no host name has, such as / or @, could lead to another server."""
     profile = room.profile()
     for attribute in ("incomingserverlocation", "outgoingserverlocation"):
         refusal(room.request("PATCH", f"emailserverprofiles({profile})", {attribute: location}), 400)

@@ -201,7 +201,7 @@ ATTACKS = {
     "another organization's block": (
         ["DELETE FROM audit WHERE block = 2", "DELETE FROM audit_block WHERE number = 2",
          "INSERT INTO audit SELECT * FROM org_fabrikam.audit WHERE block = 2", "INSERT INTO audit_block SELECT * FROM org_fabrikam.audit_block WHERE number = 2"],
-        "block 2: it was changed, or is another one"),
+        "block 2: it was changed, or another block was put in its place"),
 }
 
 

@@ -738,7 +738,7 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
     place.run("org", "attach", "contoso", "--yes", "--trust-tags")
     place.everywhere(lambda server: check(place.token(client, server).status_code == 200))
     assert "event-chain-cut" not in place.doctor()
-    # If the list of attested rows does not verify, everyone needs one-time passwords. Other tests sign in without them.
+    # An attach without a list that verifies makes one-time passwords required for all roles. This makes them optional again, for other tests.
     place.run("user", "require-second-factor", "--org", "contoso")
 
 

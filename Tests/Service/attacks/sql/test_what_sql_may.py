@@ -46,7 +46,7 @@ def as_service(cluster, statement):
     "UPDATE org_contoso.audit_setting SET is_enabled = false",
     "DELETE FROM org_contoso.audit_setting",
     "INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'username', false)",
-    # The rows that grant access. Without a list, attaching accepts more.
+    # The list of the rows that grant access. Without it, `org attach --trust-tags` accepts each row with a valid tag, also a revoked one.
     "DELETE FROM config.attested_state",
     "TRUNCATE config.attested_state",
     "INSERT INTO config.attested_state SELECT * FROM config.attested_state",

@@ -421,6 +421,6 @@ def test_cancel_leads_back_to_what_was_typed_and_to_no_secret(console):
         assert {**fields, "password": ""}.items() >= {name: shown[name] for name in fields if name in shown}.items() and "a typed secret" not in back.text, shown
         assert ("type it again" in text(back)) == ("password" in fields)
     assert console.sql("SELECT count(*) FROM config.console_user") == people
-    # If nothing was typed, it is a link.
+    # If nothing was typed, *Cancel* is a link and no button of the form.
     Attestor(console).age_sessions(fresh="10 minutes")
     assert form(visitor.send("settings/data-encryption/key").text, "/fresh").buttons == [("", "")]
