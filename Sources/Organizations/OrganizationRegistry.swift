@@ -172,10 +172,11 @@ package struct OrganizationRegistry: Sendable {
 
     func asOwner<Result: Sendable>(
         isolation: PostgresConnection.Isolation = .readCommitted,
+        lockLimit: Duration = .zero,
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
-        try await connection.limitLocks(to: Self.lockLimit)
+        try await connection.limitLocks(to: lockLimit)
         do {
             return try await connection.run { connection in
                 try connection.transaction(isolation: isolation) {
@@ -185,13 +186,13 @@ package struct OrganizationRegistry: Sendable {
             }
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
             throw FieldsealError.lostTable(error.message)
-        } catch let error as PostgresError where error.state == .lockNotAvailable {
-            throw await LockHolder.explain(error, after: Self.lockLimit, in: conninfo)
+        } catch let error as PostgresError where error.state == .lockNotAvailable && lockLimit > .zero {
+            throw await LockHolder.explain(error, after: lockLimit, in: [conninfo])
         }
     }
 
-    /// How long a statement of ``asOwner(isolation:_:)`` waits for a lock of another transaction.
-    private static let lockLimit = Duration.seconds(10)
+    /// How long a statement waits for a lock of another transaction, in a change that is one transaction.
+    static let lockLimit = Duration.seconds(10)
 
     /// Acts as the owner until the transaction ends.
     package func begin(on connection: isolated PostgresConnection) throws {

@@ -21,14 +21,16 @@ public struct LockHolder: Sendable {
         case againstWriters
 
         fileprivate var condition: String {
-            switch self {
-            case .againstReaders: "l.mode = 'AccessExclusiveLock'"
-            case .againstWriters: "l.mode <> 'AccessShareLock'"
+            let isOfProgram = "(n.nspname IN ('config', 'cell', 'pg_catalog') OR starts_with(n.nspname, 'org_'))"
+            return switch self {
+            case .againstReaders: "\(isOfProgram) AND l.mode = 'AccessExclusiveLock'"
+            case .againstWriters: "(l.locktype = 'advisory' OR \(isOfProgram) AND l.mode <> 'AccessShareLock')"
             }
         }
     }
 
     /// The sessions that hold locks on the program's tables, or advisory locks of this database. The longest transaction is first.
+    /// Advisory locks keep nobody from reading.
     ///
     /// PostgreSQL shows the beginning of other logins' transactions to members of `pg_read_all_stats` alone. Sessions whose
     /// transaction has an unknown beginning come last.
@@ -48,8 +50,7 @@ public struct LockHolder: Sendable {
                       LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
                      WHERE l.granted AND l.pid <> pg_backend_pid()
                        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                       AND (l.locktype = 'advisory' OR \(strength.condition)
-                                AND (n.nspname IN ('config', 'cell', 'pg_catalog') OR starts_with(n.nspname, 'org_')))
+                       AND \(strength.condition)
                      GROUP BY l.pid) AS h
               JOIN pg_stat_activity AS a USING (pid)
              WHERE a.usename IS NOT NULL AND coalesce(a.xact_start < clock_timestamp() - $1 * interval '1 ms', true)
@@ -62,11 +63,14 @@ public struct LockHolder: Sendable {
     ///
     /// - Parameters:
     ///   - limit: How long the statement waited.
-    ///   - conninfo: The connection string of the database.
-    public static func explain(_ error: PostgresError, after limit: Duration, in conninfo: String) async -> PostgresError {
-        let holders = try? await PostgresConnection.connect(conninfo, applicationName: "fieldseal command")
-            .run { try list(.againstWriters, for: limit, limit: 1, on: $0) }
-        return error.heldUp(for: limit, by: holders?.first)
+    ///   - databases: The connection strings of the databases in one of which the statement waited.
+    public static func explain(_ error: PostgresError, after limit: Duration, in databases: [String]) async -> PostgresError {
+        for conninfo in databases {
+            let holders = try? await PostgresConnection.connect(conninfo, applicationName: "fieldseal command")
+                .run { try list(.againstWriters, for: limit, limit: 1, on: $0) }
+            if let holder = holders?.first { return error.heldUp(for: limit, by: holder) }
+        }
+        return error.heldUp(for: limit, by: nil)
     }
 
     /// The session with the longest transaction among those that some SQL selects.

@@ -135,7 +135,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         let words = holder?.words ?? "another transaction held a lock"
         return PostgresError(
             kind: kind, sqlState: sqlState,
-            message: "nothing was changed: for \(limit.components.seconds) seconds, \(words); \(advice)")
+            message: "a statement waited for a lock, and its transaction was rolled back: "
+                + "for \(limit.components.seconds) seconds, \(words); \(advice)")
     }
 
     /// This error. If the connection was lost after a whole transaction that writes was sent, with its commit, the kind becomes

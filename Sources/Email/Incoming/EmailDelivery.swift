@@ -25,10 +25,14 @@ package struct EmailDelivery: Sendable {
 
     /// Returns whether an e-mail would become a record, and why.
     ///
-    /// - Parameter mailbox: The mailbox that received the e-mail; nil to check only the recipients.
-    package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
+    /// - Parameters:
+    ///   - mailbox: The mailbox that received the e-mail; nil to check only the recipients.
+    ///   - host: The router's name for its lease, which must still be valid. A verdict tells about the mailbox's e-mails, so only an
+    ///     administrator may pass nil.
+    package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
+                if caller.role != .systemAdministrator { try requireLease(of: mailbox, by: host, on: connection) }
                 let facts = try facts(about: [email], mailbox, on: connection)[0]
                 let place = try place(of: mailbox, on: connection)
                 let verdict = try verdict(on: email, facts, place, on: connection)
@@ -68,17 +72,21 @@ package struct EmailDelivery: Sendable {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 if caller.role != .systemAdministrator || deliverer == .program && host != nil {
-                    guard let mailbox, let host else {
-                        throw FieldsealError(
-                            .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
-                    }
-                    try session.renewLease(mailbox, host, for: .delivering, on: connection)
+                    try requireLease(of: mailbox, by: host, on: connection)
                 }
                 let place = try place(of: mailbox, on: connection)
                 var batch = IncomingBatch(self, mailbox, place, refusesLoss: deliverer == .program)
                 return try batch.deliver(emails, on: connection)
             }
         }
+    }
+
+    /// Throws unless a router has leased the mailbox and may fetch its e-mails. Renews the lease.
+    private func requireLease(of mailbox: UUID?, by host: String?, on connection: isolated PostgresConnection) throws {
+        guard let mailbox, let host else {
+            throw FieldsealError(.payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
+        }
+        try session.renewLease(mailbox, host, for: .delivering, on: connection)
     }
 
     /// The owner of a mailbox's e-mails, and the organization's settings for e-mail.

@@ -9,7 +9,7 @@ extension OrganizationRegistry {
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
     package func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {
-        try await asOwner { connection in
+        try await asOwner(lockLimit: Self.lockLimit) { connection in
             let organization = try registered(name, on: connection)
             try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: kek, on: connection)
         }

@@ -10,7 +10,7 @@ extension OrganizationRegistry {
     /// - Returns: False if it was suspended already.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
     package func suspend(name: String, by caller: Caller) async throws -> Bool {
-        try await asOwner { connection in
+        try await asOwner(lockLimit: Self.lockLimit) { connection in
             try suspend(registered(name, on: connection), .organizationSuspended, by: caller, on: connection)
         }
     }
@@ -47,7 +47,7 @@ extension OrganizationRegistry {
     /// - Returns: False if it was not suspended.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
     package func resume(name: String, by caller: Caller) async throws -> Bool {
-        try await asOwner { connection in
+        try await asOwner(lockLimit: Self.lockLimit) { connection in
             let organization = try registered(name, on: connection)
             return try AttestedState.change(of: organization, under: kek, on: connection) { change in
                 let wasSuspended = try change.grants.names(Grant.suspension.name)

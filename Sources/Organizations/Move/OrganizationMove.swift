@@ -111,12 +111,24 @@ package struct OrganizationMove: Sendable {
         }
         let connections = Connections(
             from: try await connect(source), reader: try await connect(source), to: try await connect(target))
+        // Writers of the organization wait while the target's statements do.
+        try await connections.to.limitLocks(to: Self.lockLimit)
         let result: Result<Summary, any Error>
-        do { result = .success(try await run(connections)) } catch { result = .failure(error) }
+        do { result = .success(try await run(connections)) } catch { result = .failure(await explained(error)) }
         // Undoes transactions that are still open after an error.
         await connections.rollBack()
         for connection in [connections.from, connections.reader, connections.to] { await connection.close() }
         return try result.get()
+    }
+
+    /// How long a statement in the target database, or the decision, waits for a lock of another transaction.
+    private static let lockLimit = Duration.seconds(10)
+
+    /// The error, with the session that held a lock if a statement waited for one.
+    private func explained(_ error: any Error) async -> any Error {
+        guard let error = error as? PostgresError, error.state == .lockNotAvailable else { return error }
+        return await LockHolder.explain(
+            error, after: Self.lockLimit, in: [target.registry.conninfo, source.registry.conninfo])
     }
 
     private func run(_ connections: Connections) async throws -> Summary {
@@ -208,6 +220,7 @@ package struct OrganizationMove: Sendable {
     func leave(_ organization: Organization, _ id: UUID, _ connection: PostgresConnection) async throws {
         do {
             try await connection.run { connection in
+                try connection.execute("SET LOCAL lock_timeout = '\(Self.lockLimit.components.seconds)s'")
                 try MoveMark.write(.moved, organization, id, other: target.name, by: caller, on: connection)
                 try MoveMark.hide(organization, .moved, on: connection)
                 try connection.commit()

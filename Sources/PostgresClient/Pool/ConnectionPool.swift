@@ -85,7 +85,7 @@ public final class ConnectionPool: Sendable {
                 if let result = try result.get() { return result }
             } catch let error as PostgresError where error.state == .lockNotAvailable {
                 guard let limit = configuration.lockLimit else { throw error }
-                throw await LockHolder.explain(error, after: limit, in: configuration.conninfo)
+                throw await LockHolder.explain(error, after: limit, in: [configuration.conninfo])
             }
         }
         throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")

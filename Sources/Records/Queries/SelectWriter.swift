@@ -42,6 +42,10 @@ struct SelectWriter {
         let value: String
         let type: AttributeType.Kind
         let isDescending: Bool
+        /// The attribute, if its texts may be long. They are compared only in rows that the caller may read.
+        var longText: QueryScope.Resolved?
+
+        func compared(_ condition: String) -> String { longText?.ifReadable(condition) ?? condition }
     }
 
     /// One row for each record, or for each combination of joined records.
@@ -166,7 +170,7 @@ struct SelectWriter {
         try statement.count(resolved, uses: uses)
         return SortKey(
             expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
-            isDescending: order.isDescending)
+            isDescending: order.isDescending, longText: resolved.attribute.type.isLongText ? resolved : nil)
     }
 
     /// What a lookup is sorted by: the name of the record that it refers to. A lookup that is NULL sorts as NULL, even if the row
@@ -204,9 +208,10 @@ struct SelectWriter {
             let typed = key.type == .text ? "lower(\(bound))" : "\(bound)::\(key.type.rawValue)"
             let greater =
                 key.isDescending
-                ? "(\(key.expression) < \(typed) OR \(key.value) IS NULL)" : "\(key.expression) > \(typed)"
+                ? "(\(key.compared("\(key.expression) < \(typed)")) OR \(key.value) IS NULL)"
+                : key.compared("\(key.expression) > \(typed)")
             alternatives.append((equal + [greater]).joined(separator: " AND "))
-            equal.append("\(key.expression) = \(typed)")
+            equal.append(key.compared("\(key.expression) = \(typed)"))
         }
         return alternatives.count == 1 ? alternatives[0] : "(\(alternatives.map { "(\($0))" }.joined(separator: " OR ")))"
     }

@@ -201,7 +201,9 @@ extension DataAPI {
             if name == "DeliverIncomingEmail" { members.append(.init("EmailId", .text(id?.text))) }
             return APIResponse.json(.object(members))
         }
-        if name == "CheckIncomingEmail" { return answer(nil, try await delivery.checkIncomingEmail(email, mailbox: mailbox)) }
+        if name == "CheckIncomingEmail" {
+            return answer(nil, try await delivery.checkIncomingEmail(email, mailbox: mailbox, host: host))
+        }
         let (id, verdict) = try await delivery.deliverIncomingEmail(email, mailbox: mailbox, host: host)
         return answer(id, verdict)
     }

@@ -164,6 +164,10 @@ def test_filters_decide_what_becomes_a_record(ruled):
     assert ruled.request("PATCH", f"usersettingscollection({known})", {"incomingemailfilteringmethod": 0}).status_code == 204
     assert check("user", to="known@contoso.test") == (True, 6)
     assert ruled.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"From": "a@b.test"}, client="user").status_code == 403
+    # A verdict tells about a mailbox's e-mails, so a router asks only about a mailbox that it has leased.
+    known = {"MailboxId": boxes[1], "From": "a@b.test", "To": "filter1@contoso.test", "Subject": "", "Body": "", "InReplyTo": "<first@elsewhere.test>"}
+    for more, status in (({}, 400), ({"HostId": "not the lease"}, 412), ({"MailboxId": None}, 400)):
+        assert ruled.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {**known, **more}, client="router").status_code == status
     answer = ruled.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"From": "a@b.test", "To": "nobody@contoso.test", "Subject": "", "Body": ""})
     assert answer.json()["ReasonCode"] == 3
 

@@ -297,7 +297,13 @@ extension QueryScope {
         if link.answersToEntity { traits.insert(.answersToEntity) }
         try join(
             entity, name: link.alias, link.isFirstOnly ? .first : link.isOuter ? .outer : .inner, traits,
-            on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },
+            on: { table in
+                let from = Resolved(table: table, attribute: from)
+                let isEqual = "\(from.comparable) = \(to.comparable)"
+                // A join of one row compares each of the linked entity's rows with the row that it is joined to.
+                let comparesLongTexts = from.attribute.type.isLongText || to.attribute.type.isLongText
+                return link.isFirstOnly && comparesLongTexts ? from.ifReadable(isEqual) : isEqual
+            },
             filter: { (scope, statement) throws(FieldsealError) in
                 guard let filter = link.filter else { return nil }
                 return try scope.condition(filter.named(link.alias), &statement)

@@ -188,6 +188,34 @@ def test_no_comparison_reads_long_texts_that_the_caller_may_not_read(kept, condi
     assert before != query and "CASE WHEN" in before and "END" not in before, query
 
 
+def later_page(service):
+    for description in ("a", "b"):
+        service.create("emails", {"subject": "paged", "description": description}, client="user")
+    first = service.get(odata(select="subject", orderby="description", filter="subject eq 'paged'"), client="user", prefer="odata.maxpagesize=1")
+    return first.json()["@odata.nextLink"].split("/v9.2/")[1]
+
+
+FIRST_ONLY = fetch(
+    f'{subject("mine")}</filter><link-entity name="email" from="description" to="description" link-type="matchfirstrowusingcrossapply">'
+    '<filter><condition attribute="subject" operator="eq" value="kept"/></filter></link-entity>')
+
+
+@pytest.mark.parametrize("path", [lambda _: FIRST_ONLY, later_page], ids=["a link of one row", "a later page"])
+def test_neither_links_nor_pages_read_long_texts_that_the_caller_may_not_read(kept, path):
+    """Each comparison in the statement is part of a CASE, behind the condition of what the caller may read."""
+    path = path(kept)
+    waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service' AND query LIKE '%%description%%'"
+    with psycopg.connect(kept.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        holder.execute("LOCK TABLE org_contoso.email IN ACCESS EXCLUSIVE MODE")
+        asked = pool.submit(kept.get, path, client="user", prefer="odata.maxpagesize=1")
+        until(lambda: asked.done() or kept.sql(waiting))
+        [(query,)] = kept.sql(waiting) or pytest.fail(asked.result().text)
+        holder.rollback()
+        assert asked.result().status_code == 200
+    compared = [query[:match.start()] for match in re.finditer(r'lower\(t\d+\."?description"?\) [=<>]', query)]
+    assert compared and all(before.count("CASE WHEN") > before.count(" END") for before in compared), query
+
+
 @pytest.mark.parametrize("kind", KEPT)
 def test_no_query_takes_time_for_texts_that_the_caller_may_not_read(kept, kind):
     """A caller who may read the text gets no answer within the limit. The Basic User gets one, so the patterns were not tried on the text."""

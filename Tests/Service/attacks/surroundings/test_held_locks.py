@@ -69,7 +69,7 @@ def test_a_command_ends_and_names_who_holds_the_lock(cluster, command):
         other.execute("SELECT FROM config.attested_state FOR UPDATE")
         ended = cluster.run(*command, check=False)
         assert ended.returncode == 1, ended
-        assert "nothing was changed: for 10 seconds" in ended.stderr, ended
+        assert "its transaction was rolled back: for 10 seconds" in ended.stderr, ended
         assert f"process {other.info.backend_pid} (fieldseal_service, intruder, idle in transaction) holds a lock on config.attested_state" in ended.stderr, ended
     # The control: the transaction has ended.
     cluster.run(*command)
