@@ -30,7 +30,7 @@ public struct LockHolder: Sendable {
     }
 
     /// The sessions that hold locks on the program's tables, or advisory locks of this database. The longest transaction is first.
-    /// Advisory locks keep nobody from reading.
+    /// Advisory locks hold up no reader.
     ///
     /// PostgreSQL shows the beginning of other logins' transactions to members of `pg_read_all_stats` alone. Sessions whose
     /// transaction has an unknown beginning come last.
