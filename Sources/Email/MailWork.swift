@@ -20,6 +20,8 @@ package final class MailWork: Sendable {
 
     private struct State {
         var all: UInt64 = 0
+        /// The counters of the organizations whose routers have waited. Any login of the database can notify with any text, so a text
+        /// that no request waits for gets no counter.
         var own: [String: UInt64] = [:]
         var waiters: [UInt64: Waiter] = [:]
         var lastID: UInt64 = 0
@@ -69,7 +71,12 @@ package final class MailWork: Sendable {
     var isClosed: Bool { state.withLock(\.isClosed) }
 
     /// The present counters, for ``wait(for:after:upTo:)``. A notification between the two calls is not missed.
-    func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
+    func mark(_ schema: String) -> Mark {
+        state.withLock { state in
+            state.own[schema, default: 0] += 0
+            return state.mark(schema)
+        }
+    }
 
     /// Waits until a notification of an organization has arrived after `mark`, the time limit has passed, the task is cancelled, or
     /// ``close()`` is called.
@@ -100,7 +107,8 @@ package final class MailWork: Sendable {
     private func wake(_ schema: String) {
         resume(
             state.withLock { state in
-                state.own[schema, default: 0] += 1
+                guard let count = state.own[schema] else { return [] }
+                state.own[schema] = count + 1
                 let woken = state.waiters.filter { $0.value.schema == schema }
                 for id in woken.keys { state.waiters[id] = nil }
                 return Array(woken.values)

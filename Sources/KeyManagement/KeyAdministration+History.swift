@@ -26,6 +26,11 @@ extension KeyAdministration {
         )
     }
 
+    /// A column of seconds. SQL can store an infinite interval, which is left out.
+    private static func seconds(_ row: PostgresRow, _ column: Int) throws -> Double? {
+        try row.decodeIfPresent(column, as: Double.self).flatMap { $0.isFinite ? $0 : nil }
+    }
+
     /// Every key version in `config`, the newest first.
     package func keyHistory() async throws -> [KeyHistoryEntry] {
         return try await deployment.pool.withConnection { connection in
@@ -42,7 +47,7 @@ extension KeyAdministration {
                     keyVersion: try row.decode(0), fingerprint: try row.decode(1), origin: try row.decode(2),
                     createdOn: try row.decode(3), createdBy: try row.decode(4), createdFrom: try row.decodeIfPresent(5),
                     retiredOn: try row.decodeIfPresent(6), cells: try row.decodeIfPresent(7),
-                    duration: try row.decodeIfPresent(8), pause: try row.decodeIfPresent(10),
+                    duration: try Self.seconds(row, 8), pause: try Self.seconds(row, 10),
                     purgedOn: try row.decodeIfPresent(11), changeID: try row.decode(9))
             }
         }

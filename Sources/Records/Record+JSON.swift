@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import Model
 import PostgresClient
 
 extension Record {
@@ -11,6 +12,7 @@ extension Record {
         }
         switch column.kind {
         case .text: row.withBytes(index) { JSONValue.write($0, to: &output) }
+        case .decimal where !row.isFinite(index): output.append(contentsOf: "null".utf8)
         case .decimal: row.withBytes(index) { output.append(contentsOf: $0) }
         case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)
         case .integer: output.appendDecimal(try row.decode(index, as: Int.self))

@@ -1,10 +1,13 @@
 package import Foundation
 import JSON
+import Model
 import PostgresClient
 
 extension Record {
-    /// Whether a value is null.
-    package func isNull(_ place: RowShape.Place) -> Bool { row.isNull(place.index) }
+    /// Whether a value is null. A decimal that is not finite counts as null.
+    package func isNull(_ place: RowShape.Place) -> Bool {
+        row.isNull(place.index) || place.kind == .decimal && !row.isFinite(place.index)
+    }
 
     /// A value that is an integer and not null.
     package func integer(_ place: RowShape.Place) throws -> Int { try row.decode(place.index) }

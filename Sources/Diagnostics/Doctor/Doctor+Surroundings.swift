@@ -11,45 +11,66 @@ extension Doctor {
             + longHeldLocks(on: connection)
     }
 
+    /// SQL for the statement that changes a setting of `pg_db_role_setting`, up to its `RESET`.
+    private static let alteration = """
+        CASE WHEN s.setrole = 0 AND s.setdatabase <> 0 THEN format('ALTER DATABASE %I', current_database())
+             ELSE 'ALTER ROLE ' || CASE WHEN s.setrole = 0 THEN 'ALL' ELSE coalesce(quote_ident(r.rolname), '…') END
+                  || CASE WHEN s.setdatabase <> 0 THEN format(' IN DATABASE %I', current_database()) ELSE '' END END
+        """
+
+    /// The advice for a setting. PostgreSQL finds a setting that was written in upper case only by a quoted name.
+    private static func reset(_ name: String, by alteration: String) -> String {
+        "\(alteration) RESET \(name == name.lowercased() ? name : quoteIdentifier(name)), and find out who set it"
+    }
+
     /// Reports settings of roles, databases or the server that switch guards off. Only single sessions may switch them off, for
     /// maintenance.
     private func guardSettings(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
-            SELECT DISTINCT split_part(c, '=', 1), CASE WHEN r.rolname IS NOT NULL THEN 'the role ' || r.rolname ELSE 'the database' END
+            SELECT DISTINCT split_part(c, '=', 1), CASE WHEN r.rolname IS NOT NULL THEN 'the role ' || r.rolname ELSE 'the database' END,
+                   \(Self.alteration)
               FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS c
              WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-               AND c ~ '^(fieldseal\\.|session_replication_role=)'
+               AND c ~* '^(fieldseal\\.|session_replication_role=)'
             UNION
-            SELECT name, 'the server'
+            SELECT name, 'the server', 'ALTER …'
               FROM unnest(ARRAY['fieldseal.maintenance', 'fieldseal.evidence', 'fieldseal.switch', 'fieldseal.rewrap', 'session_replication_role']) AS name
              WHERE coalesce(current_setting(name, true), '') NOT IN ('', 'origin')
-               AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c WHERE starts_with(c, name || '='))
+               AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c WHERE starts_with(lower(c), name || '='))
             """)
         return try rows.map { row in
             let (name, place): (String, String) = (try row.decode(0), try row.decode(1))
             return Finding(
                 .error, "guard-setting", "\(place) sets \(name), which switches guards off in every session",
-                advice: "ALTER … RESET \(name), and find out who set it")
+                advice: Self.reset(name, by: try row.decode(2)))
         }
     }
 
-    /// Reports settings of the service's role that keep it from writing, or from connecting. A login may change its own role's
-    /// settings.
+    /// The settings that can keep the service from connecting, from writing or from changing a key.
+    private static let stoppingSettings = [
+        "default_transaction_read_only", "default_transaction_deferrable", "local_preload_libraries", "session_preload_libraries",
+        "role", "default_tablespace", "temp_tablespaces", "default_table_access_method", "transaction_timeout", "exit_on_error",
+        "restrict_nonsystem_relation_kind", "tcp_user_timeout", "plpgsql.extra_errors",
+    ]
+
+    /// Reports settings of the service's role that can stop it. A login may change its own role's settings, for all databases or for
+    /// one of them.
     private func serviceSettings(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
-            SELECT DISTINCT split_part(c, '=', 1) FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
-             WHERE s.setrole = (SELECT oid FROM pg_roles WHERE rolname = 'fieldseal_service')
+            SELECT DISTINCT split_part(c, '=', 1), \(Self.alteration)
+              FROM pg_db_role_setting AS s JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS c
+             WHERE r.rolname = 'fieldseal_service'
                AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-               AND c ~ '^(default_transaction_read_only|default_transaction_deferrable|local_preload_libraries|session_preload_libraries|role)='
-             ORDER BY 1
-            """)
+               AND lower(split_part(c, '=', 1)) = ANY ($1)
+             ORDER BY 1, 2
+            """, [.texts(Self.stoppingSettings)])
         return try rows.map { row in
             let name: String = try row.decode(0)
             return Finding(
                 .error, "role-setting", "the role fieldseal_service has a setting of its own, \(name), which can stop the service",
-                advice: "ALTER ROLE fieldseal_service RESET \(name), and find out who set it")
+                advice: Self.reset(name, by: try row.decode(1)))
         }
     }
 

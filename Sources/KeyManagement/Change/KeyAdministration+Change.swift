@@ -158,17 +158,21 @@ extension KeyAdministration {
         return next
     }
 
-    func checkChangeQuota(on connection: isolated PostgresConnection) throws {
+    /// Throws if the organization has used up its quota of key changes. Only keys in the attested list count, because SQL can insert
+    /// other rows. A purged key is not in that list.
+    func checkChangeQuota(after current: OrganizationState, on connection: isolated PostgresConnection) throws {
         guard let quota = deployment.policy.changeQuota else { return }
         let rows = try connection.query(
             """
-            SELECT ceil(extract(epoch FROM created_on + $2 * interval '1 second' - now()))::integer
+            SELECT ceil(extract(epoch FROM created_on + $2 * interval '1 second' - now()))::integer, key_version, fingerprint
               FROM config.organization_key
              WHERE organization_id = $1 AND created_on > now() - $2 * interval '1 second' AND created_on <= now() AND duration IS NOT NULL
              ORDER BY created_on DESC
             """,
             [.uuid(organization.id), .double(Double(deployment.policy.quotaInterval))]
-        )
+        ).filter { row in
+            try current.grants.names(Grant.organizationKeyName(version: try row.decode(1), fingerprint: try row.decode(2)))
+        }
         guard rows.count >= quota, quota > 0 else { return }
         throw FieldsealError(
             .changeQuotaExceeded,

@@ -210,7 +210,7 @@ final class KeyChange {
                     "The organization needs its key (version \(state.keyVersion), fingerprint \(state.fingerprint)) before it "
                         + "can be changed: activate it first.")
             }
-            if !isRehearsal { try administration.checkChangeQuota(on: connection) }
+            if !isRehearsal { try administration.checkChangeQuota(after: state, on: connection) }
             let newVersion = try administration.nextKeyVersion(after: state, on: connection)
             let salt = try randomBytes(count: DataKey.saltLength)
             let iterations = deployment.policy.iterations

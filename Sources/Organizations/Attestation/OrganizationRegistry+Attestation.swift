@@ -302,7 +302,7 @@ extension OrganizationRegistry {
 
     private func isOwn(_ key: StoredKey, of organization: Organization, in former: GrantList?) throws -> Bool {
         if let former { return try former.holds(key.grant, under: kek) }
-        let version = UInt32(key.version)
+        guard let version = UInt32(exactly: key.version) else { return false }
         let data = try? kek.unwrapData(key.wrappedData, organization: organization.id, keyVersion: version)
         return data?.fingerprint == key.fingerprint
             && (try? kek.unwrapText(key.wrappedText, organization: organization.id, keyVersion: version)) != nil

@@ -148,10 +148,12 @@ struct OrganizationRewrap {
             """, [.uuid(organization.id), .text(newOnly.id)])
         for row in others {
             let key = try StoredKey(row)
-            let (id, version) = (organization.id, UInt32(key.version))
-            let isMoved = (try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil
+            let id = organization.id
+            let data = UInt32(exactly: key.version).flatMap {
+                try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: $0)
+            }
             // A row that SQL made grants nothing, and must not keep a key-encryption key from being retired.
-            guard try isMoved || row.decode(4, as: Bool.self) && !list.holds(key.grant, under: new) else { continue }
+            guard try data != nil || row.decode(4, as: Bool.self) && !list.holds(key.grant, under: new) else { continue }
             try key.replace(in: id, under: newOnly, on: connection)
             count += 1
         }

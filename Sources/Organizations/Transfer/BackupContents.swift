@@ -61,7 +61,9 @@ package struct BackupContents: Sendable {
             }
             var isOpened: Bool?
             if let kek, let key, let id = names[schema]?.id, let version {
-                let data = try? kek.unwrapData(Self.bytes(key["wrapped_data"]), organization: id, keyVersion: UInt32(version))
+                let data = UInt32(exactly: version).flatMap {
+                    try? kek.unwrapData(Self.bytes(key["wrapped_data"]), organization: id, keyVersion: $0)
+                }
                 isOpened = data?.fingerprint == encryption?["fingerprint"]
             }
             return Entry(

@@ -40,7 +40,8 @@ enum SessionSettings {
             throw PostgresError(
                 kind: .usage,
                 message: "session_replication_role is \(text(1)) for this role or database, so triggers and constraints do not "
-                    + "hold. Remove the setting: ALTER ROLE … RESET session_replication_role, or ALTER DATABASE … RESET it")
+                    + "hold. Remove the setting: ALTER ROLE … RESET session_replication_role, ALTER ROLE … IN DATABASE … RESET it, "
+                    + "or ALTER DATABASE … RESET it")
         }
         return Report(backend: Int32(text(0)) ?? 0, isReadOnly: text(2) == "on")
     }

@@ -92,7 +92,8 @@ struct DoctorCommand: AsyncParsableCommand {
                     .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
                     advice: error.isRefusedConnection
                         ? "read what the server says: correct a password, pg_hba.conf, the server's certificate or its connections, or "
-                            + "\(settings) in the settings. If a setting of the role is the cause: ALTER ROLE … RESET ALL, as a superuser"
+                            + "\(settings) in the settings. If a setting of the role is the cause, as a superuser: ALTER ROLE … RESET ALL; "
+                            + "ALTER ROLE … IN DATABASE … RESET ALL"
                         : "start it, or correct \(settings) in the settings")
             ])
             return (report, false)

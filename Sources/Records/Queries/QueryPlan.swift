@@ -88,7 +88,7 @@ extension AttributeType.Kind {
         case .text: !text.utf8.contains(0)
         case .integer: Int64(text) != nil
         case .boolean: text == "true" || text == "false"
-        case .decimal: AttributeType.isDecimal(text)
+        case .decimal: text == "NaN" || AttributeType.isDecimal(text)
         case .date:
             ["infinity", "-infinity"].contains(text)
                 || text.count < 40

@@ -161,7 +161,9 @@ extension Deployment {
                   FROM config.organization AS o LEFT JOIN config.organization_move AS m USING (organization_id)
                  WHERE m.state IS DISTINCT FROM 'arriving'
                 """)
-            return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
+            // Without its constraints, the table may have several rows of a name.
+            return try Dictionary(
+                rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) }, uniquingKeysWith: { min($0, $1) })
         }
     }
 

@@ -41,17 +41,25 @@ extension AttributeType {
     /// Whether SQL has to cast a placeholder of this type to `numeric`, and a column to `text`.
     package var isNumeric: Bool { if case .decimal = self { true } else { false } }
 
-    /// Reads a column of this type.
+    /// Reads a column of this type. A decimal that is not finite is null.
     package func value(in row: PostgresRow, column: Int) throws -> AttributeValue {
         if row.isNull(column) { return .null }
         switch self {
         case .string, .memo, .entityName: return .text(try row.decode(column))
         case .boolean: return .bool(try row.decode(column))
         case .integer, .bigInt, .picklist, .state, .status: return .int(Int64(try row.decode(column, as: Int.self)))
-        case .decimal: return .decimal(try row.decode(column))
+        case .decimal: return try row.isFinite(column) ? .decimal(row.decode(column)) : .null
         case .dateTime: return .date(try row.decode(column))
         case .lookup, .owner, .uniqueIdentifier: return .id(try row.decode(column))
         case .image: return .bytes(try row.decode(column, as: PostgresBytes.self).bytes)
         }
+    }
+}
+
+extension PostgresRow {
+    /// Whether a decimal that is not NULL, as text, is finite. SQL can store `NaN`, which neither JSON nor XML Schema's decimal has. Only
+    /// a finite number ends with a digit.
+    package func isFinite(_ column: Int) -> Bool {
+        withBytes(column) { text in text.last.map { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ?? false }
     }
 }

@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+import soap
 from mailroom import Mailroom
 from service import Deployment
 from waiting import until
@@ -117,6 +118,37 @@ def test_the_progress_of_a_change_that_sql_made_up(service, cells, total, phase,
             assert alive and (percent is None or 0 <= percent <= 100)
         finally:
             service.sql("DELETE FROM config.key_change")
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_a_decimal_that_is_no_number_is_null(service):
+    rates = ["1", "NaN", "NaN"]
+    ids = [service.create("queues", {"name": f"rated {number}"}) for number in range(len(rates))]
+    for id, rate in zip(ids, rates):
+        as_service(service, "UPDATE org_contoso.queue SET exchangerate = %s WHERE queueid = %s", [rate, id])
+
+    def answer(path, **options):
+        found = service.get(path, **options)
+        assert found.status_code == 200, found.text
+        return json.loads(found.text, parse_constant=refuse)
+
+    assert answer(f"queues({ids[1]})?$select=name,exchangerate", Prefer='odata.include-annotations="*"')["exchangerate"] is None
+    assert service.get(f"queues({ids[1]})/exchangerate").status_code == 204
+    assert service.get(f"queues({ids[1]})/exchangerate/$value").status_code == 204
+    assert answer("queues?$apply=aggregate(exchangerate with sum as total)")["value"][0]["total"] is None
+    seen, path = [], "queues?$select=exchangerate&$filter=startswith(name,'rated')&$orderby=exchangerate"
+    while path:
+        page = answer(path, Prefer="odata.maxpagesize=1")
+        seen += [(row["queueid"], row["exchangerate"]) for row in page["value"]]
+        path = page.get("@odata.nextLink")
+    assert dict(seen) == {ids[0]: 1, ids[1]: None, ids[2]: None} and len(seen) == len(ids)
+    target = soap.parameter("Target", "x:EntityReference", soap.reference("queue", ids[1]))
+    found = soap.execute(service, "Retrieve", target + soap.parameter("ColumnSet", "x:ColumnSet", soap.columns("name", "exchangerate")))
+    shown = soap.values(found["Entity"])
+    assert shown["name"][1] == "rated 1" and "exchangerate" not in shown
 
 
 @pytest.mark.parametrize(("failures", "last_on"), [

@@ -113,6 +113,9 @@ def test_the_service_makes_no_temporary_objects(cluster, statement):
 AROUND = [
     ("GRANT TEMPORARY ON DATABASE fieldseal TO PUBLIC", "REVOKE TEMPORARY ON DATABASE fieldseal FROM PUBLIC", "foreign-grant", "temporary tables"),
     ("ALTER ROLE fieldseal_service SET default_transaction_read_only = on", "ALTER ROLE fieldseal_service RESET default_transaction_read_only", "role-setting", "default_transaction_read_only"),
+    ("ALTER ROLE fieldseal_service SET default_tablespace = 'pg_global'", "ALTER ROLE fieldseal_service RESET default_tablespace", "role-setting", "default_tablespace"),
+    ("ALTER ROLE fieldseal_service SET default_table_access_method = 'heap'", "ALTER ROLE fieldseal_service RESET ALL", "role-setting", "default_table_access_method"),
+    ("ALTER ROLE fieldseal_service SET \"FIELDSEAL.switch\" = 'on'", "ALTER ROLE fieldseal_service RESET ALL", "guard-setting", "fieldseal_service"),
     ("ALTER DATABASE fieldseal SET fieldseal.maintenance = 'on'", "ALTER DATABASE fieldseal RESET fieldseal.maintenance", "guard-setting", "fieldseal.maintenance"),
     ("ALTER DATABASE fieldseal SET fieldseal.evidence = 'move'", "ALTER DATABASE fieldseal RESET fieldseal.evidence", "guard-setting", "fieldseal.evidence"),
     ("ALTER ROLE fieldseal_service SET fieldseal.switch = 'on'", "ALTER ROLE fieldseal_service RESET fieldseal.switch", "guard-setting", "fieldseal_service"),
@@ -154,6 +157,15 @@ def test_what_is_changed_around_the_schemas_is_named(cluster, statement, undo, c
         assert any(f["code"] == code and words in f["message"] for f in found), found
     finally:
         run(undo)
+
+
+def test_the_advice_undoes_a_setting_for_one_database(cluster):
+    as_service(cluster, "ALTER ROLE fieldseal_service IN DATABASE fieldseal SET temp_tablespaces = 'pg_default'")
+    [finding] = [f for f in doctor(cluster) if f["code"] == "role-setting"]
+    statement = finding["advice"].split(",")[0]
+    assert statement == "ALTER ROLE fieldseal_service IN DATABASE fieldseal RESET temp_tablespaces"
+    as_service(cluster, statement)
+    assert doctor(cluster) == []
 
 
 def test_a_server_wide_setting_is_named(cluster):
