@@ -39,7 +39,7 @@ struct ExportedEvents {
             if known != event.hash { problems.append("\(event.id): this event stands in the export twice, with two hashes") }
             return
         }
-        if let last = events.last, event.id != last.id + 1 {
+        if let last = events.last, event.id != last.id &+ 1 {
             problems.append(
                 event.id > last.id
                     ? Self.missing(last.id + 1, event.id - 1) : "\(event.id): this event does not stand in its place in the export")
@@ -57,7 +57,9 @@ struct ExportedEvents {
         // Exports of earlier versions lack the member `after`, and may begin with any event.
         let begins = ends.map { Self.number($0, "after") }
         let begin = begins.contains(nil) ? nil : begins.compactMap(\.self).min()
-        if let begin, let first = events.first, first.id > begin + 1 { problems.append(Self.missing(begin + 1, first.id - 1)) }
+        if let begin, let first = events.first, begin < first.id, begin + 1 < first.id {
+            problems.append(Self.missing(begin + 1, first.id - 1))
+        }
         guard let newest = ends.compactMap({ $0["attested"].flatMap { Self.number($0, "newest") } }).max(),
             let last = events.map(\.id).max() ?? begin, newest > last
         else { return }

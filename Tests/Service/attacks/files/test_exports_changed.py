@@ -58,6 +58,7 @@ def test_what_was_written_is_whole(cluster, tmp_path):
     (lambda lines: changed(lines, 2, occurredOn="2020-01-01T00:00:00Z"), "line 3 of the export is no event as it was written"),
     (lambda lines: changed(lines, 2, hash="00" * 32), "3: this event is another one"),
     (lambda lines: [*lines[:2], lines[2][:-5], *lines[3:]], "line 3 of the export is damaged"),
+    (lambda lines: changed(lines, 2, id=2**63 - 1), "3 to 9223372036854775806: these events are missing in the export"),
     (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], "does not stand in its place"),
     (lambda lines: changed(lines[:-1], len(lines) - 2, id=4711) + lines[-1:], "4711: this event of the export is not in the chain"),
     (lambda lines: changed(lines, len(lines) - 1, revision=1), "its tag does not fit it"),
