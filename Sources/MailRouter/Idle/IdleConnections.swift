@@ -106,7 +106,8 @@ final class IdleConnections: Sendable {
             return true
         }
         guard isTaken else { return connection.leave() }
-        if connection.hasNews { board.add(connection.mailbox) }
+        // The server may have sent lines together with its answer to IDLE. They are read already, so poll(2) does not announce them.
+        look([connection.mailbox])
         wake()
     }
 

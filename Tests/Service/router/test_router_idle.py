@@ -168,6 +168,15 @@ def test_mail_arrives_within_seconds(quiet, idling):
         assert quiet.sql(released, [f"%{real}%"]) == [(1,)]
 
 
+def test_a_message_that_is_announced_with_the_answer_to_idle_is_fetched(quiet, idling):
+    """The router has read the announcement already when it begins to wait, so the connection never becomes readable for it."""
+    server = idling()
+    server.sudden = 1, text("announced with the answer")
+    box = mailbox(quiet, own_profile(quiet, server))
+    with RouterProcess(quiet):
+        until(lambda: "announced with the answer" in subjects(quiet, box), what=why(quiet))
+
+
 def test_a_new_email_leaves_within_two_seconds(quiet, idling):
     """The router sends without waiting for a poll or for the mailbox's incoming server."""
     address = "support@contoso.test"

@@ -136,6 +136,8 @@ class IdlingServer(IMAPServer):
         self.manner, self.lock, self.users, self.refused, self.news = manner, threading.Lock(), [], set(), 0
         #: The users whose connections are in IDLE now, and the number of all IDLE commands.
         self.idling, self.idles = [], 0
+        #: A message that arrives during the next IDLE command, and is announced in one packet with the answer to it; None for none.
+        self.sudden = None
         super().__init__(certificate, messages)
 
     def deliver(self, uid, data):
@@ -183,7 +185,12 @@ class IdlingServer(IMAPServer):
 
     def idle(self, stream, say, tag, user, told):
         """Responds to IDLE. Returns whether the connection continues."""
-        say(b"+ idling\r\n")
+        announced = b""
+        if self.sudden:
+            sudden, self.sudden = self.sudden, None
+            self.deliver(*sudden)
+            told[0], announced = self.news, b"* %d EXISTS\r\n" % len(self.messages)
+        say(b"+ idling\r\n" + announced)
         self.idling.append(user)
         stream.settimeout(0.2)
         try:
