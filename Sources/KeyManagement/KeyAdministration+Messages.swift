@@ -93,7 +93,7 @@ extension KeyAdministration {
         try await session.requireControl(of: .setKey, "activate the key of version \(state.keyVersion)", secret: texts.first)
         let network = caller.address ?? caller.actor
         let failures = AttemptLimiter(
-            .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
+            .account("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
         let state = try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             try requireInactive(state)

@@ -94,11 +94,12 @@ extension ConsoleSessions {
         let network = IPAddress.network(of: attempt.address)
         do {
             return try await deployment.signIns.run(network) {
-                let (user, decoy, failures, wait) = try await deployment.pool.withConnection { connection in
+                let failures = AttemptLimiter(
+                    try AttemptLimiter.name(attempt.name, in: attempt.organization.id, under: deployment.kek),
+                    from: attempt.address, policy: deployment.policy)
+                let (user, decoy, wait) = try await deployment.pool.withConnection { connection in
                     let user = try self.user(attempt, on: connection)
-                    let failures = AttemptLimiter(
-                        attempt.account(isKnown: user != nil), from: attempt.address, policy: deployment.policy)
-                    return (user, try decoySalt(attempt, on: connection), failures, try failures.begin(on: connection))
+                    return (user, try decoySalt(attempt, on: connection), try failures.begin(on: connection))
                 }
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let derived: [UInt8]
@@ -205,10 +206,5 @@ private struct SignInAttempt: Sendable {
         guard kind == .passwordConfirmed else { return Self.denied }
         return FieldsealError(
             .accessDenied, code == nil ? "The password is wrong." : "The password or the one-time password is wrong.")
-    }
-
-    func account(isKnown: Bool) -> AttemptLimiter.Account {
-        let account = "user:\(organization.id.text):\(name.lowercased().prefix(100))"
-        return isKnown ? .known(account) : .unknownName(account)
     }
 }
