@@ -103,7 +103,7 @@ extension KeyAdministration {
         let right: (text: OrganizationKeyText, data: DataKey)?
         do {
             // No connection is held while keys are derived, because each derivation takes some tenths of a second.
-            right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
+            right = try await deployment.hashing.compute(for: .network(IPAddress.network(of: network))) {
                 for text in texts {
                     let key = OrganizationKeyText(text)
                     let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)

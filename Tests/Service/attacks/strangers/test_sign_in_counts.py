@@ -1,20 +1,24 @@
-"""What strangers learn from the counts of failed sign-ins, and what an attacker with a password can guess."""
+"""What strangers learn from the counts of failed sign-ins, what an attacker with a password can guess, and whom many sign-ins at once keep out."""
 
+import concurrent.futures
+import contextlib
 import re
 import uuid
 
+import psycopg
 import pytest
 from one_time import one_time_password
 from service import PATIENCE, Deployment
 from test_client_addresses import PROXY, session
+from waiting import until
 
 PASSWORD = "a long password of a person"
 
 
 @pytest.fixture(scope="module")
 def signed():
-    """A deployment behind a trusted proxy, so that a test can send from many addresses."""
-    with Deployment.made(FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
+    """A deployment behind a trusted proxy, with a database connection for each sign-in that may be under way."""
+    with Deployment.made(FIELDSEAL_CONNECTIONS="80", FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
         yield deployment
 
 
@@ -112,3 +116,49 @@ def test_wrong_one_time_passwords_from_everywhere_are_few(signed):
     assert sign_in(signed, "198.18.50.1", signed.dev["console"]["username"], signed.dev["console"]["password"]) == 303
     signed.sql("UPDATE config.failed_sign_in SET last_on = now() - interval '16 minutes'")
     assert sign_in(signed, "198.18.50.1", "guarded", PASSWORD, code=one_time_password(secret)) == 303
+
+
+# Many at once
+
+
+@contextlib.contextmanager
+def held(deployment, networks):
+    """While this lasts, sign-ins from these networks remain under way, because each waits for its network's count."""
+    deployment.sql("DELETE FROM config.failed_sign_in")
+    deployment.sql("INSERT INTO config.failed_sign_in SELECT '*', n, 1, now(), now() FROM unnest(%s::text[]) AS n", [networks])
+    with psycopg.connect(deployment.dev["postgres"]) as connection:
+        connection.execute("SELECT FROM config.failed_sign_in WHERE address = ANY (%s) FOR UPDATE", [networks])
+        yield
+
+
+def under_way(deployment):
+    return deployment.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service'")[0][0]
+
+
+def test_few_networks_keep_no_other_network_out(signed):
+    person, networks = signed.dev["console"], [f"198.19.{n}.1" for n in range(9)]
+    with concurrent.futures.ThreadPoolExecutor(72) as pool:
+        with held(signed, networks):
+            asked = [pool.submit(sign_in, signed, network, uuid.uuid4().hex) for network in networks for _ in range(8)]
+            # Each of the others is under way or was refused.
+            until(lambda: under_way(signed) + sum(future.done() for future in asked) == 72)
+            assert sign_in(signed, "198.19.99.1", person["username"], person["password"]) == 303
+        codes = [future.result() for future in asked]
+    assert set(codes) == {403, 429}, codes
+
+
+def test_people_who_are_signed_in_have_places_of_their_own(signed):
+    person, networks = signed.dev["console"], [f"198.19.{n}.2" for n in range(64)]
+    visitor = Visitor(signed, "198.19.99.2")
+    assert visitor.sign_in(person["username"], person["password"]) == 303
+    csrf = visitor.csrf()
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        with held(signed, networks):
+            asked = [pool.submit(sign_in, signed, network, uuid.uuid4().hex) for network in networks]
+            until(lambda: under_way(signed) == 64)
+            # The control: for one more network there is no place.
+            assert sign_in(signed, "198.19.99.3", person["username"], person["password"]) == 429
+            # A refused confirmation leads back to the form for the password.
+            assert visitor.post("fresh", csrf=csrf, password=person["password"]).headers["Location"] == "/contoso/overview"
+        codes = [future.result() for future in asked]
+    assert set(codes) <= {403, 429}, codes
