@@ -229,7 +229,7 @@ let package = Package(
         .testTarget(name: "EmailTests", dependencies: ["Email"], swiftSettings: settings),
         .testTarget(name: "RouterProtocolTests", dependencies: ["Model", "RouterProtocol"], swiftSettings: settings),
         .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: settings),
-        .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
+        .testTarget(name: "TenancyTests", dependencies: ["CellCrypto", "Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailRouterTests", dependencies: ["MailRouter", "RouterProtocol"], swiftSettings: settings),
         .testTarget(
             name: "ConsoleTests", dependencies: ["Console", "JSON", "KeyManagement", "Model", "Tenancy"], swiftSettings: settings),

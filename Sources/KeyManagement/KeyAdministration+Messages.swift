@@ -93,7 +93,7 @@ extension KeyAdministration {
         try await session.requireControl(of: .setKey, "activate the key of version \(state.keyVersion)", secret: texts.first)
         let network = caller.address ?? caller.actor
         let failures = AttemptLimiter(
-            .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
+            .account("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
         let state = try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             try requireInactive(state)
@@ -103,7 +103,7 @@ extension KeyAdministration {
         let right: (text: OrganizationKeyText, data: DataKey)?
         do {
             // No connection is held while keys are derived, because each derivation takes some tenths of a second.
-            right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
+            right = try await deployment.hashing.compute(for: .network(IPAddress.network(of: network))) {
                 for text in texts {
                     let key = OrganizationKeyText(text)
                     let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)

@@ -1,5 +1,5 @@
 package import CellCrypto
-import Foundation
+package import Foundation
 import Migrations
 package import PostgresClient
 
@@ -25,6 +25,9 @@ package struct Deployment: Sendable {
     package let hashing: PasswordHashing
     /// Limits how many sign-ins with a password run at once, in total and for each network.
     package let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
+    /// Limits how many signed-in people confirm their password at once, in total and for each person. So sign-ins of strangers,
+    /// as many as they are, don't keep people from confirming.
+    package let confirmations = AdmissionGate<UUID>(.init(running: 16, runningPerKey: 4))
     /// Shared connections for short statements of many callers: lookups of records, and writes that need no earlier read.
     let readers: [SharedConnection]
     let writers: [SharedConnection]

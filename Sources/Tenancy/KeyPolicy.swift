@@ -24,6 +24,9 @@ package struct KeyPolicy: Sendable {
     /// How many failures of one account, from all networks together, delay its sign-ins. Each failure is within ``failureInterval``
     /// of the one before. These failures never lock the account, because attackers could then lock users out.
     package var accountFailures = 20
+    /// How many wrong one-time passwords of one person, from all networks together, lock the one-time passwords of the person. Each
+    /// is within ``failureInterval`` of the one before. Recovery codes are still accepted.
+    package var codeFailureLimit = 10
     /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900
     /// Seconds after which a key should be changed: 365 days.

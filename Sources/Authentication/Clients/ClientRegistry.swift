@@ -111,7 +111,7 @@ package struct ClientRegistry: Sendable {
                 "SELECT EXISTS (SELECT FROM config.api_client WHERE client_id = $1 AND organization_id = $2)",
                 [.uuid(clientID), .uuid(organization.id)])[0].decode(0)
             let failures = AttemptLimiter(
-                isKnown ? .known("client:\(clientID)") : .unknownID, from: address, policy: deployment.policy)
+                isKnown ? .account("client:\(clientID)") : .unknownID, from: address, policy: deployment.policy)
             return (failures, try failures.begin(on: connection))
         }
         if wait > .zero { try await Task.sleep(for: wait) }

@@ -16,7 +16,7 @@ extension ConsoleSessions {
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let attempt = SignInAttempt(
-            name: name, password: password, code: code, kind: .signedIn, organization: organization, address: address,
+            name: name, password: password, code: code, person: nil, organization: organization, address: address,
             requestID: requestID)
         return try await verified(attempt) { user, change, connection in
             try begin(user, address, &change, on: connection)
@@ -32,11 +32,11 @@ extension ConsoleSessions {
     ) async throws -> String {
         let found = try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            return try find(token, in: state, on: connection)?.user.name
+            return try find(token, in: state, on: connection)?.user
         }
-        guard let name = found else { throw SignInAttempt.denied }
+        guard let found else { throw SignInAttempt.denied }
         let attempt = SignInAttempt(
-            name: name, password: password, code: code, kind: .passwordConfirmed, organization: organization, address: address,
+            name: found.name, password: password, code: code, person: found.id, organization: organization, address: address,
             requestID: requestID)
         return try await verified(attempt) { user, change, connection in
             let signedInOn = try Self.begun(token, by: user, &change, on: connection)
@@ -73,10 +73,10 @@ extension ConsoleSessions {
             throw FieldsealError(.invalidArgument, "The new password is the one that you have. Choose another one.")
         }
         let attempt = SignInAttempt(
-            name: signed.name, password: old, code: nil, kind: .passwordConfirmed, organization: organization, address: address,
+            name: signed.name, password: old, code: nil, person: signed.userID, organization: organization, address: address,
             requestID: requestID)
         let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(new, salt: salt, for: IPAddress.network(of: address))
+        let derived = try await deployment.hashing.derive(new, salt: salt, for: .person(signed.userID))
         return try await verified(attempt) { user, change, connection in
             let user = try users.replacePassword(of: user, salt, derived, &change, on: connection)
             try change.append(
@@ -91,33 +91,44 @@ extension ConsoleSessions {
         _ attempt: SignInAttempt,
         _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
     ) async throws -> String {
-        let network = IPAddress.network(of: attempt.address)
         do {
-            return try await deployment.signIns.run(network) {
-                let (user, decoy, failures, wait) = try await deployment.pool.withConnection { connection in
-                    let user = try self.user(attempt, on: connection)
-                    let failures = AttemptLimiter(
-                        attempt.account(isKnown: user != nil), from: attempt.address, policy: deployment.policy)
-                    return (user, try decoySalt(attempt, on: connection), failures, try failures.begin(on: connection))
-                }
-                if wait > .zero { try await Task.sleep(for: wait) }
-                let derived: [UInt8]
-                do {
-                    // For an unknown name a hash is computed too, so that the response takes as long as for a known one.
-                    derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: network)
-                } catch {
-                    try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
-                    throw error
-                }
-                let token = try await deployment.pool.withConnection { connection in
-                    try conclude(attempt, user, derived, failures, on: connection, body)
-                }
-                guard let token else { throw attempt.denied }
-                return token
+            if let person = attempt.person {
+                return try await deployment.confirmations.run(person) { try await checked(attempt, for: .person(person), body) }
             }
+            let network = IPAddress.network(of: attempt.address)
+            return try await deployment.signIns.run(network) { try await checked(attempt, for: .network(network), body) }
         } catch is AdmissionGate<String>.Full {
             throw PasswordHashing.busy
+        } catch is AdmissionGate<UUID>.Full {
+            throw PasswordHashing.busy
         }
+    }
+
+    private func checked(
+        _ attempt: SignInAttempt, for asker: PasswordHashing.Asker,
+        _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
+    ) async throws -> String {
+        let failures = AttemptLimiter(
+            try AttemptLimiter.name(attempt.name, in: attempt.organization.id, under: deployment.kek), from: attempt.address,
+            policy: deployment.policy)
+        let (user, decoy, wait) = try await deployment.pool.withConnection { connection in
+            let user = try self.user(attempt, on: connection)
+            return (user, try decoySalt(attempt, on: connection), try failures.begin(on: connection))
+        }
+        if wait > .zero { try await Task.sleep(for: wait) }
+        let derived: [UInt8]
+        do {
+            // For an unknown name a hash is computed too, so that the response takes as long as for a known one.
+            derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: asker)
+        } catch {
+            try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
+            throw error
+        }
+        let token = try await deployment.pool.withConnection { connection in
+            try conclude(attempt, user, derived, failures, on: connection, body)
+        }
+        guard let token else { throw attempt.denied }
+        return token
     }
 
     private func user(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> ConsoleUsers.Row? {
@@ -193,22 +204,20 @@ private struct SignInAttempt: Sendable {
     let password: String
     /// The one-time password; nil if none is required.
     let code: String?
-    /// The kind of the attempt's security event: a sign-in, or the confirmation of a running session.
-    let kind: SecurityEvent.Kind
+    /// The person who is signed in and confirms their password; nil for a sign-in.
+    let person: UUID?
     let organization: Organization
     let address: String
     let requestID: String
 
     static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
 
+    /// The kind of the attempt's security event.
+    var kind: SecurityEvent.Kind { person == nil ? .signedIn : .passwordConfirmed }
+
     var denied: FieldsealError {
-        guard kind == .passwordConfirmed else { return Self.denied }
+        guard person != nil else { return Self.denied }
         return FieldsealError(
             .accessDenied, code == nil ? "The password is wrong." : "The password or the one-time password is wrong.")
-    }
-
-    func account(isKnown: Bool) -> AttemptLimiter.Account {
-        let account = "user:\(organization.id.text):\(name.lowercased().prefix(100))"
-        return isKnown ? .known(account) : .unknownName(account)
     }
 }

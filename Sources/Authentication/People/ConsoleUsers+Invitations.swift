@@ -23,7 +23,7 @@ extension ConsoleUsers {
         guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
         try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: .network(IPAddress.network(of: address)))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 // While the password's hash was computed, another request may have used the invitation.

@@ -152,7 +152,7 @@ package struct SecondFactor: Sendable {
         _ code: String, of signed: ConsoleSessions.AuthenticatedUser, toReplaceCodes: Bool = false
     ) async throws -> ConsoleUsers.Row {
         let failures = AttemptLimiter(
-            .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
+            .codes(of: signed.userID), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
         if wait > .zero { try await Task.sleep(for: wait) }
         let (checked, verdict) = try await deployment.pool.withConnection { connection -> (ConsoleUsers.Row?, Verdict) in
@@ -167,10 +167,18 @@ package struct SecondFactor: Sendable {
             try failures.succeed(on: connection)
             return (user, .right)
         }
+        guard verdict != .locked else { throw Self.locked(deployment.policy) }
         guard let checked else {
             throw toReplaceCodes ? Self.codesStay(verdict) : Self.staysOn(verdict)
         }
         return checked
+    }
+
+    private static func locked(_ policy: KeyPolicy) -> FieldsealError {
+        FieldsealError(
+            .requestQuotaExceeded,
+            "Too many wrong one-time passwords were typed for this account. Type a recovery code, or wait 15 minutes.",
+            retryAfter: policy.failureInterval)
     }
 
     private static func staysOn(_ verdict: Verdict) -> FieldsealError {
@@ -303,9 +311,14 @@ package struct SecondFactor: Sendable {
     /// The result of checking a code. The message about a used code is only shown to a person who is signed in.
     private enum Verdict {
         case right, used, wrong
+        /// Too many one-time passwords were wrong, so none is accepted for a time. The code is not a recovery code.
+        case locked
     }
 
     /// Whether a code is a current one-time password of the person, or one of their recovery codes. Each code is accepted once.
+    ///
+    /// After too many wrong codes only recovery codes are accepted. The answer does not say so, because it would then say that the
+    /// password was right.
     func isRight(
         _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -316,6 +329,20 @@ package struct SecondFactor: Sendable {
         on code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Verdict {
         guard let totp = user.totp else { return .right }
+        guard !code.isEmpty else { return .wrong }
+        let failures = AttemptLimiter(.codesFromEverywhere(of: user.id), from: "", policy: deployment.policy)
+        guard try failures.mayTry(on: connection) else {
+            return try takesRecoveryCode(code, of: user, in: organization, on: connection) ? .right : .locked
+        }
+        let verdict = try self.verdict(on: code, for: user, totp, in: organization, on: connection)
+        if verdict == .right { try failures.withdraw(on: connection) }
+        return verdict
+    }
+
+    private func verdict(
+        on code: String, for user: ConsoleUsers.Row, _ totp: [UInt8], in organization: Organization,
+        on connection: isolated PostgresConnection
+    ) throws -> Verdict {
         let seed = try deployment.kek.open(totp, at: Self.address(user.id, user.organizationID))
         if let step = try Self.step(of: code, seed: seed) {
             let taken = try connection.query(
@@ -323,6 +350,13 @@ package struct SecondFactor: Sendable {
                 [.uuid(user.id), .int64(Int64(step))])
             return taken.isEmpty ? .used : .right
         }
+        return try takesRecoveryCode(code, of: user, in: organization, on: connection) ? .right : .wrong
+    }
+
+    /// Whether a code is a recovery code of the person. The code can't be used again.
+    private func takesRecoveryCode(
+        _ code: String, of user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> Bool {
         let hash = try Self.hash(code)
         let grant = Self.grant(hash, of: user)
         return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
@@ -332,11 +366,11 @@ package struct SecondFactor: Sendable {
             // A row that does not verify is not deleted, because it is evidence for the doctor.
             guard let row = rows.first,
                 try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
-            else { return .wrong }
+            else { return false }
             _ = try connection.query(
                 "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2", [.uuid(user.id), .bytes(hash)])
             try change.remove(grant.name)
-            return .right
+            return true
         }
     }
 

@@ -2,6 +2,7 @@ import Synchronization
 
 /// Limits how many tasks run and wait at a time: in total, and for each key.
 ///
+/// The fuller the gate is, the fewer tasks a key may have. So few keys can't take all places: a key that has no task yet finds one.
 /// Waiting tasks hold no thread. Waiting tasks run in order, except that tasks of other keys overtake the tasks of a key at its
 /// limit.
 package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
@@ -11,12 +12,15 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
         package var runningPerKey: Int
         package var waiting = 0
         package var waitingPerKey = 0
+        /// How many tasks may wait in kept places. Other tasks don't wait there.
+        package var waitingKept = 0
 
-        package init(running: Int, runningPerKey: Int, waiting: Int = 0, waitingPerKey: Int = 0) {
+        package init(running: Int, runningPerKey: Int, waiting: Int = 0, waitingPerKey: Int = 0, waitingKept: Int = 0) {
             self.running = running
             self.runningPerKey = runningPerKey
             self.waiting = waiting
             self.waitingPerKey = waitingPerKey
+            self.waitingKept = waitingKept
         }
     }
 
@@ -26,6 +30,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
     private struct Waiter {
         let id: UInt64
         let key: Key
+        let isKept: Bool
         let continuation: CheckedContinuation<Void, any Error>
     }
 
@@ -45,14 +50,15 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
 
     /// Runs `body` when there is room.
     ///
+    /// - Parameter isKept: Whether the task waits in a kept place.
     /// - Throws: ``Full`` if the task may neither run nor wait. Then `body` is not run. Errors of `body` are passed on.
-    package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
-        try await enter(key)
+    package func run<Result>(_ key: Key, isKept: Bool = false, _ body: () async throws -> Result) async throws -> Result {
+        try await enter(key, isKept)
         defer { leave(key) }
         return try await body()
     }
 
-    private func enter(_ key: Key) async throws {
+    private func enter(_ key: Key, _ isKept: Bool) async throws {
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID
@@ -64,10 +70,8 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
                         start(key, &state)
                         return .run
                     }
-                    guard state.waiters.count < limits.waiting,
-                        state.waiters.count(where: { $0.key == key }) < limits.waitingPerKey
-                    else { return .refuse }
-                    state.waiters.append(Waiter(id: id, key: key, continuation: continuation))
+                    guard mayWait(key, isKept, state) else { return .refuse }
+                    state.waiters.append(Waiter(id: id, key: key, isKept: isKept, continuation: continuation))
                     return .wait
                 }
                 switch step {
@@ -105,7 +109,21 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
     }
 
     private func mayRun(_ key: Key, _ state: borrowing State) -> Bool {
-        state.running < limits.running && state.runningOf[key, default: 0] < limits.runningPerKey
+        Self.hasRoom(
+            for: state.runningOf[key, default: 0], limits.runningPerKey, free: limits.running - state.running)
+    }
+
+    private func mayWait(_ key: Key, _ isKept: Bool, _ state: borrowing State) -> Bool {
+        let waiters = state.waiters.filter { $0.isKept == isKept }
+        return Self.hasRoom(
+            for: waiters.count { $0.key == key }, limits.waitingPerKey,
+            free: (isKept ? limits.waitingKept : limits.waiting) - waiters.count)
+    }
+
+    /// Whether a key with `count` tasks may have another one. A key with tasks may have one for each four free places. So all
+    /// places are taken only if about as many keys as there are places have a task.
+    private static func hasRoom(for count: Int, _ limit: Int, free: Int) -> Bool {
+        count < limit && (count == 0 ? free > 0 : free > 4 * count)
     }
 
     private func start(_ key: Key, _ state: inout State) {

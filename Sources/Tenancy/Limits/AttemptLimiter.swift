@@ -1,45 +1,74 @@
-import CellCrypto
-import Foundation
+package import CellCrypto
+package import Foundation
+import JSON
 import Model
 package import PostgresClient
 
 /// Limits sign-in attempts. An attempt counts in up to three rows: for its account from its network, for its network, and for its
 /// account from all networks.
 ///
+/// Names of people are counted alike, whether a person has the name or not, so limits don't tell which names exist.
 /// An attempt counts as a failure from its start. Success removes it from the counts again. So simultaneous attempts, even on
 /// several servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
 package struct AttemptLimiter {
-    /// The account, as far as it is known.
+    /// What an attempt is counted for.
     package enum Account {
-        case known(String)
-        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and unknown names
-        /// are locked like known names.
-        case unknownName(String)
+        /// A client, a key that is activated, or the name of a person: ``name(_:in:under:)``.
+        case account(String)
         /// An unknown id. An attempt with an unknown id is counted only for its network.
         case unknownID
+        /// The one-time passwords of a signed-in person, from a network.
+        case codes(of: UUID)
+        /// The one-time passwords of a person from all networks, in sign-ins and of the signed-in person. After too many wrong
+        /// ones, none is accepted. Only a caller who has the person's password or session can reach that.
+        case codesFromEverywhere(of: UUID)
+    }
+
+    /// A row in which attempts are counted.
+    private struct Count {
+        let account: String
+        let network: String
+        /// How many failures lock; nil if the row never locks.
+        let limit: Int?
+        /// After how many failures attempts are delayed; nil if the row never delays.
+        let pauseAfter: Int?
     }
 
     let network: String
     let policy: KeyPolicy
-    private let account: String?
-    private let isKnown: Bool
+    /// The rows in which this attempt is counted. The order of the rows is fixed, so that attempts can't deadlock.
+    private let rows: [Count]
 
     /// In a row's account column, `*` means all accounts of the network. In the network column, `*` means all networks of the
     /// account.
     private static let every = "*"
-    /// How many counts the unknown names of one network share.
-    private static let unknownCounts = 16
 
     package init(_ account: Account, from address: String, policy: KeyPolicy) {
-        network = IPAddress.network(of: address)
+        let network = IPAddress.network(of: address)
+        self.network = network
         self.policy = policy
-        switch account {
-        case .known(let name): (self.account, isKnown) = (name, true)
-        case .unknownName(let name):
-            let number = (try? sha256(Array(name.utf8)))?.first.map { Int($0) % Self.unknownCounts } ?? 0
-            (self.account, isKnown) = ("unknown:\(number)", false)
-        case .unknownID: (self.account, isKnown) = (nil, false)
+        let ofNetwork = Count(account: Self.every, network: network, limit: policy.networkFailureLimit, pauseAfter: nil)
+        func fromNetwork(_ account: String) -> Count {
+            Count(account: account, network: network, limit: policy.failureLimit, pauseAfter: 0)
         }
+        switch account {
+        case .account(let account):
+            let fromEverywhere = Count(account: account, network: Self.every, limit: nil, pauseAfter: policy.accountFailures)
+            rows = [fromNetwork(account), fromEverywhere, ofNetwork]
+        case .unknownID: rows = [ofNetwork]
+        case .codes(let person): rows = [fromNetwork("code:\(person.text)"), ofNetwork]
+        case .codesFromEverywhere(let person):
+            rows = [
+                Count(account: "code:\(person.text)", network: Self.every, limit: policy.codeFailureLimit, pauseAfter: nil)
+            ]
+        }
+    }
+
+    /// The account that a name of a person is counted as. The name is hashed under the key-encryption key, because it may not exist:
+    /// then it may be a password that was typed into the wrong field.
+    package static func name(_ name: String, in organization: UUID, under kek: KeyEncryptionKey) throws -> Account {
+        let tag = try kek.tag(label: "failed_sign_in", over: [organization.bytes, Array(name.lowercased().utf8)])
+        return .account("user:\(organization.text):\(hexadecimal(tag.prefix(16)))")
     }
 
     /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write a time that
@@ -51,14 +80,6 @@ package struct AttemptLimiter {
     private static let countLimit = 1_000_000
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
-
-    /// The rows in which this attempt is counted. The order of the rows is fixed, so that attempts can't deadlock.
-    private var rows: [(account: String, network: String)] {
-        var rows: [(String, String)] = []
-        if let account { rows.append((account, network)) }
-        if let account, isKnown { rows.append((account, Self.every)) }
-        return rows + [(Self.every, network)]
-    }
 
     /// Counts the attempt, unless its account or its network is locked.
     ///
@@ -82,32 +103,34 @@ package struct AttemptLimiter {
         for row in counted {
             let (account, network): (String, String) = (try row.decode(0), try row.decode(1))
             let before = try row.decode(2, as: Int.self) - 1
-            if let limit = limit(account, network), before >= limit {
-                throw Self.locked(account == Self.every, policy.failureInterval)
-            }
-            wait = max(
-                wait, account == Self.every ? .zero : Self.pause(before - (network == Self.every ? policy.accountFailures : 0)))
+            guard let count = rows.first(where: { $0.account == account && $0.network == network }) else { continue }
+            if let limit = count.limit, before >= limit { throw Self.locked(account == Self.every, policy.failureInterval) }
+            if let first = count.pauseAfter { wait = max(wait, Self.pause(before - first)) }
         }
         return wait
     }
 
-    private func limit(_ account: String, _ network: String) -> Int? {
-        if account == Self.every { return policy.networkFailureLimit }
-        return network == Self.every ? nil : policy.failureLimit
+    /// Counts the attempt, and says whether it may be made.
+    package func mayTry(on connection: isolated PostgresConnection) throws -> Bool {
+        do {
+            _ = try begin(on: connection)
+            return true
+        } catch let error as FieldsealError where error.code == .requestQuotaExceeded {
+            return false
+        }
     }
 
     private func refuseIfLocked(on connection: isolated PostgresConnection) throws {
         let locked = try connection.query(
             """
             SELECT f.account, ceil(extract(epoch FROM last_on + $3 * interval '1 second' - now()))::integer
-              FROM config.failed_sign_in AS f JOIN unnest($1, $2) AS r (a, n) ON (f.account, f.address) = (r.a, r.n)
-             WHERE \(Self.isRecent("f.last_on", "$3")) AND f.address <> $4
-               AND f.failures >= CASE f.account WHEN $4 THEN $5 ELSE $6 END
+              FROM config.failed_sign_in AS f JOIN unnest($1, $2, $4) AS r (a, n, l) ON (f.account, f.address) = (r.a, r.n)
+             WHERE \(Self.isRecent("f.last_on", "$3")) AND f.failures >= nullif(r.l, '')::integer
              ORDER BY 2 DESC LIMIT 1
             """,
             [
-                .texts(rows.map(\.account)), .texts(rows.map(\.network)), interval, .text(Self.every),
-                .int32(Int32(policy.networkFailureLimit)), .int32(Int32(policy.failureLimit)),
+                .texts(rows.map(\.account)), .texts(rows.map(\.network)), interval,
+                .texts(rows.map { $0.limit.map(String.init) ?? "" }),
             ])
         guard let row = locked.first else { return }
         throw Self.locked(try row.decode(0, as: String.self) == Self.every, max(1, try row.decode(1)))
@@ -156,7 +179,8 @@ package struct AttemptLimiter {
             [.texts(rows.map(\.account)), .texts(rows.map(\.network)), .bool(clearing), .text(Self.every)])
     }
 
-    /// How many rows the table has at most. If it has more, the oldest rows are deleted.
+    /// How many rows the table has at most. If it has more, the oldest rows are deleted. Rows of one-time passwords stay, because
+    /// strangers can't add any, and an attacker with a password could otherwise remove a person's count by failures of other names.
     private static let rowLimit = 50_000
 
     /// Deletes counts that no limit uses any more.
@@ -166,7 +190,8 @@ package struct AttemptLimiter {
                 """
                 DELETE FROM config.failed_sign_in
                  WHERE failures = 0 OR NOT \(isRecent("last_on", "$1"))
-                    OR last_on < (SELECT last_on FROM config.failed_sign_in ORDER BY last_on DESC OFFSET $2 LIMIT 1)
+                    OR account NOT LIKE 'code:%' AND last_on < (
+                        SELECT last_on FROM config.failed_sign_in WHERE failures > 0 ORDER BY last_on DESC OFFSET $2 LIMIT 1)
                 """, [.double(Double(deployment.policy.failureInterval)), .int64(Int64(rowLimit))])
         }
     }

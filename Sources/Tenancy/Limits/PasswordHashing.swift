@@ -1,12 +1,13 @@
 package import CellCrypto
 import Dispatch
-import Foundation
+package import Foundation
+import JSON
 package import Model
 
 /// Computes scrypt and PBKDF2, which are slow on purpose, on separate threads and without a database connection.
 ///
-/// At most half of the processors are used, and at most two. Each network has one computation at a time. When the queue is full,
-/// callers are refused.
+/// At most half of the processors are used, and at most two. Each network has one computation at a time, and so has each signed-in
+/// person who confirms a password. When the queue is full, callers are refused.
 package final class PasswordHashing: Sendable {
     private let queue = DispatchQueue(label: "fieldseal.hashing", attributes: .concurrent)
     private let gate: AdmissionGate<String>
@@ -16,12 +17,33 @@ package final class PasswordHashing: Sendable {
     private static let running = min(2, max(1, ProcessInfo.processInfo.activeProcessorCount / 2))
     private static let waiting = 32
     private static let waitingPerNetwork = 4
+    /// How many computations wait for people who are signed in, so that a flood of sign-ins does not get theirs refused.
+    private static let waitingKept = 16
+
+    /// For whom a password is hashed.
+    package enum Asker: Sendable {
+        /// A caller from this network.
+        case network(String)
+        /// A signed-in person, by id.
+        case person(UUID)
+
+        var key: String {
+            switch self {
+            case .network(let network): network
+            case .person(let id): "person:\(id.text)"
+            }
+        }
+
+        var isSignedIn: Bool { if case .person = self { true } else { false } }
+    }
 
     init(_ kek: KeyEncryptionKey, _ derivation: PasswordVerifier.Derivation) {
         self.kek = kek
         self.derivation = derivation
         gate = AdmissionGate(
-            .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
+            .init(
+                running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork,
+                waitingKept: Self.waitingKept))
     }
 
     /// A salt for a new password. The salt also says which derivation to use.
@@ -41,14 +63,14 @@ package final class PasswordHashing: Sendable {
     /// form.
     ///
     /// - Throws: 429 when too many callers wait; 403 if the salt is for scrypt and libcrypto lacks it.
-    package func derive(_ password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
+    package func derive(_ password: String, salt: [UInt8], for asker: Asker) async throws -> [UInt8] {
         guard PasswordVerifier.derivation(of: salt) != .scrypt || CryptoLibrary.hasScrypt else {
             throw FieldsealError(
                 .accessDenied,
                 "This server can't check the password: it was set before FIPS mode was switched on. Ask an administrator to reset it."
             )
         }
-        return try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
+        return try await compute(for: asker) { try PasswordVerifier.make(of: password, salt: salt) }
     }
 
     /// The stored form of a password: a tag of the key-encryption key over the result of scrypt or PBKDF2. So a copy of the
@@ -89,12 +111,12 @@ package final class PasswordHashing: Sendable {
         return .none
     }
 
-    /// Runs `work` as soon as the limits for all networks together and for this network allow it.
-    package func compute<Result: Sendable>(for network: String, _ work: @escaping @Sendable () throws -> Result) async throws
+    /// Runs `work` as soon as the limits for all callers together and for this one allow it.
+    package func compute<Result: Sendable>(for asker: Asker, _ work: @escaping @Sendable () throws -> Result) async throws
         -> Result
     {
         do {
-            return try await gate.run(network) {
+            return try await gate.run(asker.key, isKept: asker.isSignedIn) {
                 try await withCheckedThrowingContinuation { continuation in
                     queue.async { continuation.resume(with: Swift.Result { try work() }) }
                 }

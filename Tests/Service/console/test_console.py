@@ -652,7 +652,6 @@ def test_sign_in_is_locked_after_ten_failures_for_that_name_alone(console):
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
     took = []
     codes = []
-    # All unknown names share one count.
     console.sql("DELETE FROM config.failed_sign_in")
     for _ in range(11):
         began = time.monotonic()

@@ -64,4 +64,73 @@ struct AdmissionGateTests {
         // The gate counts no task any more.
         #expect((try? await gate.run("z") { true }) == true)
     }
+
+    /// Fills a gate by tasks of each key in turn until it refuses, and returns how many tasks of each key it took.
+    private func filled(
+        _ gate: AdmissionGate<String>, _ keys: [String], tasksOfEach: Int, until latch: Latch
+    ) async -> [String: Int] {
+        let (events, continuation) = AsyncStream<Event>.makeStream()
+        var iterator = events.makeAsyncIterator()
+        var taken: [String: Int] = [:]
+        for key in keys {
+            for _ in 0..<tasksOfEach {
+                Task {
+                    do {
+                        try await gate.run(key) {
+                            continuation.yield(.began)
+                            await latch.wait()
+                        }
+                    } catch {
+                        continuation.yield(.refused)
+                    }
+                }
+                if await iterator.next() == .began { taken[key, default: 0] += 1 }
+            }
+        }
+        return taken
+    }
+
+    @Test("Few keys leave places for a key that has none, and one key alone may have its limit", .timeLimit(.minutes(1)))
+    func fewKeys() async {
+        let gate = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
+        let latch = Latch()
+        let keys = (1...9).map { "network \($0)" }
+        let taken = await filled(gate, keys, tasksOfEach: 8, until: latch)
+        #expect(taken["network 1"] == 8 && taken.values.min() ?? 0 >= 1 && taken.values.reduce(0, +) <= 56)
+        #expect((try? await gate.run("another") { true }) == true)
+        // About as many keys as there are places fill it.
+        let others = (10...100).map { "network \($0)" }
+        #expect(await filled(gate, others, tasksOfEach: 1, until: latch).count == 64 - taken.values.reduce(0, +))
+        await #expect(throws: AdmissionGate<String>.Full.self) { try await gate.run("another") {} }
+        await latch.open()
+    }
+
+    @Test("Kept places are free while all others wait", .timeLimit(.minutes(1)))
+    func keptPlaces() async throws {
+        let gate = AdmissionGate<String>(.init(running: 1, runningPerKey: 1, waiting: 1, waitingPerKey: 1, waitingKept: 1))
+        let latch = Latch()
+        #expect(await filled(gate, ["a"], tasksOfEach: 1, until: latch) == ["a": 1])
+        let (events, continuation) = AsyncStream<String>.makeStream()
+        func ask(_ key: String, isKept: Bool) {
+            Task {
+                do {
+                    try await gate.run(key, isKept: isKept) { continuation.yield("\(key) ran") }
+                } catch {
+                    continuation.yield("\(key) refused")
+                }
+            }
+        }
+        var iterator = events.makeAsyncIterator()
+        // One of the two waits, and the other is refused, in either order.
+        ask("b", isKept: false)
+        ask("b", isKept: false)
+        #expect(await iterator.next() == "b refused")
+        // A task in a kept place waits beside it. A second one is refused.
+        ask("c", isKept: true)
+        ask("c", isKept: true)
+        #expect(await iterator.next() == "c refused")
+        await latch.open()
+        #expect(await iterator.next() == "b ran")
+        #expect(await iterator.next() == "c ran")
+    }
 }

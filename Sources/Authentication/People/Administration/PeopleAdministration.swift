@@ -67,7 +67,7 @@ package struct PeopleAdministration: Sendable {
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
-                try await deployment.hashing.derive(password, salt: salt, for: network)
+                try await deployment.hashing.derive(password, salt: salt, for: .network(network))
             } else {
                 try randomBytes(count: 32)
             }
