@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+import urllib.parse
 
 import psycopg
 import requests
@@ -39,7 +40,7 @@ def test_a_password_is_set_and_never_seen_again(console, browser):
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Saved.", "Made in the console", "Stored, encrypted")
     assert "pässword-from-the-console" not in html.unescape(browser.page_source)
-    id = browser.current_url.rsplit("/", 1)[1].split("?")[0]
+    id = urllib.parse.urlsplit(browser.current_url).path.rsplit("/", 1)[1]
     assert console.opened_cells()[f"mailbox({id}).password"][1] == "pässword-from-the-console"
     click(browser, By.NAME, "password!clear")
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
