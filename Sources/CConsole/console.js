@@ -112,7 +112,7 @@ for (const field of document.querySelectorAll("form[action$='/sign-in'] > [name=
     const rest = others.all.filter((form) => form.kept !== field.value);
     others.all = [...rest, { action: `${new URL(field.form.action).pathname}/kept`, kept: field.value, time: Date.now(), asked: [] }];
 }
-for (const field of document.querySelectorAll("[data-offered] > [name=kept]")) others.all = others.all.filter((form) => form.kept !== field.value);
+for (const field of document.querySelectorAll("[data-offered] > :is([name=kept], [name=waits])")) others.all = others.all.filter((form) => form.kept !== field.value);
 // Each person who signs in is asked for once: the service opens it for its own person alone.
 if (document.body.dataset.user && !offered) (async () => {
     const who = document.body.dataset.user, forms = others.all;
