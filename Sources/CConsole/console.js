@@ -415,7 +415,8 @@ document.addEventListener("submit", async (event) => {
     leave();
     form.requestSubmit(button?.isConnected ? button : null);
     form.dataset.sent = "true";
-    setTimeout(() => { delete form.dataset.sent; }, 5000);
+    // The page stays after a download, so its other buttons are needed soon.
+    setTimeout(() => { delete form.dataset.sent; }, button?.value === "file" ? 500 : 5000);
 });
 addEventListener("pageshow", () => { for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent; });
 // Keyboard shortcuts, as their page lists them. They take no key from a field, and can be turned off.
