@@ -71,6 +71,7 @@ def test_the_pressed_button_is_what_is_sent(console, browser):
     box = console.create("mailboxes", {"name": "pressed box"})
     browser.get(f"{console.pages}/records/mailboxes/{box}")
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
+    press(browser, By.XPATH, "//main//button[starts-with(normalize-space(), 'Approve')]")
     assert console.sql("SELECT emailrouteraccessapproval FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1,)]
 
 
