@@ -86,8 +86,8 @@ extension Doctor {
             let (function, owner): (String, String) = (try row.decode(0), try row.decode(1))
             let words =
                 "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)"
-            // Anyone with the right can add a function to an extension. The extensions that the program uses have no SECURITY
-            // DEFINER function of their own, so one that seems to belong to them is an error too.
+            // Anyone with the right can add a function to an extension. The extensions that the program uses define no
+            // SECURITY DEFINER function, so a function that seems to belong to them is an error too.
             guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {
                 return Finding(
                     .error, "definer-function", words,

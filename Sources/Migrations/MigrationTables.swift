@@ -2,7 +2,7 @@
 package struct MigrationTables: Sendable, Equatable {
     /// Tables whose rows a dump holds.
     package private(set) var tables: Set<String> = ["migration"]
-    /// Partitioned tables. They have no rows of their own, because the rows are in the partitions.
+    /// Partitioned tables. The partitions have the rows.
     package private(set) var partitioned: Set<String> = []
     /// Tables whose rows a dump may leave out, because a crash loses the rows anyway.
     package private(set) var unlogged: Set<String> = []

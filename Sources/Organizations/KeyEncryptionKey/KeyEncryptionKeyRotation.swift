@@ -134,8 +134,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // Events that are not linked to the chain yet have tags of their own. These events are linked first, so that their tags
-            // need not be moved.
+            // Each event that is not linked to the chain yet has a tag. These events are linked first, so that their tags need not be
+            // moved.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in

@@ -216,8 +216,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// Opens all databases at the same time.
     ///
     /// - Returns: The reachable databases in order: at least one.
-    /// - Throws: The reason for which a reachable database can't be served, or for which no database is reachable. If databases
-    ///   have key-encryption keys of their own, a database whose key can't be used counts as unreachable.
+    /// - Throws: The reason for which a reachable database can't be served, or for which no database is reachable. If each database
+    ///   has another key-encryption key, a database whose key can't be used counts as unreachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {
         let failures = await withTaskGroup(of: (name: String, error: (any Error)?).self) { group in
             for database in databases {

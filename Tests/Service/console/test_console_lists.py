@@ -424,7 +424,7 @@ def test_retention_says_what_stays_and_what_happened_last(console):
 
 
 def test_a_mailbox_that_nobody_approved_waits_for_that_whatever_happened_before(console):
-    """If the address is not approved, the router does not work on the mailbox, whatever a mail server reported earlier."""
+    """If the address is not approved, the router does not work on the mailbox, even if a mail server reported success or failure earlier."""
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
     id = console.create("mailboxes", {"name": "refused before", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 2, emailrouteraccessapproval = 0 WHERE mailboxid = %s", [id])

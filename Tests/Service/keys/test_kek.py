@@ -323,7 +323,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
 
 def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     cluster, home = rotated.cluster, rotated.home
-    # Entries of the attested list that have no row of their own: a role, a rule, and a suspension.
+    # Entries of the attested list for which config has no row: a role, a rule, and a suspension.
     server = rotated.server
     role = next(r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"] if r["name"] == "Email Administrator")
     unit = server.request("GET", "businessunits?$top=1").json()["value"][0]["businessunitid"]

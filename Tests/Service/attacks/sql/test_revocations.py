@@ -219,7 +219,7 @@ def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, fo
                 assert administers() == (False, False)
         finally:
             put(sql, STATE, "organization_id", organization, {n: state_now[n] for n in FORMER["all"]})
-        # Also not with the present attested state, whatever the row says.
+        # With the present attested state, the former row of the client does not make it an administrator either.
         assert administers() == (False, False)
         put(sql, "config.api_client", "client_id", client["clientId"], {n: row_now[n] for n in ("role", "disabled_on", "tag")})
     assert administers() == (False, False)

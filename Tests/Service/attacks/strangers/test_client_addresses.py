@@ -1,4 +1,4 @@
-"""Which address is taken for the client's: X-Forwarded-For and X-Forwarded-Proto are accepted from trusted proxies only, and the PROXY protocol."""
+"""Which address the service uses as the client's: X-Forwarded-For and X-Forwarded-Proto of trusted proxies only, and the PROXY protocol."""
 
 import base64
 import json
