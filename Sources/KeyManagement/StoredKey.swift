@@ -33,6 +33,16 @@ package struct StoredKey: Sendable {
         .organizationKey(version: version, fingerprint: fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
     }
 
+    /// The data key of the row; nil if it does not open under the key-encryption key. SQL can write any version.
+    package func data(of organization: UUID, under kek: KeyEncryptionKey) -> DataKey? {
+        UInt32(exactly: version).flatMap { try? kek.unwrapData(wrappedData, organization: organization, keyVersion: $0) }
+    }
+
+    /// The key's text; nil if it does not open under the key-encryption key.
+    package func text(of organization: UUID, under kek: KeyEncryptionKey) -> OrganizationKeyText? {
+        UInt32(exactly: version).flatMap { try? kek.unwrapText(wrappedText, organization: organization, keyVersion: $0) }
+    }
+
     /// Replaces the wrapped keys of the row that the organization has for this key.
     ///
     /// - Parameter kek: The key-encryption key under which the new wrapped keys are sealed.

@@ -126,9 +126,8 @@ package struct AttestationUpgrade: Sendable {
             }
         }
         for key in try StoredKey.all(of: organization.id, on: connection) {
-            guard let version = UInt32(exactly: key.version) else { continue }
-            let data = try? kek.unwrapData(key.wrappedData, organization: organization.id, keyVersion: version)
-            if data?.fingerprint == key.fingerprint { try grants.set(key.grant, under: kek) }
+            guard key.data(of: organization.id, under: kek)?.fingerprint == key.fingerprint else { continue }
+            try grants.set(key.grant, under: kek)
         }
         return leftOut
     }

@@ -302,10 +302,8 @@ extension OrganizationRegistry {
 
     private func isOwn(_ key: StoredKey, of organization: Organization, in former: GrantList?) throws -> Bool {
         if let former { return try former.holds(key.grant, under: kek) }
-        guard let version = UInt32(exactly: key.version) else { return false }
-        let data = try? kek.unwrapData(key.wrappedData, organization: organization.id, keyVersion: version)
-        return data?.fingerprint == key.fingerprint
-            && (try? kek.unwrapText(key.wrappedText, organization: organization.id, keyVersion: version)) != nil
+        return key.data(of: organization.id, under: kek)?.fingerprint == key.fingerprint
+            && key.text(of: organization.id, under: kek) != nil
     }
 
     private func keepDisabledUsers(

@@ -148,13 +148,10 @@ struct OrganizationRewrap {
             """, [.uuid(organization.id), .text(newOnly.id)])
         for row in others {
             let key = try StoredKey(row)
-            let id = organization.id
-            let data = UInt32(exactly: key.version).flatMap {
-                try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: $0)
-            }
+            let isMoved = key.data(of: organization.id, under: newOnly) != nil
             // A row that SQL made grants nothing, and must not keep a key-encryption key from being retired.
-            guard try data != nil || row.decode(4, as: Bool.self) && !list.holds(key.grant, under: new) else { continue }
-            try key.replace(in: id, under: newOnly, on: connection)
+            guard try isMoved || row.decode(4, as: Bool.self) && !list.holds(key.grant, under: new) else { continue }
+            try key.replace(in: organization.id, under: newOnly, on: connection)
             count += 1
         }
     }
@@ -162,15 +159,11 @@ struct OrganizationRewrap {
     private mutating func rewrapOwnKeys(on connection: isolated PostgresConnection) throws {
         for key in try StoredKey.all(of: organization.id, on: connection) where try list.holds(key.grant, under: new) {
             let (id, version) = (organization.id, UInt32(key.version))
-            if (try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil,
-                (try? newOnly.unwrapText(key.wrappedText, organization: id, keyVersion: version)) != nil
-            {
+            if key.data(of: id, under: newOnly) != nil, key.text(of: id, under: newOnly) != nil {
                 try grants.set(key.grant, under: newOnly)
                 continue
             }
-            guard let data = try? new.unwrapData(key.wrappedData, organization: id, keyVersion: version),
-                let text = try? new.unwrapText(key.wrappedText, organization: id, keyVersion: version)
-            else { continue }
+            guard let data = key.data(of: id, under: new), let text = key.text(of: id, under: new) else { continue }
             let rewrapped = StoredKey(
                 version: key.version, fingerprint: key.fingerprint,
                 wrappedText: try newOnly.wrap(text, organization: id, keyVersion: version).bytes,

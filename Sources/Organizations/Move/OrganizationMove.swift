@@ -122,7 +122,7 @@ package struct OrganizationMove: Sendable {
     }
 
     /// How long a statement in the target database, or the decision, waits for a lock of another transaction.
-    private static let lockLimit = Duration.seconds(10)
+    private static let lockLimit = OrganizationRegistry.lockLimit
 
     /// The error, with the session that held a lock if a statement waited for one.
     private func explained(_ error: any Error) async -> any Error {
