@@ -676,7 +676,7 @@ def test_dates_and_numbers_are_those_of_the_language(console):
 
 
 def test_pages_stay_fast_with_many_records(console):
-    """With 100,000 mailboxes, 1,000,000 events and 1,000,000 changes, the slowest list takes less than 300 ms on an idle machine."""
+    """With 100,000 mailboxes, 100,000 e-mails, 1,000,000 events and 1,000,000 changes, the slowest list takes less than 300 ms on an idle machine."""
     fill(console)
     session = visitor(console)
     slow = {}
