@@ -14,7 +14,7 @@ from traffic import KeyChanges, Readers, check_passwords
 from waiting import until
 from writers import PROMISE, Writers, check_writes
 
-#: The number of failures in a test. `make test-full` takes it from FIELDSEAL_TEST_FAILOVERS, so that each kind occurs many times.
+#: The number of failures in a test: 2, or in `make test-full` 12 or FIELDSEAL_TEST_FAILOVERS.
 ROUNDS = int(os.environ.get("FIELDSEAL_TEST_FAILOVERS", "12")) if os.environ.get("FIELDSEAL_TEST_FULL") else 2
 
 

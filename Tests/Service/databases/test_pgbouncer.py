@@ -1,4 +1,4 @@
-"""PgBouncer (from Debian) between the service and PostgreSQL. Session mode works like no pooler. Other modes are refused with an error that names them."""
+"""PgBouncer (from Debian) between the service and PostgreSQL. In session mode, the service works as without a pooler. It refuses the other modes by name."""
 
 import json
 import os

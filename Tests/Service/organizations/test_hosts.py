@@ -177,7 +177,7 @@ def test_the_challenge_names_the_host_that_was_asked(hosted):
         answer = call(hosted, "GET", f"{root}/api/data/v9.2/WhoAmI", token="")
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == f"Bearer authorization_uri={authority}/oauth2/authorize, resource_id={root}/"
-    # The response repeats nothing else of the header Host than a valid port.
+    # Of the header Host, the response repeats only a valid port.
     for value in ('crm.contoso.example:1"', "crm.contoso.example:99999", "crm.contoso.example:", "crm.contoso.example:1:2", "x.example", "[::1]"):
         answer = call(hosted, "GET", f"{hosted.base}/contoso/api/data/v9.2/WhoAmI", token="", Host=value)
         assert answer.status_code in (400, 401) and value not in answer.headers.get("WWW-Authenticate", ""), value

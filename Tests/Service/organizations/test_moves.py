@@ -302,7 +302,7 @@ def test_an_idle_writer_delays_the_move_and_loses_nothing(deployment):
     move(deployment, "contoso", "main")
 
 
-#: Interruptions: (text in the transaction, beginning of the statement, the how many-th such statement, action)
+#: Interruptions: (text in the transaction, beginning of the statement, which of these statements, action)
 STRIKES = [
     ("", "CREATE SCHEMA", 1, "kill before"),
     *[("", 'CREATE SCHEMA "moving_', number, "kill after") for number in [1, 2]],

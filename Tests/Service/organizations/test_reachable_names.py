@@ -36,7 +36,7 @@ def test_the_name_of_the_deployment_in_commands_is_refused(cluster):
 
 
 def test_a_name_that_only_looks_like_one_is_taken(cluster):
-    """The control: names that only begin like these, or that are used below an organization, are accepted."""
+    """The control: names that the service uses nowhere as a first segment are accepted."""
     for name in ("oauth2", "api-2", "console"):
         cluster.run("org", "create", name)
         cluster.run("org", "rename", name, f"{name}-x")

@@ -129,7 +129,7 @@ def test_fiscal_groups_are_refused_by_name(service):
 
 @pytest.fixture(scope="module")
 def teams(service):
-    """Teams whose members own mailboxes: (prefix, ids of the teams by name)."""
+    """Teams whose members own mailboxes: (prefix, {name of the team: names of its members})."""
     prefix = f"t{uuid.uuid4().hex[:10]}"
     unit = service.get("businessunits?$select=businessunitid").json()["value"][0]["businessunitid"]
     users, members = {}, {}

@@ -19,7 +19,7 @@ ENCRYPTED = [
 
 @pytest.fixture(scope="module")
 def records(service):
-    """The prefix of the names and the ids of a profile with six mailboxes. The mailboxes are numbered, and those with even numbers have addresses."""
+    """A profile with six mailboxes: {"prefix": of their names, "profile": id, "ids": of the mailboxes}. Mailboxes with even numbers have addresses."""
     prefix = f"q{uuid.uuid4().hex[:10]}"
     profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "nightingale"})
     ids = [

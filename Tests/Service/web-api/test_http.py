@@ -302,12 +302,12 @@ def open_page(driver, page_server, deployment):
 
 def test_a_page_of_another_origin_signs_in_reads_and_writes(browsers, service, page_server, chromium):
     assert open_page(chromium, page_server, browsers) == "204 200 from a browser  204 204"
-    # Without configured origins, the browser prevents that the page reads the response.
+    # Without configured origins, the browser does not let the page read the response.
     assert open_page(chromium, page_server, service).startswith("failed: ")
 
 
 def test_every_way_to_write_an_address_is_answered_alike(service):
-    """The service routes most paths by a fast way, and the remaining ones by a search. Both ways give equal responses."""
+    """The service finds most paths without a search among its routes, and other paths with one. Both ways give equal responses."""
     plain = service.get("queues?$select=name&$top=1")
     assert plain.status_code == 200
     for path in ("contoso//api/data/v9.2/queues", "contoso/api//data/v9.2/queues", "contoso/api/data//v9.2/queues", "contoso/api/data/v9.2//queues"):

@@ -153,7 +153,7 @@ def test_nobody_draws_answers_to_an_email_of_their_own(room):
     body = {"Target": {"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": draft}, "PrincipalAccess": {"Principal": principal, "AccessMask": "ReadAccess"}}
     assert room.request("POST", "GrantAccess", body, client="user").status_code == 204
     answered()
-    # The draft gets no answers either if it is newer than every other e-mail with the token.
+    # The draft gets no answer, even if it is newer than every other e-mail with the token.
     room.sql("UPDATE org_contoso.email SET createdon = now() + interval '1 minute' WHERE activityid = %s", [draft])
     answered()
     assert room.sql("SELECT replycount FROM org_contoso.email WHERE activityid = %s", [draft]) == [(None,)]

@@ -123,7 +123,7 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     evil = room.profile("mailadmin", incomingserverlocation=EVIL)
     refusal(room.request("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({evil})"}, client="mailadmin"))
-    # The Email Administrator can't change the server either after the permission was withdrawn.
+    # Even after the permission was withdrawn, the Email Administrator can't change the server.
     assert room.request("PATCH", path, {"allowemailcredentials": False}, client="mailadmin").status_code == 204
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     statuses, text = room.change_set(
@@ -137,7 +137,7 @@ def test_a_password_that_is_not_in_use_is_behind_its_profile_too(room):
     profile = room.profile(incomingcredentialretrieval=1, incomingusername="shared", incomingpassword="the profile's secret")
     _, box = room.queue_box(profile)
     path = f"emailserverprofiles({profile})"
-    # If a request changes the server, it is not enough that it sets one of the two passwords.
+    # A request that changes the server has to set both passwords. Setting one of them is not enough.
     error = refusal(room.request("PATCH", path, {"incomingserverlocation": EVIL, "incomingpassword": "mine"}, client="mailadmin"))
     assert f"password of mailbox {box}" in error["message"]
     assert room.released(box) == (GOOD, "shared", "the profile's secret")
@@ -214,8 +214,7 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
 
 @pytest.mark.parametrize("before", [[], ["profile"], ["box"], ["profile", "box"]])
 def test_a_profile_that_one_change_set_deletes_and_makes_again(room, before):
-    """The new profile, and the mailboxes bound to it, need the same authorization as others, also if earlier parts of the change set wrote the old
-    profile or the mailbox."""
+    """The new profile, and the mailbox that is bound to it, need authorization like others. In some cases, earlier parts write the old profile or the mailbox."""
     profile = room.profile()
     stood = room.get(f"emailserverprofiles({profile})").json()
     _, box = room.queue_box(profile)

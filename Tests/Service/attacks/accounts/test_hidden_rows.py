@@ -126,7 +126,7 @@ def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server
             answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
             assert answer.status_code == 403 and CHANGED in answer.text, answer.text
         assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
-    # When the row is restored, enabling its user needs an approval. A disabled row of a Basic User does not prevent that its user is enabled.
+    # When the row is restored, enabling its user needs an approval. The user of a Basic User's disabled row can be enabled.
     assert "give the role System Administrator" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
     [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
     server.cluster.run("user", "disable", people[1])
@@ -193,7 +193,7 @@ def off(server, second):
 
 
 def test_nothing_lies_between_the_check_and_the_change(server, people, controlled):
-    """SQL changes the person's role to Basic User, and restores it after the service began to check and before it locks the list of attested rows."""
+    """SQL shows the person as a Basic User, and restores the role while the service waits to lock the list of attested rows."""
     disabled, _ = people
     ada, id = Person(server, "ada", WORDS), person_id(server, disabled)
     answers = []

@@ -1,5 +1,4 @@
-"""While a use of the key needs the approval of a second System Administrator, no caller can use the key, or become that second administrator, without
-an approval."""
+"""The organization requires a second System Administrator's approval for its key. Without one, no caller can use the key or become that administrator."""
 
 import json
 import struct

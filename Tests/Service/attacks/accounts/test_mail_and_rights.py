@@ -66,7 +66,7 @@ def test_nobody_writes_a_status_that_is_the_services(room, way):
             assert room.request("PATCH", f"emails({draft})", {"statuscode": 1}, client="user").status_code == 204
         assert room.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = %s", [id]) == [(0,)]
     assert room.status(draft) == 1 and room.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'forged'") == [(0,)]
-    # The user can't set the state alone or null as the status either.
+    # The user can set neither the state alone nor null as the status or state.
     refusal(room.request("PATCH", f"emails({draft})", {"statecode": 1}, client="user"))
     for nothing in ({"statuscode": None}, {"statecode": None}):
         assert room.request("PATCH", f"emails({draft})", nothing, client="user").status_code == 400
@@ -213,7 +213,7 @@ def test_sending_as_another_user(room):
     room.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = %s", [kept])
     assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": False}).status_code == 204
     failed(room, kept, room.ceo_box, "issendasallowed")
-    # Only the CEO and System Administrators may set this permission.
+    # Neither an Email Administrator nor a Basic User may set this permission for the CEO.
     refusal(room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="mailadmin"))
     answer = room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="user", If_Match="*")
     assert answer.status_code == 404
@@ -398,7 +398,7 @@ def test_what_the_router_and_the_service_write_keeps_an_e_mail_submitted(room):
     assert report.status_code in (200, 204), report.text
     room.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = NULL WHERE activityid = %s", [id])
     assert id in [m["EmailId"] for m in room.take(room.box)]
-    # The router does not report. At the next lease, the e-mail waits to be sent again.
+    # The router has not reported the e-mail. At the next lease, it waits to be sent again.
     assert id in [m["EmailId"] for m in room.take(room.box)]
     end(room)
 
@@ -481,7 +481,7 @@ def sent(room, id, **token):
 
 
 def test_the_token_that_an_email_keeps_stands_in_its_subject(room):
-    """The subject has the token also if the subject was changed after sending, or if a user wrote the token."""
+    """An e-mail is sent with its token in the subject, even if the subject was changed, or if a user wrote the token."""
     id = room.drafted(room.person, subject="Offer")
     subject, token = sent(room, id)
     assert subject == f"Offer {token}"
@@ -625,7 +625,7 @@ def test_an_e_mail_is_sent_by_those_who_may_write_it(room):
 def test_sharing_gives_no_right_that_the_sharer_lacks(room):
     id = room.drafted(room.person)
     me, third = room.users["other"], room.users["mailadmin"]
-    # A user who has the right to share an e-mail, but not to read it, gets the error for a record that does not exist.
+    # For a user who may share an e-mail, but not read it, the e-mail does not exist.
     share(room, "emails", id, me, "ShareAccess", client="user")
     assert refusal(share(room, "emails", id, third, "ShareAccess", client="other", expected=404), 404)["code"] == "0x80040217"
     assert room.get(f"emails({id})", client="other").status_code == 404

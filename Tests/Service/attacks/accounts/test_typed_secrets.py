@@ -242,7 +242,7 @@ def test_no_query_and_no_key_takes_the_character(service):
 
 
 def test_a_text_with_the_character_that_reaches_the_database_is_a_refusal(service):
-    """Names and parameters with U+0000 that belong to no attribute are refused before they reach the database."""
+    """Names and parameters that belong to no attribute are refused if they contain U+0000."""
     browser = Browser(service)
     csrf = browser.form(browser.get("access/clients/new"), "access/add-client")["csrf"]
     answer = browser.post("access/add-client", {"name": f"a{NUL}b", "role": "Basic User"}, csrf)

@@ -168,7 +168,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     id = evidence.create("mailboxes", {"name": "audited", "password": SECRET})
     for value in ("another", None):
         assert evidence.request("PATCH", f"mailboxes({id})", {"password": value}).status_code == 204
-    # A statement that SQL ran has no person, so the event names the database role.
+    # A change by SQL has no person, so its entry in the audit names only the database role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
     third = evidence.create("mailboxes", {"name": "third", "password": SECRET})
@@ -410,7 +410,7 @@ def test_a_checkpoint_that_was_moved(evidence):
     assert problems(evidence) == [] and problems(evidence, "--from-checkpoint") == []
     behind = f"DELETE FROM security_event WHERE security_event_id = {NTH}"
     assert evidence.sql("SELECT count(*) FROM config.event_checkpoint") == [(1,)]
-    # From a genuine checkpoint, the verification reads only later events, and the end of the chain and the number of events.
+    # From a genuine checkpoint, the verification reads only later events. A verification of all events finds the missing one.
     with tampered(evidence, behind):
         assert problems(evidence, "--from-checkpoint") == [] and problems(evidence) != [] and codes(evidence) & {"event-chain-broken"}
     # The verification ignores a checkpoint that SQL wrote, and reports it.

@@ -326,7 +326,7 @@ def test_a_step_back_gives_the_blocks_up_on_record(own_cluster):
     assert "because the migration 0025_sealed_audit is undone; sealed up to block 1" in events(own_cluster)[-1]
     assert problems(own_cluster) == [] and seal(own_cluster) > count[0][0] and [n for n, _ in blocks(own_cluster)] == [2]
     assert problems(own_cluster) == [] and events(own_cluster, "audit entries doubted") == []
-    # Doing by SQL what undoing the migration does is reported.
+    # If only SQL removes the blocks, as undoing the migration does, that is reported.
     with tampered(own_cluster, "UPDATE audit SET block = NULL", "DELETE FROM audit_block"):
         assert any("block 2: it is missing" in p for p in problems(own_cluster))
 
@@ -698,7 +698,7 @@ def test_a_server_visits_organizations_that_are_noted_and_a_few_others(own_clust
         for n in range(3):
             write(own_cluster, f"more {n}")
         assert own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(1,)]
-        # The note is removed after half an hour, but only when each transaction has ended that wrote an entry and found the note in place.
+        # The note is removed after half an hour. Before, each transaction must have ended that may have relied on it.
         with psycopg.connect(own_cluster.superuser) as relying:
             relying.execute("UPDATE org_contoso.team SET description = 'relies'")
             own_cluster.sql("UPDATE config.unsealed_audit SET noted_on = noted_on - interval '31 minutes'")

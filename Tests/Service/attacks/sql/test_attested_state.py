@@ -456,7 +456,7 @@ def test_a_disabled_systemuser_ends_what_acts_as_it(place):
     assert "revocation-undone" in place.doctor()
     kinds = [kind for (kind,) in place.sql("SELECT kind FROM security_event")]
     assert kinds.count("systemuser disabled") == 2
-    # An administrator enables the users again. Then SQL disables them, which the service accepts, and enables them.
+    # An administrator enables the users again. SQL can disable users, and can undo its own disabling.
     for user in users:
         assert place.get(f"systemusers({user})", admin, method="PATCH", json={"isdisabled": False}).status_code == 204
     assert place.get("mailboxes", token).status_code == 200 and place.visit(person).is_in

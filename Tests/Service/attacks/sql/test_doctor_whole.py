@@ -26,7 +26,7 @@ def doctor(cluster, *arguments, **options):
     findings = json.loads(result.stdout)["findings"]
     worst = max((["notice", "warning", "error"].index(f["severity"]) for f in findings), default=0)
     assert result.returncode == worst, result
-    # These tests write records with SQL, so the doctor always reports their mail settings.
+    # These tests write records with SQL, so their mail settings are never authorized.
     return [finding for finding in findings if finding["code"] != "mail-settings-not-authorized"]
 
 

@@ -142,7 +142,7 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
 
     swap("Basic User", "System Administrator", "postgres" if role == "fieldseal_service" else role)
     try:
-        # Neither the client's former role nor the role with its name is in force.
+        # SQL has exchanged the names of the two roles. Neither is given, and the client gets no administrator's rights.
         assert place.get("RetrieveDataEncryptionKey()", client.token).status_code == 403
         answer = place.get(f"systemusers({client.user})/{ROLES}/$ref", place.server.token, method="POST", json={"@odata.id": f"roles({basic})"})
         assert answer.status_code == 403 and "changed by SQL" in answer.text

@@ -318,7 +318,7 @@ IPV6 = socket.inet_pton(socket.AF_INET6, "2001:db8::20") + socket.inet_pton(sock
     (b"PROXY UNKNOWN 1.2.3.4 5.6.7.8 1 2\r\n", PROXY),
     (binary(), "203.0.113.20"),
     (binary(family=0x21, body=IPV6), "2001:db8::20"),
-    # A header with an extension after the addresses, and two headers for health checks, which name no client.
+    # A header with an extension after the addresses, one for a health check (LOCAL), and one of an unknown family.
     (binary(body=binary()[16:] + b"\x04\0\x03abc"), "203.0.113.20"),
     (binary(command=0), PROXY),
     (binary(family=0), PROXY),

@@ -1,4 +1,4 @@
-"""The server refuses a request that can be read in two ways, because a proxy in front of it could read the request in the other way."""
+"""The server refuses a request that can be read in two ways. A proxy in front of the server might read it in the other way."""
 
 import re
 import socket

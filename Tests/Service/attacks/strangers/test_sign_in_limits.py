@@ -162,7 +162,7 @@ def test_attempts_from_everywhere_lock_nobody_out(signed):
     [(slow,)] = signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'")
     assert slow == 24
     assert sign_in(signed, person["username"], person["password"], "198.18.99.1") == 303
-    # The successful sign-in deletes the count of its own network, but not the count of all networks.
+    # The successful sign-in does not delete the count of all networks.
     assert signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'") == [(24,)]
 
 
