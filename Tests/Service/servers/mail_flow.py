@@ -101,7 +101,6 @@ class MailFlow(Worker):
         return [m["Subject"] for m in self.servers.messages("customer@elsewhere.test")]
 
     def kill_router(self):
-        """Kills a router."""
         router = self.routers.pop()
         router.kill()
         router.wait(PATIENCE)
