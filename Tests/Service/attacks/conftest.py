@@ -11,7 +11,7 @@ def place():
 
 @pytest.fixture
 def own_place():
-    """A deployment for attacks after which the organization is not the same."""
+    """A deployment of one test's own, for an attack that changes the organization for good."""
     with Place.made() as place:
         place.run("key", "show")
         yield place
@@ -19,7 +19,7 @@ def own_place():
 
 @pytest.fixture(params=SQL_ROLES)
 def role(request, place):
-    """The database role with which SQL is written. A fresh server repeats the checks after attacks by the first role only."""
+    """The database role with which the attacker runs SQL. Only attacks with the first role repeat their checks on a fresh server."""
     place.looks_twice = request.param == SQL_ROLES[0]
     yield request.param
     place.looks_twice = True

@@ -1,4 +1,4 @@
-"""A deployment under attack: a server that runs all the time, a fresh server for a second check, and SQL as each role."""
+"""A deployment to attack: a server that runs all the time, a fresh server for second checks, and SQL as each role."""
 
 import collections
 import contextlib
@@ -14,7 +14,7 @@ from cluster import Cluster
 from connections import Connections
 from server import Server
 
-#: The roles as which an attacker connects. None of them has the key-encryption key.
+#: The database roles as which an attacker runs SQL. None of them gives access to the key-encryption key.
 SQL_ROLES = ["fieldseal_service", "fieldseal_owner", "postgres"]
 PASSWORD = "a long password of a person"
 
@@ -46,7 +46,7 @@ class Place(Cluster):
     # SQL
 
     def sql_as(self, role, statement, parameters=None):
-        """Runs one statement as the service's own login, as the owner, or as a superuser."""
+        """Runs one statement as the login of the service, as the owner of the tables, or as a superuser. Returns its rows."""
         user = "fieldseal_service" if role == "fieldseal_service" else "postgres"
         with psycopg.connect(f"host={self.home} user={user} dbname=fieldseal", autocommit=True) as connection:
             if role == "fieldseal_owner":
@@ -56,7 +56,7 @@ class Place(Cluster):
 
     @contextlib.contextmanager
     def put_back(self, table, condition="true"):
-        """Remembers rows. The function that it yields restores them, and changes no other rows."""
+        """Saves rows of a table of `config`. Yields a function that restores them, and changes no other rows."""
         rows = self.sql(f"SELECT * FROM config.{table} WHERE {condition}")
         [(key,)] = self.sql(
             "SELECT array_agg(a.attname::text) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
@@ -68,7 +68,7 @@ class Place(Cluster):
             for row in rows:
                 sets = ", ".join(f"{n} = excluded.{n}" for n in names if n not in key) or f"{key[0]} = excluded.{key[0]}"
                 if table == "attested_state":
-                    # The service may update the row, but not insert it.
+                    # The service's role may update this row, but not insert it.
                     values = dict(zip(names, row))
                     assignments = ", ".join(f"{n} = %({n})s" for n in names if n != "organization_id")
                     self.sql_as(role, f"UPDATE config.attested_state SET {assignments} WHERE organization_id = %(organization_id)s", values)
@@ -77,13 +77,13 @@ class Place(Cluster):
 
         yield restore
 
-    # What a client or a person can do
+    # What clients and people do
 
     def add_client(self, name, role="System Administrator"):
         return json.loads(self.run("client", "add", name, "--role", role, "--org", "contoso", "--json").stdout)
 
     def token(self, client, server=None):
-        """The response of the token endpoint. Removes the counts of failures first, because they could lock this address out."""
+        """Requests a token. Deletes the counts of failed sign-ins before, because they could lock out this address."""
         self.sql("DELETE FROM config.failed_sign_in")
         return self.connections.session.post(
             f"{(server or self.server).base}/contoso/oauth2/v2.0/token", timeout=60,
@@ -96,7 +96,7 @@ class Place(Cluster):
 
     @contextlib.contextmanager
     def server_session(self):
-        """An HTTP session of a program without an account."""
+        """An HTTP session that is signed in to nothing."""
         with requests.Session() as session:
             session.trust_env, session.verify = False, str(self.home / "server.pem")
             yield session
@@ -105,25 +105,25 @@ class Place(Cluster):
         self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
 
     def person_id(self, name):
-        """The id of a person. A person whose row SQL changed is disabled and removed by id."""
+        """The id of a person. Commands accept a person whose row SQL changed only by id."""
         [(id,)] = self.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [name])
         return id
 
     def visit(self, name, password=PASSWORD, code="", server=None, cookie=None):
-        """A person at the console, whether the sign-in succeeds or not. Their browser may have the cookie of an earlier session."""
+        """Signs a person in to the console. Returns the `Visitor`, also if the sign-in fails. `cookie` is the cookie of an earlier session."""
         self.sql("DELETE FROM config.failed_sign_in")
         return Visitor(self, server or self.server, name, password, code, cookie)
 
     @contextlib.contextmanager
     def fresh_server(self):
-        """Another server, which has not read any state yet."""
+        """Another server, which keeps nothing in memory from earlier requests."""
         server = copy.copy(self.server)
         server.log = open(self.home / "fresh.log", "ab")
         text = self.server.settings.read_text()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        # The same base URL, so that both servers accept the same tokens and cookies.
+        # Both servers have one base URL, so that each accepts the other's tokens and cookies.
         server.settings = self.home / f"fresh-{port}.yaml"
         server.settings.write_text(text.replace(f'"port": {self.server.port}', f'"port": {port}'))
         server.base = f"https://localhost:{port}"
@@ -134,11 +134,11 @@ class Place(Cluster):
         finally:
             server.stop()
 
-    #: Whether checks also run on a fresh server. Servers don't know which role wrote the SQL, so once for each attack is enough.
+    #: Whether checks also run on a fresh server. Servers don't know which role ran the SQL, so one role of each attack is enough.
     looks_twice = True
 
     def everywhere(self, check):
-        """Runs a check with the server that runs all the time, and with a fresh one."""
+        """Runs a check on the server that runs all the time and on a fresh server."""
         check(self.server)
         if self.looks_twice:
             with self.fresh_server() as server:
@@ -154,7 +154,7 @@ class Place(Cluster):
         return {code: "\n".join(messages) for code, messages in found.items()}
 
     def is_refused(self, server, token):
-        """Whether the server refuses the organization and says how to resolve it."""
+        """Whether the server refuses each request for the organization and names the command that resolves it."""
         answer = self.get("mailboxes", token, server)
         return answer.status_code == 403 and "contoso is refused" in answer.text and "fieldseal org attach contoso" in answer.text
 
@@ -181,14 +181,14 @@ class Visitor(requests.Session):
         url = f"{base}/contoso/{path}"
         if form:
             answer = self.post(url, form, headers=headers, allow_redirects=False)
-            # A page that asks for a confirmation has its own address.
+            # The page that asks for a confirmation has its own address, to which the response redirects.
             if "?asked=" not in answer.headers.get("Location", ""):
                 return answer
             url = base + answer.headers["Location"]
         return self.get(url, headers=headers, allow_redirects=False)
 
     def shown_after(self, path, **form):
-        """The page that follows a form, with what it shows only once."""
+        """The page to which a form redirects. It shows values such as new secrets only once."""
         done = self.page(path, **form)
         assert done.status_code == 303, (done.status_code, done.text)
         return self.page(done.headers["Location"].split("/contoso/", 1)[1])
@@ -200,5 +200,5 @@ class Visitor(requests.Session):
         return found[1]
 
     def key(self, server=None, csrf=None):
-        """The answer to "Show the key"."""
+        """The response to pressing "Show the key"."""
         return self.page("settings/data-encryption/key", server, csrf=csrf or self.csrf(server))

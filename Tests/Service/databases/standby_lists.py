@@ -1,4 +1,4 @@
-"""A server whose lists run on a standby."""
+"""Requests for lists to a server that can run them on a standby, and counts of the lists that each PostgreSQL ran."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def with_standby(cluster, name, standby):
 
 
 class Lists:
-    """A server whose lists run on a standby, and the number of lists that each PostgreSQL ran."""
+    """Requests lists from a server that has a standby for them, and reads from its metrics which PostgreSQL ran them."""
 
     def __init__(self, server):
         self.server = server
@@ -72,7 +72,7 @@ class Lists:
         return {family.name: family.samples for family in text_string_to_metric_families(text)}
 
     def counts(self, database=None):
-        """The numbers of lists that each PostgreSQL ran, in total or for one of several databases."""
+        """How many lists each PostgreSQL ran: {"primary" or "standby": number}. `database` is one of several databases of the deployment."""
         return {
             sample.labels["server"]: sample.value for sample in self.metrics()["fieldseal_lists"]
             if sample.name == "fieldseal_lists_total" and sample.labels.get("database") == database}
@@ -81,7 +81,7 @@ class Lists:
         return [sample.value for sample in self.metrics()["fieldseal_standby_up"] if sample.labels.get("database") == database] == [1]
 
     def served_by(self):
-        """Which PostgreSQL ran a list. If several lists ran at the same time: the standby if it ran one of them."""
+        """Requests a list. Returns whether the primary or the standby ran it. If others request lists at the same time: "standby" if it ran any of them."""
         before = self.counts()
         self.names()
         after = self.counts()
@@ -90,7 +90,7 @@ class Lists:
 
     @contextlib.contextmanager
     def reading(self):
-        """Requests lists while the block runs. Each list must succeed, and be at least as long as the previous one."""
+        """Requests lists in a thread until the block ends. Each request must succeed, and each list must be at least as long as the one before."""
         seen, slowest, failures, end = [0], [0.0], [], threading.Event()
 
         def read():

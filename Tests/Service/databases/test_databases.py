@@ -1,4 +1,4 @@
-"""Several databases in one deployment: each organization is in one of them, and if a database can't be reached, the organizations in the others are served."""
+"""Several databases in one deployment. Each organization is in one of them. If one database can't be reached, organizations in other databases are served."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_an_organization_that_is_made_or_renamed_is_found(deployment, server):
 
 
 def test_unknown_names_do_not_reach_a_database(deployment, server, callers):
-    """Requests for organizations that do not exist: the number of statements does not grow with the number of requests."""
+    """Many requests for organizations that do not exist cause few statements, so strangers can't put load on the databases."""
     count = "SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname IN ('fieldseal', 'east')"
     session = callers["contoso"].session
     before = deployment.sql("main", count)[0][0]
@@ -74,7 +74,7 @@ def test_unknown_names_do_not_reach_a_database(deployment, server, callers):
             "grant_type": "client_credentials", "client_id": "00000000-0000-4000-8000-000000000000", "client_secret": "x"})
         assert answer.status_code in (400, 404, 429), answer.text
     seconds = time.monotonic() - start
-    # The regular work of the server, and one search a second.
+    # The limit allows for the server's background work, and for one search per second for an unknown name.
     assert deployment.sql("main", count)[0][0] - before < 100 + 30 * seconds
 
 
@@ -116,7 +116,7 @@ def test_commands_take_all_databases_or_one(deployment):
     assert "contoso" in {row["organization"] for row in one} and "tailspin" not in {row["organization"] for row in one}
     verified = deployment.run("verify").stdout
     assert all(f"{name}: " in verified for name in ["contoso", "fabrikam", "tailspin"])
-    # The command finds the organization in its database, without being told in which.
+    # The command finds the organization although no database is named.
     assert "Encryption: active" in deployment.run("key", "status", "--org", "tailspin").stdout
     unknown = deployment.run("key", "status", "--org", "nobody", check=False)
     assert unknown.returncode and "There is no organization nobody" in unknown.stderr and "tailspin" in unknown.stderr
@@ -130,7 +130,7 @@ def test_the_doctor_looks_at_all_and_finds_duplicates(deployment):
     before = json.loads(deployment.run("doctor", "--json", check=False).stdout)
     assert "organization-in-two-databases" not in {finding["code"] for finding in before["findings"]}
     assert before["organizations"] >= 3
-    # The state after a restore into the wrong database.
+    # After a restore into the wrong database, an organization could be in two databases. SQL makes that state.
     deployment.sql("east", "UPDATE config.organization SET name = 'tailspin', schema_name = 'org_tailspin' WHERE name = 'fabrikam'")
     try:
         found = json.loads(deployment.run("doctor", "--json", check=False).stdout)["findings"]
@@ -164,7 +164,7 @@ def test_settings_say_what_is_wrong(deployment):
 
 
 def reachable(server):
-    """Whether each database can be reached, as the metrics say."""
+    """Whether each database can be reached according to the server's metrics: {name: 1 or 0}."""
     lines = (server.cluster.home / f"serve-{server.port}.log").read_text().splitlines()
     port = [entry["port"] for entry in map(json.loads, (line for line in lines if line.startswith("{"))) if entry["message"] == "listening for metrics"][-1]
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
@@ -172,7 +172,7 @@ def reachable(server):
 
 
 def test_a_database_that_is_away_takes_no_other_along(deployment, server, callers):
-    """West is stopped while a server runs and before a server starts, and is then started again."""
+    """The database `west` is stopped while a server runs, another server starts without it, and `west` is started again."""
     deployment.west.stop()
     is_away = True
     try:
@@ -198,7 +198,7 @@ def test_a_database_that_is_away_takes_no_other_along(deployment, server, caller
             second = Caller(other, "contoso")
             assert second.sign_in().status_code == 200 and second.request().status_code == 200
             unknown = other_request(other, "tailspin")
-            # The organization may be in the database that the server has never reached.
+            # The server has not reached the database yet, so it can't know whether the organization is there.
             assert unknown.status_code == 503 and unknown.headers["Retry-After"]
             deployment.west.start()
             is_away = False

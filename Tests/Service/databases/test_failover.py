@@ -1,4 +1,4 @@
-"""Another server becomes the primary: acknowledged writes are kept, and the service continues without an operator."""
+"""A standby becomes the primary. Acknowledged writes are kept, and the service continues without an operator."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from writers import PROMISE, Writers, is_refusal, is_unknown, names
 
 @pytest.fixture
 def pair():
-    """A standby, and a primary whose commits wait for the standby."""
+    """A primary and its standby. Each commit of the service waits for the standby."""
     cluster = Cluster("synchronous_standby_names=*", "synchronous_commit=local")
     standby = None
     try:
@@ -54,7 +54,7 @@ def test_writes_survive_a_failover(pair, how):
         assert min(writers.saved_since(promoted)) - promoted < PROMISE
         change.communicate(timeout=PATIENCE)
         if how == "pause":
-            # A former primary that runs again takes itself for the primary. It gets no writes, and no session with it continues.
+            # The former primary runs again and still accepts writes. The service sends it none, and uses no session with it.
             send_to_all(cluster.home / "data", signal.SIGCONT)
             mark = len(writers.saved)
             until(lambda: len(writers.saved) > mark + 50)
@@ -66,7 +66,7 @@ def test_writes_survive_a_failover(pair, how):
         assert cluster.run("verify", settings="both").returncode == 0
         assert json.loads(cluster.run("key", "status", "--json", settings="both").stdout)["keyVersion"] in (1, 2)
         if how == "pause":
-            # A write that was sent before may be on both: it reached the standby, and its response was lost with the former primary.
+            # A write that began before the promotion may be on both servers: the standby had received it before the former primary was paused.
             last = set(there) - set(names(cluster))
             assert {name for name, _ in writers.saved if writers.began[name] > promoted} <= last
     finally:
@@ -85,7 +85,7 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
         until(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
         send_to_all(cluster.home / "data", signal.SIGCONT)
         standby.stop(signal.SIGQUIT)
-        # The former primary would accept writes, and with this setting it does not wait for its standby.
+        # With these settings, the former primary would commit writes without its standby.
         cluster.sql("ALTER SYSTEM SET synchronous_standby_names = ''")
         cluster.sql("SELECT pg_reload_conf()")
         cluster.sql("ALTER ROLE fieldseal_service RESET synchronous_commit")
@@ -100,8 +100,8 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
 
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, seconds):
-    """The primary commits, the standby has received the commit, and the response is lost with the primary. Until the standby is promoted, it can be
-    queried, but does not show what it has not replayed yet."""
+    """The primary commits, and the standby receives the commit. The primary is killed before it responds. The standby shows the commit only after it
+    has replayed it."""
     cluster, standby = pair
     server = Server(cluster, "both")
     results = {}
@@ -111,7 +111,7 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, 
 
     try:
         assert server.request("POST", "mailboxes", {"name": "first", "password": "s3cret"}).status_code == 204
-        # The standby stores the commit without confirming it, so the session on the primary waits.
+        # The standby stores commits, but does not replay them. So the primary's session waits for the confirmation.
         standby.sql("SELECT pg_wal_replay_pause()")
         cluster.sql("ALTER ROLE fieldseal_service SET synchronous_commit = 'remote_apply'")
         cluster.sql("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
@@ -139,7 +139,7 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, 
 
 
 def test_a_commit_that_only_the_primary_has_is_not_acknowledged(pair):
-    """The server process that waits for the standby is ended. Its commit is visible on the primary, and a failover would lose it."""
+    """SQL ends the session that waits for the standby. Its commit is then visible on the primary, but a failover would lose it."""
     cluster, standby = pair
     server = Server(cluster, "both")
     results = []
@@ -165,7 +165,7 @@ def test_a_commit_that_only_the_primary_has_is_not_acknowledged(pair):
 
 
 def test_a_former_primary_behind_a_load_balancer_gets_no_request(pair):
-    """The settings name the host of a load balancer, which chooses the wrong server for a while."""
+    """The settings name a load balancer, which sends connections to the former primary for a while."""
     cluster, standby = pair
     database = f"host=127.0.0.1 port={cluster.proxy.port} user=fieldseal_service dbname=fieldseal sslmode=disable gssencmode=disable"
     text = re.sub(r"^database: .*$", f'database: "{database} target_session_attrs=read-write"', (cluster.home / "direct.yaml").read_text(), flags=re.M)
@@ -174,7 +174,7 @@ def test_a_former_primary_behind_a_load_balancer_gets_no_request(pair):
     server = Server(cluster, "balanced")
     try:
         assert server.request("POST", "mailboxes", {"name": "before"}).status_code == 204
-        # Connections to the paused server stay open until the service finds the newer primary.
+        # Connections to the paused server stay open until the service finds the new primary.
         send_to_all(cluster.home / "data", signal.SIGSTOP)
         standby.promote()
         cluster.proxy.target = new
@@ -186,7 +186,7 @@ def test_a_former_primary_behind_a_load_balancer_gets_no_request(pair):
         standby.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
         until(lambda: server.request("GET", "mailboxes?$top=1").status_code == 503)
         for _ in range(5):
-            # This write may be the one that notices a lost connection, and then its outcome is unknown.
+            # This request may be the one in which a connection breaks. Then its outcome is unknown.
             response = server.request("POST", "mailboxes", {"name": "lost"})
             assert is_refusal(response) or is_unknown(response), response.text
             assert server.request("GET", "mailboxes?$top=1").status_code == 503
@@ -211,15 +211,15 @@ def test_without_synchronous_replication_the_last_moments_are_lost_and_the_servi
         standby.sql("ALTER SYSTEM SET primary_conninfo = ''")
         standby.sql("SELECT pg_reload_conf()")
         until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication") == [(0,)])
-        # The primary alone has these writes, and acknowledges each of them.
+        # The standby does not get these writes, which the primary acknowledges.
         assert server.request("POST", "mailboxes", {"name": "lost"}).status_code == 204
         key = {"EncryptionKey": "Correct-horse-battery-9", "ChangeEncryptionKey": True}
         assert server.request("POST", "SetDataEncryptionKey", key).status_code == 204
-        # A request reads the new state, so the server remembers it.
+        # This request makes the server read and remember the state after the key change.
         assert server.request("POST", "mailboxes", {"name": "lost with the new key", "password": "s3cret"}).status_code == 204
         send_to_all(cluster.home / "data", signal.SIGKILL)
         standby.promote()
-        # The server remembers a newer state than the new primary has. It refuses the organization rather than serve an older key.
+        # The new primary has an older state than the server remembers. So the server refuses the organization, instead of using the older key.
         until(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 403)
         answer = server.request("GET", "mailboxes?$top=1")
         assert answer.status_code == 403 and "was restored, a replica that lagged behind" in answer.text and "org attach" in answer.text, answer.text

@@ -1,4 +1,4 @@
-"""Each database has its own key-encryption key, and a wrong key of one does not affect the others."""
+"""Each database has its own key-encryption key. A wrong key for one database does not affect the others."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from service import PATIENCE
 from several_databases import Caller, Deployment, readiness
 from waiting import until
 
-# The fixture `server`, which here depends on this module's own deployment.
+# The fixture `server` of several_databases uses this module's fixture `deployment`.
 server = several_databases.server
 ORGANIZATIONS = {"main": "contoso", "east": "fabrikam", "west": "tailspin"}
 PASSWORD = "a password of ada's own"
@@ -22,7 +22,7 @@ PASSWORD = "a password of ada's own"
 
 @pytest.fixture(scope="module")
 def deployment():
-    """east and west have a key-encryption key each, and main has the deployment's."""
+    """A deployment in which `east` and `west` each have their own key-encryption key, and `main` has the deployment's key."""
     made = Deployment("east", "west")
     yield made
     made.remove()
@@ -30,7 +30,7 @@ def deployment():
 
 @pytest.fixture(scope="module", autouse=True)
 def ids(deployment):
-    """The ids of the key-encryption keys, as a command for each database prints them."""
+    """The id of each database's key-encryption key, as its rows name it."""
     return {name: deployment.sql(name, "SELECT DISTINCT kek_id FROM config.organization_key")[0][0] for name in ORGANIZATIONS}
 
 
@@ -41,7 +41,7 @@ def people(deployment):
 
 
 def keks(deployment, database):
-    """The ids of the key-encryption keys under which the rows of a database are."""
+    """The ids of the key-encryption keys that rows of a database name."""
     return {id for (id,) in deployment.sql(
         database, "SELECT kek_id FROM config.organization_key UNION SELECT kek_id FROM config.attested_state UNION SELECT kek_id FROM config.signing_key")}
 
@@ -53,7 +53,7 @@ def metrics(server):
 
 
 def give_out_a_password(caller):
-    """Makes a mailbox with a password, and releases the password to a router of its organization."""
+    """Creates a mailbox with a password, and releases the password to a router of the organization."""
     def create(entity_set, body):
         answer = caller.request("POST", entity_set, json=body)
         assert answer.status_code == 204, answer.text
@@ -116,7 +116,7 @@ def test_keys_are_changed_and_people_sign_in_everywhere(deployment, server, peop
     for database, name in ORGANIZATIONS.items():
         assert deployment.run("key", "change", "--org", name).returncode == 0
         session = sign_in(server, name)
-        # A form with a password. The password is kept under the key-encryption key while the person corrects an error.
+        # The form has an error. The console keeps its password, encrypted under the key-encryption key, until the person has corrected it.
         page = session.get(f"{server.base}/{name}/connect", timeout=PATIENCE)
         token = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
         again = session.post(f"{server.base}/{name}/connect", {"csrf": token, "name": "", "password": "kept"}, timeout=PATIENCE)
@@ -149,7 +149,7 @@ def test_a_backup_is_checked_with_the_key_of_its_database(deployment, ids):
 
 
 def test_an_organization_is_not_moved_under_another_key(deployment, server, ids):
-    """The move changes nothing in either database, and neither does a rehearsal."""
+    """Neither the move nor its rehearsal changes anything in the two databases."""
     def state():
         return [deployment.sql(name, """
             SELECT (SELECT array_agg(nspname ORDER BY 1) FROM pg_namespace WHERE nspname !~ '^pg_'),
@@ -168,7 +168,7 @@ def test_an_organization_is_not_moved_under_another_key(deployment, server, ids)
 
 
 def test_a_move_is_refused_if_sql_named_a_key_encryption_key(deployment, ids):
-    """Neither database has the key that the row names, so the refusal doesn't ask for it."""
+    """SQL wrote the id of an unknown key, so the error must not ask for that key."""
     row = "UPDATE config.organization_key SET kek_id = '{}' WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = 'contoso')"
     deployment.sql("main", row.format("0123456789abcdef"))
     try:
@@ -181,7 +181,7 @@ def test_a_move_is_refused_if_sql_named_a_key_encryption_key(deployment, ids):
 
 
 def test_an_organization_is_taken_there_with_its_key(deployment, server, ids):
-    """What the refusal of a move advises: moving the organization with a file, or using the same key for both databases."""
+    """Follows the advice of the refused move: the organization is exported, and imported into the other database."""
     home = deployment.main.home
     deployment.run("org", "create", "wingtip", "--database", "main")
     caller = Caller(server, "wingtip")
@@ -208,7 +208,7 @@ def test_a_wrong_key_takes_its_database_out_and_no_other(deployment, ids):
     assert [subject for subject, code in findings(deployment, unreadable) if code == "kek-unusable"] == ["east"]
     named = deployment.main.run("key", "status", "--org", "fabrikam", settings=wrong, check=False)
     assert named.returncode == 78 and named.stderr.startswith("Error: the database east: ") and ids["east"] in named.stderr
-    # A command for all databases succeeds for the others.
+    # A command for all databases does its work in the databases whose key is right.
     failed = deployment.main.run("verify", "--json", settings=wrong, check=False)
     lines = [json.loads(line) for line in failed.stdout.splitlines()]
     assert failed.returncode == 78 and [line["database"] for line in lines if "error" in line] == ["east"], failed.stderr
@@ -228,7 +228,7 @@ def test_a_wrong_key_takes_its_database_out_and_no_other(deployment, ids):
             assert str(home) not in state.text
         finally:
             other.stop()
-    # The deployment's own key is recognized in the same way.
+    # The doctor also reports a wrong key for `main`, which is the deployment's key.
     shared = deployment.settings("shared", kekFile=f"{home}/kek-west")
     assert [subject for subject, code in findings(deployment, shared) if code == "wrong-key-encryption-key"] == ["main"]
 
@@ -249,14 +249,14 @@ def test_a_database_is_served_once_its_key_is_corrected(deployment):
 
 
 def test_the_key_of_one_database_is_replaced(deployment, server, people):
-    """east gets a new key while a server runs, and main gets its own key. Rows under west's key do not change."""
+    """`east` gets a new key while a server runs, and `main` gets its first own key. `west` keeps its key."""
     home = deployment.main.home
     for name in ("kek-east-new", "kek-main"):
         deployment.main.run("kek", "create", f"{home}/{name}", settings=None)
     keys = {"east": f"{home}/kek-east", "west": f"{home}/kek-west"}
     both = deployment.settings("both", kekFiles=keys, newKekFiles={"east": f"{home}/kek-east-new", "main": f"{home}/kek-main"})
     before = {name: keks(deployment, name) for name in ORGANIZATIONS}
-    # The running server does not know it.
+    # The server that runs does not know the new key, so the rotation is refused.
     refused = deployment.main.run("kek", "rotate", "--database", "east", settings=both, check=False)
     assert refused.returncode == 1 and "does not know the key-encryption key" in refused.stderr
     server.stop()
@@ -277,13 +277,13 @@ def test_the_key_of_one_database_is_replaced(deployment, server, people):
             give_out_a_password(caller)
     finally:
         other.stop()
-    # No database uses the deployment's key any more, so the settings need none.
+    # No database uses the deployment's key any more, so the settings can leave it out.
     after = deployment.settings("after", kekFile=None, kekFiles={"east": f"{home}/kek-east-new", "main": f"{home}/kek-main", "west": f"{home}/kek-west"})
     refused = deployment.main.run("kek", "status", settings="several", check=False)
     assert refused.returncode == 78
     deployment.main.run("kek", "retire", settings=after)
     assert [deployment.sql(name, "SELECT count(*) FROM config.replaced_kek WHERE retired_on IS NOT NULL")[0][0] for name in ("east", "main", "west")] == [1, 1, 0]
-    # Programs print the same keys, and a restart runs the programs.
+    # The settings name programs that print these keys. The server starts with them.
     commands = deployment.settings("commands", kekFile=None, kekFiles=None, kekCommands={
         "east": ["/bin/cat", f"{home}/kek-east-new"], "main": ["/bin/cat", f"{home}/kek-main"], "west": ["/bin/cat", f"{home}/kek-west"]})
     again = Server(deployment.main, settings=commands, after=other)
@@ -307,7 +307,7 @@ def another():
 
 
 def test_databases_with_one_key_pass_organizations_on(another):
-    """West gets the key of east, an organization is moved there and back, and west gets its own key again."""
+    """`west` gets the key of `east`, an organization is moved there and back, and `west` gets another key."""
     deployment, home = another, another.main.home
     own = yaml.safe_load((home / "several.yaml").read_text())["kekFiles"]
     both = deployment.settings("west-too", newKekFiles={"west": own["east"]})
@@ -320,7 +320,7 @@ def test_databases_with_one_key_pass_organizations_on(another):
         deployment.main.run("org", "move", "fabrikam", "--to", place, settings=same)
         assert "fabrikam" in deployment.organizations(place)
         assert "all of them open" in deployment.main.run("verify", "--org", "fabrikam", settings=same).stdout
-    # West gets another key than the shared one. The shared key is retired only in west, and stays valid in east.
+    # `west` gets another key than the common one. The common key is retired in `west`, and remains valid in `east`.
     deployment.main.run("kek", "create", f"{home}/kek-west-new", settings=None)
     leaving = deployment.settings("leaving", kekFiles={**own, "west": own["east"]}, newKekFiles={"west": f"{home}/kek-west-new"})
     [common] = keks(deployment, "east")

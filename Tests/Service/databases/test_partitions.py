@@ -1,4 +1,4 @@
-"""PostgreSQL, etcd and servers run on separate machines, and the network between them is cut, sometimes in one direction only."""
+"""PostgreSQL, etcd and servers run on separate machines. The network between the machines is cut, sometimes in one direction only."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from writers import PROMISE, Writers, check_writes
 
 
 def sample():
-    """In `make test`, a partition with a new primary and one without; in `make test-full`, all of them."""
+    """The partitions to test: one with a new primary and one without. `make test-full` tests all."""
     if os.environ.get("FIELDSEAL_TEST_FULL"):
         return list(PARTITIONS)
     chance = random.Random(int(os.environ["FIELDSEAL_SEED"]))
@@ -52,7 +52,7 @@ def test_the_primary_is_cut_off_from(place, name):
             mark = len(writers.refused)
             until(lambda: len(writers.refused) > mark + 5)
         else:
-            # Patroni removes a standby that the primary can't reach. Nothing else changes.
+            # Patroni removes the standby that the primary can't reach from its synchronous standbys, and writes continue.
             until(lambda: not patroni.standby())
             wait_for_writes(writers, readers, time.monotonic())
         place.heal(primary)

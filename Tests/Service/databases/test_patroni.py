@@ -1,4 +1,4 @@
-"""PostgreSQL under Patroni and etcd: the primary is switched over, killed and paused while clients, a router and key changes continue."""
+"""PostgreSQL under Patroni and etcd. The primary is switched over, killed and paused while clients, a router and key changes continue."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ from traffic import KeyChanges, Readers, check_passwords
 from waiting import until
 from writers import PROMISE, Writers, check_writes
 
-#: How many failures. In `make test-full` each kind of failure occurs many times; FIELDSEAL_TEST_FAILOVERS sets another number.
+#: The number of failures in a test: 2, or in `make test-full` 12 or FIELDSEAL_TEST_FAILOVERS.
 ROUNDS = int(os.environ.get("FIELDSEAL_TEST_FAILOVERS", "12")) if os.environ.get("FIELDSEAL_TEST_FULL") else 2
 
 
 def strike(patroni, how):
-    """Makes the primary fail. Returns the new primary, and the time at which it was noticed."""
+    """Makes the primary fail. Returns the former primary, the new one, and the time at which the test noticed the new one."""
     leader = patroni.leader()
     if how == "switch over":
         patroni.switch_over()
@@ -37,7 +37,7 @@ def bring_back(former, how):
 
 
 def rounds(patroni, writers, readers, plan, seed):
-    """Makes one primary fail after another. Clients can write and read again within the promised time."""
+    """Makes one primary after another fail. Each time, clients must be able to write and read again within the promised time."""
     for number, how in enumerate(plan):
         mark = len(writers.saved)
         until(lambda: len(writers.saved) > mark + 20)
@@ -49,20 +49,20 @@ def rounds(patroni, writers, readers, plan, seed):
         if number + 1 < len(plan):
             patroni.wait_until_whole()
         elif how == "pause":
-            # A former primary that runs again takes itself for the primary for a moment.
+            # The former primary runs again, and for a moment takes itself for the primary.
             mark = len(writers.saved)
             until(lambda: len(writers.saved) > mark + 50)
 
 
 def plan_of(kinds, seed):
-    """The given failures first, and in longer runs then any of the three kinds."""
+    """The kinds of failures for a test: the given ones, and in longer tests random ones after them."""
     chance = random.Random(seed)
     return [*kinds, *(chance.choice(["switch over", "kill", "pause"]) for _ in range(ROUNDS - len(kinds)))]
 
 
 @contextlib.contextmanager
 def stopping(*workers):
-    """Stops the threads at the end, also if the test fails."""
+    """Stops the threads of the workers at the end of the block, also if the test fails."""
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ def test_all_goes_on_while_patroni_changes_the_primary():
 
 @pytest.mark.alone
 def test_clients_go_on_behind_a_load_balancer_of_postgresql():
-    """The settings name one host, HAProxy, which asks Patroni for the primary."""
+    """The settings name only HAProxy, which asks Patroni for the primary."""
     seed = int(os.environ["FIELDSEAL_SEED"])
     plan = plan_of(["pause", "kill", "switch over"], seed)
     patroni = Patroni()

@@ -1,4 +1,4 @@
-"""Debian's PgBouncer between the service and PostgreSQL: in session mode it makes no difference, and in the other modes it is refused by name."""
+"""PgBouncer (from Debian) between the service and PostgreSQL. In session mode, the service works as without a pooler. It refuses the other modes by name."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_the_service_works_through_pgbouncer_in_session_mode(cluster):
         cluster.run("key", "change", settings=pooler.settings)
         assert cluster.key_version() == 3
         assert cluster.run("verify", settings=pooler.settings).returncode == 0
-        # If a server process ends behind the pooler, the service connects again, as without a pooler.
+        # If a server process behind PgBouncer ends, the service connects again.
         cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
         deadline = time.monotonic() + PATIENCE
         while server.request("POST", "mailboxes", {"name": "afterwards"}).status_code != 204:

@@ -1,4 +1,4 @@
-"""The contracts of the database, in pgTAP: Tests/SQL."""
+"""Runs the pgTAP tests of the database in Tests/SQL."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""Which PostgreSQL runs lists as a standby: only a standby of the same cluster, database and timeline, also after a failover."""
+"""Which PostgreSQL runs lists for a server: only a standby of the same cluster, database and timeline, also after a failover."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ cluster, standby, deployment = standbys.cluster, standbys.standby, several_datab
 
 
 def runs_none(lists, seconds=3):
-    """Checks for some seconds that the primary runs each list."""
+    """Checks for some seconds that the primary runs each list, and the standby none."""
     there = lists.names()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -29,7 +29,7 @@ def runs_none(lists, seconds=3):
 
 
 def write_ahead(server, of):
-    """Makes one server write more WAL than the other one will."""
+    """Makes one server write WAL until it is 64 MB ahead of the other server."""
     def position(one):
         return one.sql("SELECT pg_current_wal_lsn() - '0/0'")[0][0]
 
@@ -54,7 +54,7 @@ def another_timeline(cluster, ends):
 
 
 def a_copy(cluster, ends):
-    """A copy that became independent, on the same timeline."""
+    """A copy of the cluster that accepts writes itself, and is still on the timeline of the cluster."""
     other = Standby(cluster, "copy")
     ends.append(lambda: other.stop(signal.SIGQUIT))
     other.stop()
@@ -73,7 +73,7 @@ def test_a_standby_of_something_else_that_is_ahead_runs_no_list(cluster, make):
         ends.append(lambda: wrong.stop(signal.SIGQUIT))
         settings = with_standby(cluster, "direct", wrong)
         if make is not a_copy:
-            # If no server runs, there is no server's row that the copy could lack.
+            # The independent copy can be recognized only after a server has written a row that the copy lacks.
             assert NOT_ONE in cluster.run("config", "check", check=False).stdout
         server = Server(cluster, settings)
         ends.append(server.stop)
@@ -121,7 +121,7 @@ def test_a_standby_with_another_database_runs_no_list(cluster, standby):
 
 @pytest.fixture
 def second(cluster, standby):
-    """Another standby, and the lists that it runs for a server whose `database` names the primary and the first standby."""
+    """A second standby, and `Lists` of a server that runs lists on it. The settings' `database` names the primary and the first standby."""
     second = Standby(cluster, "second")
     hosts_settings(cluster, "both", [cluster.home, standby.home])
     server = Server(cluster, with_standby(cluster, "both", second))
@@ -139,7 +139,7 @@ def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby, second):
     reader, lists = second
     standby.promote()
     until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
-    # The former primary runs again, and what is written there reaches only its own standby.
+    # The former primary still runs, and its standby receives what is written there. Lists must not show that.
     cluster.sql("UPDATE org_contoso.queue SET name = name || ' of a former primary'")
     until(lambda: reader.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
     until(lambda: "former" not in "".join(lists.names()))
@@ -150,16 +150,16 @@ def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby, second):
 
 def test_a_standby_that_follows_a_new_primary_runs_lists_again(cluster, standby, second):
     reader, lists = second
-    # With this way to stop, PostgreSQL first sends everything to its standbys.
+    # A clean stop: PostgreSQL sends all WAL to its standbys before it ends.
     cluster.stop()
     standby.promote()
     until(lambda: lists.server.request("POST", "queues", {"name": f"{lists.prefix}2"}, attempts=True) is not None)
-    # Until it follows the new primary, it lacks what the new primary has.
+    # The second standby does not follow the new primary yet, so it lacks this record, and the primary runs the list.
     assert lists.names() == ["1", "2"] and lists.served_by() == "primary"
     reader.follow(standby)
     until(lambda: reader.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%2'") == [(1,)])
     for each in (standby, reader):
-        # A standby writes its new timeline into its control file at its next restartpoint.
+        # A standby stores its new timeline in its control file only at the next restartpoint.
         each.sql("CHECKPOINT")
     until(lambda: lists.served_by() == "standby")
     lists.create("3")
@@ -175,14 +175,14 @@ def standby_databases(**homes):
 
 @pytest.fixture(scope="module")
 def both(deployment):
-    """A standby of the PostgreSQL server that has the databases `main` and `east`."""
+    """A standby of the PostgreSQL server with the databases `main` and `east`."""
     standby = Standby(deployment.main)
     yield standby
     standby.stop(signal.SIGQUIT)
 
 
 class Reader(Caller):
-    """A client whose lists are counted separately for the database of its organization."""
+    """A client whose lists are counted for the database of its organization."""
 
     def __init__(self, server, organization, database):
         super().__init__(server, organization)
@@ -208,7 +208,7 @@ def test_a_standby_for_each_of_two_databases(deployment, both):
         for reader in readers:
             until(lambda: reader.served_by() == ["standby"])
             assert reader.sees_what_it_writes()
-        # West has none.
+        # The database `west` has no standby, so no lists are counted there.
         assert Reader(server, "tailspin", "west").sees_what_it_writes()
         assert readers[0].lists.counts("west") == {}
         both.sql("SELECT pg_wal_replay_pause()")

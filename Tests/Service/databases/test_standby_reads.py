@@ -1,4 +1,4 @@
-"""Lists from a standby show every write that was acknowledged earlier, and respect a right that was taken away earlier."""
+"""Lists from a standby contain each write that was acknowledged before the request, and respect each right that was taken away before it."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ cluster, standby, lists = standbys.cluster, standbys.standby, standby_lists.list
 
 
 def scans(standby):
-    """How many scans of the table queue the standby itself has done."""
+    """How many scans of the table `queue` the standby has counted."""
     return standby.sql("SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_user_tables WHERE relname = 'queue' AND schemaname = 'org_contoso'")[0][0]
 
 
@@ -74,7 +74,7 @@ def test_a_standby_that_is_behind_runs_no_list(lists, standby):
 
 
 class Other:
-    """Another client, with its systemuser."""
+    """A second client, and the id of its systemuser."""
 
     def __init__(self, lists, role):
         self.lists, server = lists, lists.server
@@ -91,7 +91,7 @@ class Other:
         return self.ask.get(f"{self.lists.server.base}/contoso/api/data/v9.2/{path}", timeout=PATIENCE)
 
     def administers(self):
-        """Whether the client may list profiles, and whether the standby ran the list."""
+        """(Whether the client may list profiles, whether the standby ran the list)"""
         before = self.lists.counts()["standby"]
         response = self.get("emailserverprofiles?$select=name")
         assert response.status_code in (200, 401, 403), response.text
@@ -201,7 +201,7 @@ def test_settings_that_are_not_for_a_standby(cluster, standby):
     assert "databases" in cluster.run("config", "check", check=False).stderr
     file.write_text(f"{text}{standby_setting(standby)}")
     assert "the standby" not in cluster.run("config", "check", check=False).stdout
-    # A copy that is not a standby any more, because it was promoted.
+    # The promoted server is no standby any more.
     standby.promote()
     until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
     assert "the standby can't be asked" in cluster.run("config", "check", check=False).stdout

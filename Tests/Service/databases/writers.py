@@ -1,4 +1,4 @@
-"""Clients that write without a pause, and record the response to each write."""
+"""Threads that create mailboxes without a pause, and note the response to each request."""
 
 import itertools
 import threading
@@ -6,24 +6,24 @@ import time
 
 from service import PATIENCE
 
-#: The maximum number of seconds from a promotion to the first acknowledged write.
+#: The promised maximum of seconds from a promotion to the first acknowledged write.
 PROMISE = 15
-#: Numbers for the names of mailboxes. No two mailboxes of a deployment have the same name, even if clients write there twice.
+#: Numbers for the names of mailboxes, so that each name is used once in a test run.
 NUMBERS = itertools.count()
 
 
 def is_unknown(response):
-    """Whether the response says that it is unknown whether the write was saved."""
+    """Whether the response says that the outcome of the write is unknown."""
     return response.status_code == 500 and response.json()["error"]["code"] == "0x80044150" and "Retry-After" not in response.headers
 
 
 def is_refusal(response):
-    """Whether the response says that nothing was done, and when to try again."""
+    """Whether the response says that nothing was done and when to try again."""
     return response.status_code in (429, 503) and int(response.headers["Retry-After"]) > 0
 
 
 class Writers:
-    """Threads that create mailboxes."""
+    """Threads that create mailboxes with passwords. `saved`, `unknown`, `refused` and `failures` record the responses."""
 
     def __init__(self, server, count=4):
         self.server, self.stopped = server, threading.Event()
@@ -58,12 +58,12 @@ class Writers:
 
 
 def names(database):
-    """The names of the existing mailboxes."""
+    """The names of the mailboxes that `Writers` created and that exist in a database."""
     return [name for (name,) in database.sql("SELECT name FROM org_contoso.mailbox WHERE name LIKE 'written-%%'", [])]
 
 
 def check_writes(writers, database, context=""):
-    """Checks that each acknowledged mailbox exists once, and that no refused one exists."""
+    """Checks that each acknowledged mailbox exists exactly once, and that no refused one exists."""
     assert writers.failures == [], (context, writers.failures[:3])
     there = names(database)
     assert len(there) == len(set(there)), context

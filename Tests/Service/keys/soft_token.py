@@ -1,4 +1,4 @@
-"""A PKCS#11 token of SoftHSM, in a separate folder."""
+"""A PKCS#11 token of SoftHSM in a new folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ class SoftToken:
         self.folder = scratch.new_folder()
         (self.folder / "tokens").mkdir()
         (self.folder / "softhsm2.conf").write_text(f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
-        # Every program that loads SoftHSM reads it.
+        # All programs that load SoftHSM read this variable.
         os.environ["SOFTHSM2_CONF"] = str(self.folder / "softhsm2.conf")
         self.initialize("fieldseal")
         self.pin_file = self.folder / "pin"
@@ -27,7 +27,7 @@ class SoftToken:
             ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", PIN], check=True, capture_output=True)
 
     def tool(self, *arguments, token="fieldseal", **options):
-        """Runs OpenSC's pkcs11-tool, which shares no code with the program."""
+        """Runs pkcs11-tool of OpenSC, which has no code in common with the program."""
         return subprocess.run(
             ["pkcs11-tool", "--module", MODULE, "--token-label", token, "--login", "--pin", PIN, *arguments], check=True, capture_output=True, **options)
 

@@ -1,4 +1,4 @@
-"""No plaintext or key can be found in the data files, the WAL or a log."""
+"""A search in the data files, the WAL and all logs finds no plaintext and no key."""
 
 import pathlib
 import subprocess
@@ -15,7 +15,7 @@ def test_canaries():
     deployment = Deployment(FIELDSEAL_LOG_LEVEL="trace")
     try:
         service = deployment.start()
-        # The settings with which PostgreSQL logs the most.
+        # With these settings, PostgreSQL logs as much as it can.
         for setting in [
             "log_statement = 'all'", "log_parameter_max_length = -1", "log_parameter_max_length_on_error = -1", "log_min_duration_statement = 0",
             "log_error_verbosity = 'verbose'", "log_min_messages = 'debug1'", "wal_level = 'logical'", "archive_mode = off",
@@ -33,7 +33,7 @@ def test_canaries():
         kek = (service.home / "kek").read_text().strip()
         found = search(service, [*canaries, kek])
         assert found == []
-        # The control: the search finds a text that is in a table.
+        # The control: the search finds a text that is stored in a table.
         service.sql("CREATE TABLE public.leak AS SELECT 'canary-that-is-there'::text; CHECKPOINT")
         assert search(service, ["canary-that-is-there"]) != []
         with psycopg.connect(service.dev["postgres"]) as connection:
@@ -52,7 +52,7 @@ def exercise(service):
     service.create("queues", {"name": "q", "emailpassword": next(p)})
     user = service.get("WhoAmI").json()["UserId"]
     service.request("PATCH", f"usersettingscollection({user})", {"emailpassword": next(p)})
-    # Writes that fail: in the parser, in the metadata, by a condition, and in the database.
+    # Writes that fail: while the body is parsed, by the attribute's maximum length, by If-Match, by a duplicate id, and by an unknown name.
     service.request("POST", "mailboxes", b'{"password":"' + next(p).encode() + b'"')
     service.request("POST", "mailboxes", {"password": next(p) * 30})
     service.request("PATCH", f"mailboxes({mailbox})", {"password": next(p)}, If_Match='W/"1"')
@@ -67,7 +67,7 @@ def exercise(service):
 
 
 def search(service, words):
-    """Files that contain one of the words, among the data directory's, PostgreSQL's log and the service's own."""
+    """Returns the files that contain one of the words: in PostgreSQL's data directory, in its log, and in the service's log."""
     [(data,)] = service.sql("SELECT current_setting('data_directory')")
     assert any(pathlib.Path(data, "pg_wal").iterdir())
     places = [data, str(service.home / "postgres.log"), str(service.home / "service.log")]

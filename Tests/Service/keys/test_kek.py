@@ -1,4 +1,4 @@
-"""Replacing the key-encryption key while servers run, and the places that the key can come from."""
+"""Replacing the key-encryption key (KEK) while servers run, and the sources from which a KEK can be read."""
 
 import base64
 import contextlib
@@ -26,13 +26,13 @@ PASSWORDS = {"ada": "ada's own password", "hedy": "hedy's own password", "joan":
 
 
 def identify(path):
-    """Reads a KEK as docs/operations.md describes it, and computes its id: (64 bytes, 16 hexadecimal digits)."""
+    """Reads the file of a KEK and computes its id as docs/operations.md describes: (64 bytes, 16 hexadecimal digits)."""
     key = base64.b64decode(path.read_text())
     return key, hashlib.sha256(b"fieldseal kek" + key).digest()[:8].hex()
 
 
 class Rotated:
-    """A cluster with every kind of value that a KEK seals or tags, and a server."""
+    """A cluster with a value of each kind that a KEK wraps or tags, and a server."""
 
     def __init__(self):
         self.cluster = Cluster()
@@ -49,7 +49,7 @@ class Rotated:
         self.cluster.run("client", "disable", "gone", "--org", "contoso")
         self.cluster.run("issuer", "add", "Elsewhere", "--issuer", "https://localhost:1", "--client-id", "x", "--org", "contoso", stdin="an issuer's secret\n")
         self.router = json.loads(self.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
-        # hedy has one-time passwords, and ada has a session.
+        # The person hedy gets one-time passwords, and ada gets a session.
         session, answer = self.sign_in("hedy")
         assert answer.status_code == 200, answer.text
         csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
@@ -61,11 +61,11 @@ class Rotated:
         assert len(self.codes) == 10
         self.ada, answer = self.sign_in("ada")
         assert answer.status_code == 200
-        # A link with which hedy may choose a password.
+        # Invites hedy: a link with which hedy can choose a password.
         [(hedy,)] = self.cluster.sql("SELECT user_id::text FROM config.console_user WHERE name = 'hedy'")
         csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
         self.link = re.search(r"/invitation\?token=[\w-]+", self.ada.post(f"{self.pages}/access/invite-user", {"csrf": csrf, "id": hedy}).text)[0]
-        # Mail servers, passwords, an e-mail that waits, a retired key, and archived events.
+        # Mail servers, passwords, an e-mail that waits to be sent, a retired key, and archived events.
         self.profile, self.box = str(uuid.uuid4()), str(uuid.uuid4())
         self.write("POST", "emailserverprofiles", {
             "emailserverprofileid": self.profile, "name": "servers", "servertype": 4, "incomingserverlocation": "localhost", "incomingportnumber": 993,
@@ -98,7 +98,7 @@ class Rotated:
         return session, session.post(f"{self.pages}/sign-in", {"name": name, "password": password or PASSWORDS[name], "code": code})
 
     def configure(self, **kek):
-        """Writes the settings of commands and of the server, with these places of the keys."""
+        """Writes these sources of the KEK into the settings of commands and of the server."""
         for path in [self.home / "direct.yaml", self.home / "proxied.yaml", self.server.settings]:
             lines = [line for line in path.read_text().splitlines() if not line.startswith(("kekFile", "newKek", "kek:"))]
             path.write_text("\n".join(lines + [f"{name}: {json.dumps(value)}" for name, value in kek.items()]) + "\n")
@@ -114,7 +114,7 @@ class Rotated:
         return json.loads(self.cluster.run("kek", "status", "--json").stdout)
 
     def is_whole(self):
-        """Checks that everything under the KEK works: tokens, sign-ins, the release of a password, keys, evidence."""
+        """Checks that everything that needs the KEK works: tokens, sign-ins, releases of passwords, keys and evidence."""
         cluster, server = self.cluster, self.server
         assert server.sign_in().status_code == 200 and server.request("GET", "WhoAmI").status_code == 200
         assert cluster.run("verify").returncode == 0
@@ -129,7 +129,7 @@ class Rotated:
         assert not findings & WRONG, findings
 
     def released(self):
-        """The mailbox's password, as a router receives it."""
+        """The mailbox's password as a router receives it."""
         def ask(path, body):
             token = requests.post(
                 f"{self.pages}/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=PATIENCE, data={
@@ -144,7 +144,7 @@ class Rotated:
         return answer.json()
 
     def cells(self):
-        """Every value of `config` that could be a cell, with the ids of its row."""
+        """Each value of `config` that could be a cell, with the ids and texts of its row."""
         with psycopg.connect(self.cluster.superuser) as connection:
             tables = connection.execute(
                 "SELECT table_name, array_agg(column_name::text) FROM information_schema.columns WHERE table_schema = 'config' AND data_type = 'bytea' GROUP BY 1").fetchall()
@@ -158,7 +158,7 @@ class Rotated:
                             yield table, value, organizations, ids, texts
 
     def opened(self, key):
-        """The tables of whose cells a KEK opens some, and the number of cells that it does not open."""
+        """Tries to open all cells of `config` with a KEK: ({table: number of cells that open}, number of cells that do not open)."""
         attributes = ["organizationkey.text", "organizationkey.data", "consoleuser.totp", "consoleuser.layers", "oidc.secret", "signingkey.private"]
         tables, closed = {}, 0
         for table, cell, organizations, ids, texts in self.cells():
@@ -187,7 +187,7 @@ class Rotated:
 
 @contextlib.contextmanager
 def traffic(server, path, body):
-    """Writes and reads a record until the block ends; yields the statuses."""
+    """Writes and reads a record until the block ends. Yields the list of the statuses."""
     statuses, ended = [], threading.Event()
 
     def run():
@@ -204,7 +204,7 @@ def traffic(server, path, body):
         thread.join(PATIENCE)
 
 
-#: Findings that would show that the rotation left something under the former key.
+#: Findings that would mean that the rotation damaged something or left it under the former KEK.
 WRONG = {
     "client-not-made-here", "secret-not-made-here", "user-not-made-here", "session-not-made-here", "issuer-not-made-here", "recovery-code-not-made-here",
     "row-put-back", "revocation-undone", "key-row-changed", "key-derivation-changed", "state-not-attested", "attested-rows-missing", "key-row-missing",
@@ -222,7 +222,7 @@ def rotated():
 
 
 def strike_and_resume(rotated):
-    """Interrupts a rotation: inside the transaction of an organization, at its end, and after all transactions."""
+    """Interrupts a rotation in the transaction of an organization, at its end, and after all organizations."""
     cluster = rotated.cluster
     for action, mark in [
         ("kill before", "UPDATE config.api_client "), ("cut before", "rewrap_organization_key"), ("terminate after", "UPDATE config.attested_state SET"),
@@ -234,7 +234,7 @@ def strike_and_resume(rotated):
         output, errors = started[0].communicate("", timeout=PATIENCE)
         assert cluster.proxy.struck, (action, output, errors)
         assert started[0].returncode != 0
-        # Each organization is complete, under the former or the new key.
+        # After each interruption, each organization is completely under the former or the new KEK.
         rotated.is_whole()
     cluster.proxy.reset()
 
@@ -249,7 +249,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     new, new_id = identify(home / "kek.new")
     assert set(rotated.opened(old)[0]) == {"organization_key", "signing_key", "console_user", "oidc_issuer"} and rotated.opened(old)[1] == 0
 
-    # A server that does not know the new key would refuse rows under it, so the command refuses.
+    # A server that does not know the new KEK would refuse rows under it. So the rotation is refused until it knows both.
     refused = cluster.run("kek", "rotate", check=False)
     assert refused.returncode == 1 and "newKek.file" in refused.stderr
     rotated.configure(kekFile=str(home / "kek"), newKek={"file": str(home / "kek.new")})
@@ -260,7 +260,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     status = rotated.status()
     assert [set(s["kekIds"]) for s in status["servers"]] == [{old_id, new_id}] and (status["inForce"], status["new"]) == (old_id, new_id)
 
-    # Interrupted at some of its statements, while a client writes and reads.
+    # The rotation is interrupted at several statements, while a client writes and reads.
     events = cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'key-encryption key replaced'")[0][0]
     with traffic(server, f"mailboxes({rotated.box})", {"password": "of the mailbox"}) as statuses:
         strike_and_resume(rotated)
@@ -269,7 +269,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
     assert done["done"] and done["kekId"] == new_id
     assert cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'key-encryption key replaced'")[0][0] == events + 1, "one event for each organization"
 
-    # The former key opens nothing, and the new key opens everything.
+    # The former KEK opens no cell, and the new one opens all.
     assert rotated.opened(old)[0] == {} and rotated.opened(new)[1] == 0
     assert set(rotated.opened(new)[0]) == {"organization_key", "signing_key", "console_user", "oidc_issuer", "verifier_layer", "replaced_kek"}
     rotated.is_whole()
@@ -282,7 +282,7 @@ def test_a_key_encryption_key_is_replaced_while_a_server_runs(rotated):
 def test_the_old_key_is_not_needed_any_more(rotated):
     cluster, home = rotated.cluster, rotated.home
     old_id, new_id = identify(home / "kek")[1], identify(home / "kek.new")[1]
-    # A program that has only the former key is refused, and one that has only the new key can do everything.
+    # A program with only the former KEK is refused. With only the new one, everything works.
     rotated.configure(kekFile=str(home / "kek"))
     refused = cluster.run("verify", check=False)
     assert refused.returncode == 78 and old_id in refused.stderr and new_id in refused.stderr
@@ -294,7 +294,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert rotated.status()["next"] == "Nothing is to be done."
     rotated.is_whole()
     assert "of the mailbox" in json.dumps(rotated.released())
-    # People sign in with a password that was set before the rotation, with a one-time password, and with a recovery code.
+    # People sign in for the first time since the rotation: with a recovery code and with a one-time password.
     assert cluster.sql("SELECT count(*) FROM config.verifier_layer") == [(2,)], "ada has signed in since"
     assert rotated.sign_in("hedy", code=rotated.codes[0])[1].status_code == 200
     assert rotated.sign_in("hedy", code=rotated.codes[0])[1].status_code == 403
@@ -302,12 +302,12 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert cluster.sql("SELECT count(*) FROM config.verifier_layer") == [(1,)]
     cluster.run("key", "change", "--org", "contoso")
     cluster.run("client", "disable", "router", "--org", "contoso")
-    # What was revoked before the rotation stays revoked, also if SQL undoes the revocation.
+    # A client that was disabled before the rotation stays disabled, even if SQL enables it.
     cluster.sql("UPDATE config.api_client SET disabled_on = NULL WHERE name = 'gone'")
     assert "revocation-undone" in {f["code"] for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
     [(gone,)] = cluster.sql("SELECT client_id::text FROM config.api_client WHERE name = 'gone'")
     cluster.run("client", "disable", gone, "--org", "contoso")
-    # A retired key is refused by its id, also if SQL puts it back into force.
+    # A retired KEK is refused by its id. It can't be the new KEK of a rotation either.
     rotated.configure(kekFile=str(home / "kek.put-away"))
     refused = cluster.run("verify", check=False)
     assert refused.returncode == 78 and f"{old_id} was replaced and retired" in refused.stderr
@@ -323,7 +323,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
 
 def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     cluster, home = rotated.cluster, rotated.home
-    # Entries of the attested list for which config has no row: a role, a rule, and a suspension.
+    # Entries of the attested list that have no row in `config`: a role, a rule and a suspension.
     server = rotated.server
     role = next(r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"] if r["name"] == "Email Administrator")
     unit = server.request("GET", "businessunits?$top=1").json()["value"][0]["businessunitid"]
@@ -344,14 +344,14 @@ def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     codes = {finding["code"] for finding in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
     assert "organization-suspended" in codes and not codes & {"suspension-undone", "role-not-given-here", "role-record-changed", "attested-rows-missing"}, codes
     cluster.run("org", "resume", "contoso")
-    # The archive was sealed under the first key, hedy signed in under the second key, and joan has not signed in since the first.
+    # The archive was sealed under the first KEK. The person hedy signed in under the second KEK, and joan has not signed in since the first.
     assert cluster.run("events", "verify", "--org", "contoso", "--archive", str(rotated.archive)).returncode == 0
     assert rotated.sign_in("hedy", code=rotated.codes[1])[1].status_code == 200
     [(layers,)] = cluster.sql("SELECT length(l.layers) FROM config.verifier_layer AS l JOIN config.console_user USING (user_id) WHERE name = 'joan'")
     assert layers > 128, "both subkeys are there"
 
 
-# Where the key comes from
+# Sources of the KEK
 
 
 def program(path, text):
@@ -363,7 +363,7 @@ def program(path, text):
 def test_the_key_comes_from_a_program(rotated, tmp_path):
     cluster, home = rotated.cluster, rotated.home
     key = home / "kek.third"
-    # The arguments are not interpreted by a shell.
+    # No shell interprets the arguments.
     printing = program(tmp_path / "print", """#!/bin/sh\n[ "$2" = 'two words; $(true)' ] && exec cat "$1"\n""")
     rotated.configure(kek={"command": [printing, str(key), "two words; $(true)"]})
     cluster.run("verify")
@@ -396,7 +396,7 @@ def test_the_key_is_a_credential_of_systemd(rotated, tmp_path):
     credential = folder / "kek"
     credential.write_bytes((home / "kek.third").read_bytes())
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)}
-    # With an access control list, the group's permission bits show the list's mask.
+    # If the file has an access control list, the group's permission bits show the list's mask. So 0440 is accepted for a credential.
     for mode, code in [(0o400, 0), (0o440, 0), (0o444, 1), (0o460, 1)]:
         credential.chmod(mode)
         assert cluster.run("verify", check=False, env=environment).returncode == code, oct(mode)
@@ -406,7 +406,7 @@ def test_the_key_is_a_credential_of_systemd(rotated, tmp_path):
 
 
 def test_the_key_is_decrypted_by_age(rotated, tmp_path):
-    """As in docs/key-encryption-key.md: the file on disk can be decrypted only with an identity of age."""
+    """The file on disk is encrypted with age, as docs/key-encryption-key.md describes."""
     cluster, home = rotated.cluster, rotated.home
     identity, sealed = tmp_path / "identity", tmp_path / "kek.age"
     subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
@@ -425,11 +425,11 @@ def test_the_key_is_decrypted_by_age(rotated, tmp_path):
 
 
 def living(group):
-    """The processes of a group that still run."""
+    """The files in /proc of the processes of a group that have not ended."""
     found = []
     for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The program's name, in parentheses, can contain any characters.
+            # The program's name is in parentheses, and may itself contain spaces and parentheses.
             state, _, of = status.read_text().rpartition(")")[2].split()[:3]
             if int(of) == group and state not in "ZX":
                 found.append(status)

@@ -1,4 +1,4 @@
-"""A program that prints the key-encryption key: how often it runs, and what the server's memory keeps of its output."""
+"""A program that prints the key-encryption key: how often the server runs it, and whether its output stays in the server's memory."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ SHIM = pathlib.Path(__file__).parents[1] / "support/freed_shim.c"
 
 @pytest.fixture
 def command(cluster, tmp_path):
-    """Makes a program the source of the key in the settings `command`. The program records each run; returns a function that reads the records."""
+    """Settings named `command`, whose key comes from a program that notes each run. Returns a function that reads the notes."""
     program, runs = tmp_path / "print", tmp_path / "runs"
     program.write_text(f'#!/bin/sh\nunset LD_PRELOAD\necho "$PPID" >> {runs}\nexec cat {cluster.home}/kek\n')
     program.chmod(0o755)
@@ -35,7 +35,7 @@ def server(cluster, command):
 
 
 def work(server):
-    """Makes the server use what the key-encryption key wraps, seals and tags."""
+    """Makes the server wrap, open and tag with the key-encryption key."""
     assert server.sign_in().status_code == 200
     for number in range(3):
         server.create("mailboxes", {"name": f"box {number}", "password": f"password {number}"})
@@ -54,7 +54,7 @@ def test_it_runs_once(server, command):
 
 
 def readable(memory, begin, end):
-    """The bytes of a mapping, up to the first that can't be read: after the end of its file, or in a mapping of the kernel."""
+    """The bytes of a memory mapping, up to the first byte that can't be read."""
     memory.seek(begin)
     content = bytearray()
     try:
@@ -66,7 +66,7 @@ def readable(memory, begin, end):
 
 
 def in_memory(pid, needles):
-    """How often each of some byte strings is in a process's memory, and in which mappings."""
+    """For each byte string, the mappings of a process's memory in which it is, once for each occurrence."""
     found = {needle: [] for needle in needles}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
@@ -79,13 +79,13 @@ def in_memory(pid, needles):
 
 
 def test_its_output_is_not_in_memory(server):
-    """The program's output is nowhere in the server's memory. The key itself is, which shows that the search works."""
+    """The output, which is the key in base64, is nowhere in the server's memory. The key's bytes are, which shows that the search works."""
     text = (server.cluster.home / "kek").read_bytes().strip()
     key = base64.b64decode(text)
     assert len(key) == 64
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
-        # Searches for parts of the output too, because the beginning of freed memory is overwritten first.
+        # Searches also for parts of the text, because the beginning of a freed block is overwritten first.
         found = in_memory(server.process.pid, [key, *(text[start:start + 12] for start in range(0, len(text) - 12, 4))])
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
@@ -94,12 +94,12 @@ def test_its_output_is_not_in_memory(server):
 
 
 def test_its_output_is_wiped_before_its_memory_is_given_back(cluster, command, tmp_path):
-    """A preloaded library examines each block before free(). Freed memory is soon overwritten, so a later search would prove nothing."""
+    """A preloaded library examines each block of memory before free(). Later, the block may have been overwritten."""
     library, found = tmp_path / "freed.so", tmp_path / "found"
     subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SHIM], check=True)
     watching = {"LD_PRELOAD": str(library), "FIELDSEAL_TEST_FREED": str(found)}
     for text, lines in ((cluster.home / "kek", {"watching"}), (cluster.home / "command.yaml", {"watching", "found"})):
-        # The control: parts of the settings' text are in freed blocks.
+        # The control: the library finds parts of the settings' text in freed blocks.
         found.unlink(missing_ok=True)
         environment = {**os.environ, **watching, "FIELDSEAL_TEST_TEXT": str(text)}
         assert cluster.run("kek", "status", settings="command", env=environment).returncode == 0

@@ -1,5 +1,5 @@
-"""The key-encryption key of a deployment with several databases is replaced: it is not retired while a database uses it, and no organization is moved
-to a database that would refuse it."""
+"""The key-encryption key of several databases is replaced. It is not retired while a database uses it, and no organization is moved to a database
+that would refuse its key."""
 
 import json
 
@@ -21,7 +21,7 @@ def deployment():
 
 
 def replaced(deployment):
-    """For each database, the key-encryption keys that were replaced, and whether they were retired."""
+    """For each database, the key-encryption keys that were replaced: [(id, whether it was retired)]."""
     return {name: deployment.sql(name, "SELECT kek_id, retired_on IS NOT NULL FROM config.replaced_kek") for name in ("east", "main", "west")}
 
 
@@ -32,7 +32,7 @@ def move(deployment, *more):
 def test_a_key_is_replaced_in_all_databases_or_retired_in_none(deployment):
     run = deployment.main.run
     [(old,)] = deployment.sql("main", "SELECT DISTINCT kek_id FROM config.attested_state")
-    # After the command for one database, nothing says that the others are done.
+    # The command for one database does not say that the other databases are done.
     said = run("kek", "rotate", "--database", "east", settings="both").stdout
     assert "Everything in this database is under" in said and "The other databases were not looked at." in said and "kek retire" not in said
     assert replaced(deployment) == {"east": [(old, False)], "main": [], "west": []}
@@ -44,18 +44,18 @@ def test_a_key_is_replaced_in_all_databases_or_retired_in_none(deployment):
     assert deployment.sql("east", "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%\\_contoso'") == [(0,)]
     assert "contoso" in run("org", "list", settings="both").stdout
 
-    # The other databases are still under the former key.
+    # The other databases still use the former key, so it can't be retired.
     refused = run("kek", "retire", settings="new", check=False)
     assert refused.returncode == 78 and "nothing was retired in any database" in refused.stderr, refused.stderr
     assert replaced(deployment)["east"] == [(old, False)]
 
     said = run("kek", "rotate", settings="both").stdout
     assert said.count("Everything in this database is under") == 3 and "This holds for all databases. Name the new key alone" in said
-    # The control: now the organization can be moved there and back.
+    # The control: after the rotation in all databases, the organization can be moved to east and back.
     assert move(deployment).returncode == 0
     run("org", "move", "contoso", "--to", "main", settings="both")
 
-    # A row in one database is still under the former key.
+    # SQL writes the former key's id to a row of west, so the former key can't be retired.
     deployment.sql("west", "UPDATE config.signing_key SET kek_id = %s", [old])
     count = deployment.sql("west", "SELECT count(*) FROM config.signing_key")[0][0]
     if not count:
@@ -69,7 +69,7 @@ def test_a_key_is_replaced_in_all_databases_or_retired_in_none(deployment):
 
     run("kek", "retire", settings="new")
     assert replaced(deployment) == {name: [(old, True)] for name in ("east", "main", "west")}
-    # An organization that is under the retired key all the same is named.
+    # The doctor reports an organization that names the retired key.
     deployment.sql("main", "UPDATE config.attested_state SET kek_id = %s", [old])
     found = json.loads(run("doctor", "--json", "--database", "main", settings="new", check=False).stdout)["findings"]
     assert ("under-retired-kek", "error") in {(f["code"], f["severity"]) for f in found}, found

@@ -1,4 +1,4 @@
-"""Where the key-encryption key comes from: a PKCS#11 token, clevis with tang, and Amazon's services. The service starts with each."""
+"""Sources of the key-encryption key: a PKCS#11 token, clevis with tang, AWS Secrets Manager and AWS KMS. The service starts with each of them."""
 
 import base64
 import contextlib
@@ -43,13 +43,13 @@ def token():
 
 @pytest.fixture
 def home(cluster, server):
-    """The folder of the cluster. Afterwards, the settings name the file of the key again."""
+    """The folder of the cluster. After the test, the settings name the file of the key again."""
     yield cluster.home
     configure(cluster, server, kekFile=str(cluster.home / "kek"))
 
 
 def configure(cluster, server, **kek):
-    """Writes where the key comes from into the settings of commands and of the server."""
+    """Writes a source of the key into the settings of commands and of the server."""
     for path in [cluster.home / "direct.yaml", server.settings]:
         lines = [line for line in path.read_text().splitlines() if not line.startswith(("kekFile", "newKek", "kek:"))]
         path.write_text("\n".join(lines + [f"{name}: {json.dumps(value)}" for name, value in kek.items()]) + "\n")
@@ -84,13 +84,13 @@ def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token
     refused(cluster, "kek.sealed can't be used: No such file or directory. Restore it from its backup. Only for a new deployment: fieldseal kek seal")
     result = cluster.run("kek", "seal", "--from", str(key), check=False)
     assert result.returncode == 1 and "has no secret key kek. Restore the token from its backup" in result.stderr and not sealed.exists()
-    # A file that a killed command left behind makes no difference.
+    # A killed command left this file behind. The next command replaces it.
     (home / "kek.sealed.new").write_text("{")
     said = json.loads(cluster.run("kek", "seal", "--from", str(key), "--make-token-key", "--json").stdout)
     assert not (home / "kek.sealed.new").exists()
     assert said == {"kekId": id, "sealedFile": str(sealed)} and sealed.stat().st_mode & 0o777 == 0o400
     with contextlib.ExitStack() as stack:
-        # The file is not needed any more.
+        # The file with the key itself is not needed any more, so it is moved away.
         key.rename(home / "kek.away")
         stack.callback((home / "kek.away").rename, key)
         cluster.run("verify")
@@ -98,13 +98,13 @@ def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token
         cluster.run("config", "check", settings=server.settings.stem)
         assert "kek-folder-writable" not in cluster.run("doctor", "--json", check=False).stdout
         serves(server)
-        # The check of a dump uses the token too.
+        # The check of a dump reads the key from the token.
         subprocess.run(["pg_dump", "-h", home, "-U", "postgres", "-Fc", "-f", tmp_path / "dump", "fieldseal"], check=True, timeout=PATIENCE)
         checked = json.loads(cluster.run("backup", "check", str(tmp_path / "dump"), "--json").stdout)
         assert [o["opened"] for o in checked["organizations"]] == [True] and checked["problems"] == []
         both = cluster.run("backup", "check", str(tmp_path / "dump"), "--kek-file", str(home / "kek.away"), check=False)
         assert both.returncode == 64 and "one of --kek-file and --settings" in both.stderr
-        # The key in the token can't be read, and another program can use it for AES-256-GCM.
+        # The key in the token can't be read. An independent PKCS#11 library can decrypt the sealed file with it.
         objects = token.tool("--list-objects", "--type", "secrkey", text=True).stdout
         assert "AES length 32" in objects and "sensitive" in objects and "never extractable" in objects
         file = json.loads(sealed.read_text())
@@ -116,7 +116,7 @@ def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token
             with pytest.raises(pkcs11.exceptions.PKCS11Error):
                 _ = key_in_token[pkcs11.Attribute.VALUE]
         assert opened == secret
-        # Neither the file nor the key in the token is overwritten.
+        # The command overwrites neither the sealed file nor the key in the token.
         again = cluster.run("kek", "seal", check=False)
         assert again.returncode == 1 and "it exists, and is never overwritten" in again.stderr
         configure(cluster, server, kek={"pkcs11": token.setting(home / "other.sealed")})
@@ -153,7 +153,7 @@ def test_a_wrong_pin_is_not_tried_again_by_systemd(cluster, server, token, home,
 
 
 def test_the_pin_is_a_credential_of_systemd(cluster, server, token, home, tmp_path, monkeypatch):
-    """An access control list lets the unit's user read it, and the list's mask appears as the group's permission bits."""
+    """Systemd makes the file readable to the unit's user by an access control list, whose mask appears as the group's permission bits."""
     credential = tmp_path / "credentials/pin"
     credential.parent.mkdir()
     credential.write_text(f"{PIN}\n")
@@ -192,13 +192,13 @@ def test_a_sealed_file_that_was_changed_opens_nothing(cluster, server, token, ho
         configure(cluster, server, kek={"pkcs11": token.setting(other)})
         refused(cluster, words)
         if text.startswith("{"):
-            # As for a file with the key itself, trying again would change nothing.
+            # Another start would fail in the same way, so the exit status is 78, with which systemd does not restart the service.
             does_not_start(server, words, code=78)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe/kek.sealed")
     configure(cluster, server, kek={"pkcs11": token.setting(tmp_path / "pipe/kek.sealed")})
     refused(cluster, "no file that")
-    # Another key-encryption key that the same token seals is valid, but is not the database's.
+    # The same token seals a second key-encryption key. It opens, but it is not the one that the database needs.
     configure(cluster, server, kek={"pkcs11": token.setting(tmp_path / "new.sealed")})
     made = json.loads(cluster.run("kek", "seal", "--json").stdout)["kekId"]
     refused(cluster, made, code=78)
@@ -215,7 +215,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
         if serve:
             does_not_start(server, words, code=serve)
 
-    # The module.
+    # The PKCS#11 module can't be used.
     loose = tmp_path / "module.so"
     shutil.copy(MODULE, loose)
     loose.chmod(0o777)
@@ -226,7 +226,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
     try_("No such file", module="/nowhere.so")
     try_("its path is not absolute", module="libsofthsm2.so")
     try_("it is no regular file", module="/usr/lib")
-    # The PIN.
+    # The file of the PIN can't be used.
     pin = tmp_path / "pin"
     for text, mode, words in [("\n", 0o400, "its first line is empty"), ("1" * 300, 0o400, "more than a PIN"), ("48151623", 0o440, "others than its owner may read it")]:
         pin.unlink(missing_ok=True)
@@ -234,7 +234,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
         pin.chmod(mode)
         try_(words, serve=78, pinFile=str(pin))
     try_("No such file", pinFile="/nowhere")
-    # Wrong names of the token and the key.
+    # The token or its key does not exist, is ambiguous, or is not safe.
     try_("has no token elsewhere; it has fieldseal", serve=1, token="elsewhere")
     try_("has no secret key other", serve=78, label="other")
     token.tool("--keygen", "--key-type", "AES:32", "--label", "loose", "--extractable")
@@ -249,7 +249,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
     for _ in range(2):
         token.initialize("double")
     try_("several tokens double", token="double")
-    # A setting that is incomplete, and two places at once.
+    # A setting is missing, unknown, or names a second source.
     half = token.setting(sealed)
     for name in list(half):
         configure(cluster, server, kek={"pkcs11": {k: v for k, v in half.items() if k != name}})
@@ -261,7 +261,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
     configure(cluster, server, kekFile=str(home / "kek"))
     result = cluster.run("kek", "seal", check=False)
     assert result.returncode == 1 and "The settings have no kek.pkcs11" in result.stderr
-    # And the control.
+    # The control: correct settings.
     try_sealed = token.setting(sealed)
     configure(cluster, server, kek={"pkcs11": try_sealed})
     cluster.run("verify")
@@ -273,7 +273,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
 
 @contextlib.contextmanager
 def listening(command, url):
-    """Runs a server until the block ends. The block begins once `url` responds."""
+    """Runs a server program until the block ends. The block begins when `url` responds."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE
@@ -290,7 +290,7 @@ def listening(command, url):
 
 
 def documented(word):
-    """A command for `kek.command` on the page, found by a word in it."""
+    """The arguments of a `kek.command` in docs/key-encryption-key.md, found by a word in them."""
     [line] = [line for line in PAGE.splitlines() if line.startswith("kek: {command: ") and word in line]
     return line.removeprefix("kek: {command: [").removesuffix("]}")
 
@@ -311,7 +311,7 @@ def test_clevis_asks_a_tang_server_for_the_key(cluster, server, home, tmp_path):
         assert base64.b64encode(identify(home / "kek")[0]) not in sealed.read_bytes()
         serves(server)
         assert json.loads(cluster.run("kek", "status", "--json").stdout)["inForce"] == identify(home / "kek")[1]
-    # Without tang no server can start, but a running one continues.
+    # Without tang, no server can start, but a running server continues.
     assert server.request("GET", "WhoAmI").status_code == 200
     does_not_start(server, "/bin/sh, which prints the key-encryption key, ended with the status")
     with listening(tang, f"{url}/adv"):
@@ -334,7 +334,7 @@ def test_the_key_comes_from_amazon_s_services(cluster, server, home, tmp_path, m
     def use(word, **replaced):
         command = [part.strip() for part in documented(word).split(",")]
         command = [replaced.get(part, part) for part in command]
-        # The page's own command, sent to a server on this machine.
+        # Runs the documented command, with the address of the test's server added.
         configure(cluster, server, kek={"command": [command[0], "--endpoint-url", url, *command[1:]]})
 
     moto = pathlib.Path(sys.executable).with_name("moto_server")
@@ -342,12 +342,12 @@ def test_the_key_comes_from_amazon_s_services(cluster, server, home, tmp_path, m
         aws("secretsmanager", "create-secret", "--name", "fieldseal-kek", "--secret-string", (home / "kek").read_text())
         use("secretsmanager")
         serves(server)
-        # A secret that is not a key, and a secret that does not exist.
+        # The secret's text is not a key. Then the secret does not exist.
         aws("secretsmanager", "put-secret-value", "--secret-id", "fieldseal-kek", "--secret-string", "something else")
         refused(cluster, "/usr/bin/aws did not print a key-encryption key")
         aws("secretsmanager", "delete-secret", "--secret-id", "fieldseal-kek", "--force-delete-without-recovery")
         refused(cluster, "/usr/bin/aws, which prints the key-encryption key, ended with the status")
-        # KMS decrypts a file beside the settings. It prints the key in base64, as the setting needs it.
+        # KMS decrypts a file on this machine. The command prints the key in base64, as the setting requires.
         master = aws("kms", "create-key")["KeyMetadata"]["KeyId"]
         (tmp_path / "plain").write_bytes(identify(home / "kek")[0])
         sealed = aws("kms", "encrypt", "--key-id", master, "--plaintext", f"fileb://{tmp_path}/plain")["CiphertextBlob"]
@@ -359,7 +359,7 @@ def test_the_key_comes_from_amazon_s_services(cluster, server, home, tmp_path, m
 
 
 def test_a_key_in_a_file_is_replaced_by_one_that_a_token_seals(cluster, server, token, home):
-    """This is the last test, because the key of the cluster is a different one afterwards."""
+    """This has to be the last test of the module, because it changes the cluster's key-encryption key."""
     place = token.setting(home / "new.sealed")
     configure(cluster, server, kekFile=str(home / "kek"), newKek={"pkcs11": place})
     new = json.loads(cluster.run("kek", "seal", "--new", "--json").stdout)["kekId"]

@@ -1,4 +1,4 @@
-"""Replacing the key-encryption key, interrupted at each statement that `kek rotate` and `kek retire` send."""
+"""`kek rotate` and `kek retire` are interrupted at each of their statements. Afterwards, the same command completes the work."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from sample import FULL, chooser
 from service import PATIENCE
 from test_kek import WRONG, Rotated, identify
 
-#: At how many statements each kind of interruption is tried. A full run tries the first kind at every statement.
+#: For each kind of interruption, at how many statements it is tried. A full run tries the first kind at every statement.
 SAMPLE = 12 if FULL else 2
 
 
 class Saved:
-    """Everything that a key-encryption key seals and tags, with copies of the database from several moments of a rotation. No server runs."""
+    """A cluster with all that a key-encryption key wraps and tags, and copies of its database from several moments of a rotation. No server runs."""
 
     def __init__(self):
         self.rotated = Rotated()
@@ -51,14 +51,14 @@ class Saved:
         self.administer("DROP DATABASE fieldseal WITH (FORCE)", f"CREATE DATABASE fieldseal TEMPLATE saved_{name}")
 
     def replacements(self):
-        """For each organization, how often its events say that the key-encryption key was replaced."""
+        """For each organization, how many security events record that the key-encryption key was replaced."""
         said = "SELECT count(*) FROM org_{}.security_event WHERE kind = 'key-encryption key replaced'"
         return [self.cluster.sql(said.format(name))[0][0] for name in ("contoso", "fabrikam")]
 
     # The commands
 
     def struck(self, command, strike):
-        """Runs the command. `strike(number, sql)` may interrupt each of its statements."""
+        """Runs the command. `strike(number, sql)` is called for each of its statements and may return an interruption."""
         proxy, started = self.cluster.proxy, []
         proxy.reset(strike, process=lambda: started[0])
         started.append(self.cluster.popen("kek", command, "--json", settings="proxied"))
@@ -66,7 +66,7 @@ class Saved:
         return subprocess.CompletedProcess(command, started[0].returncode, output, errors)
 
     def record(self, command):
-        """The statements that the command sends if nothing interrupts it."""
+        """Runs the command without an interruption. Returns its statements."""
         done = self.struck(command, None)
         assert done.returncode == 0, done.stderr
         return list(self.cluster.proxy.statements)
@@ -77,7 +77,7 @@ class Saved:
 
 
 def drawn_few(numbers, *purpose):
-    """Some of the numbers, at equal distances. The seed chooses the first."""
+    """About `SAMPLE` of the numbers, at equal distances. The seed of the run chooses the first."""
     stride = max(1, len(numbers) // SAMPLE)
     return list(numbers[chooser(*purpose).randrange(stride)::stride])
 
@@ -111,20 +111,20 @@ def test_struck_at_each_statement_a_rotation_goes_on(saved, action):
         hit += bool(saved.cluster.proxy.struck)
         where = (action, target, saved.recorded["rotate"][target], done.stderr)
         assert not saved.cluster.proxy.struck or not action.startswith("kill") or done.returncode == -9, where
-        # Each organization is complete under the former or the new key, and the status says which.
+        # Each organization is completely under the former or the new key, and the status shows under which.
         status = saved.rotated.status()
         assert {use["kekId"] for use in status["uses"]} <= {saved.old, saved.new} and status["next"], where
         assert saved.cluster.run("verify").returncode == 0 and not findings(saved) & WRONG, where
         again = json.loads(saved.cluster.run("kek", "rotate", "--json").stdout)
         assert again["done"] and {use["kekId"] for use in saved.rotated.status()["uses"]} == {saved.new}, where
         assert saved.replacements() == [count + 1 for count in saved.events], where
-        # No event of a rolled-back transaction left a gap in the numbers.
+        # The events have no gap in their numbers, so rolled-back transactions used no number.
         assert saved.cluster.sql("SELECT max(security_event_id) - min(security_event_id) + 1 = count(*) FROM security_event") == [(True,)], where
         saved.alone()
         assert json.loads(saved.cluster.run("kek", "retire", "--json").stdout) == {"retired": [saved.old]}, where
         assert saved.rotated.status()["next"] == "Nothing is to be done." and not findings(saved) & WRONG, where
     assert hit >= len(targets) - max(1, len(targets) // 10)
-    # After the last interruption, the server works: tokens, sign-ins, keys, evidence.
+    # After the last interruption, a server works: tokens, sign-ins, keys and evidence.
     saved.rotated.server.start()
     try:
         saved.rotated.is_whole()
@@ -144,7 +144,7 @@ def test_struck_at_each_statement_a_key_is_retired_or_not(saved, action):
         where = (action, target, saved.recorded["retire"][target], done.stderr)
         [(retired,)] = saved.cluster.sql("SELECT retired_on IS NOT NULL FROM config.replaced_kek WHERE kek_id = %s", [saved.old])
         assert done.returncode or json.loads(done.stdout) == {"retired": [saved.old]} and retired, where
-        # The status says what is left to do, and running the same command again does it.
+        # The status says whether the key still has to be retired. Running the command again retires it.
         assert ("fieldseal kek retire" in saved.rotated.status()["next"]) != retired, where
         again = json.loads(saved.cluster.run("kek", "retire", "--json").stdout)
         assert again == {"retired": [] if retired else [saved.old]}, where

@@ -1,4 +1,4 @@
-"""Changing the key, while the change is killed, disconnected or delayed at each of its statements."""
+"""A key change is killed, disconnected or delayed at each of its statements. The organization has one complete key afterwards."""
 
 import concurrent.futures
 import json
@@ -20,7 +20,7 @@ from sample import drawn
 from server import Server
 from service import PATIENCE
 
-#: At how many statements of a change each kind of interruption is tried, unless every statement is.
+#: For each kind of interruption, at how many statements it is tried, unless the run tries every statement.
 SAMPLE = 8
 
 
@@ -44,7 +44,7 @@ def own_cluster():
 
 @pytest.fixture
 def patient_cluster():
-    """A cluster whose key changes wait longer for a lock than usual, so that a test on a busy machine has time to act."""
+    """A cluster whose key changes wait longer for a lock than by default, so that tests have time to act on a busy machine."""
     cluster = Cluster(keys={"patienceSeconds": 60})
     try:
         yield cluster
@@ -54,13 +54,13 @@ def patient_cluster():
 
 @pytest.fixture(scope="module")
 def filled(cluster):
-    """The cluster with cells: (cluster, {address: value})."""
+    """The cluster with 60 cells, and their values: (cluster, {address: value})."""
     return cluster, cluster.fill(60)
 
 
 @pytest.fixture(scope="module")
 def statements(filled):
-    """The statements of one key change, as recorded."""
+    """The statements that one key change sends."""
     cluster, _ = filled
     result = cluster.change_through_proxy(None)
     assert result.returncode == 0, result.stderr
@@ -71,7 +71,7 @@ def statements(filled):
 
 
 def is_sound(cluster, before, values, result):
-    """Checks that an interrupted change left exactly the old key or exactly the new one, and reported the right outcome."""
+    """Checks that all cells are under the former or under the new key, and that the command reported the right outcome. Returns the key version."""
     version = cluster.key_version()
     assert version in (before, before + 1)
     if result.returncode == 0:
@@ -84,7 +84,7 @@ def is_sound(cluster, before, values, result):
 
 
 def is_swept(cluster):
-    """The next key change removes what an interrupted one left."""
+    """Checks that the next key change removes all that an interrupted one left."""
     before = cluster.key_version()
     assert json.loads(cluster.run("key", "change", "--json").stdout)["keyVersion"] == before + 1
     assert cluster.leftovers() == []
@@ -101,7 +101,7 @@ def test_struck_at_each_of_its_statements_a_change_leaves_one_key_or_the_other(f
             struck += 1
             assert not action.startswith("kill") or result.returncode == -9
         is_sound(cluster, before, values, result)
-    # The number of rounds and of statements varies a little from change to change.
+    # Key changes differ a little in the number of their statements, so a few targets may not be reached.
     assert len(targets) - struck < max(2, len(targets) / 10)
     is_swept(cluster)
 
@@ -115,7 +115,7 @@ def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, 
         prepares = []
 
         def strike(number, sql):
-            # A statement that is being prepared can't be replaced, so the statement that runs it is.
+            # PostgreSQL must prepare the original statement. The proxy replaces the message that executes it.
             prepares.append(sql)
             return action if number >= target and (prepares.count(sql) > 1 or not sql.startswith(("SELECT", "INSERT"))) else None
 
@@ -141,7 +141,7 @@ def test_struck_at_its_commit_a_change_tells_the_truth(filled, statements, actio
     assert cluster.proxy.struck, (target, seen)
     version = is_sound(cluster, before, values, result)
     if action == "cut after":
-        # The change was committed, and the response was lost. The command finds the outcome by the change's id.
+        # The change was committed, but the command lost the response. It looks the outcome up by the change's id.
         assert (result.returncode, version) == (0, before + 1), result.stderr
     if action in ("cut before", "terminate before"):
         assert (result.returncode, version) == (1, before), result.stdout
@@ -196,7 +196,7 @@ def test_a_transaction_that_holds_the_switch_up_is_named_and_nobody_else_waits(o
         output, errors = process.communicate("")
         assert process.returncode == 1
         assert "a forgotten session" in errors and f"process {idle.info.backend_pid}" in errors and "since" in errors
-        # Writers wait behind a lock request for the time of one attempt: less than a second for all four tables.
+        # A lock request makes writers wait for at most one attempt, which takes less than a second for all four tables.
         assert longest < 1
         assert cluster.key_version() == 1 and cluster.opened_cells() == values
     is_swept(cluster)
@@ -210,7 +210,7 @@ def test_a_dump_that_reads_the_old_generation_holds_nothing_up(own_cluster):
         first = dump.execute("SELECT count(*) FROM org_contoso.mailbox_cell").fetchall()
         assert cluster.run("key", "change").returncode == 0
         assert cluster.key_version() == 2 and cluster.opened_cells() == values
-        # The dump still sees one complete key version.
+        # In its snapshot, the dump still sees all cells under version 1.
         assert dump.execute("SELECT count(*) FROM org_contoso.mailbox_cell").fetchall() == first
         assert dump.execute("SELECT DISTINCT key_version FROM org_contoso.mailbox_cell").fetchall() == [(1,)]
     is_swept(cluster)
@@ -218,7 +218,7 @@ def test_a_dump_that_reads_the_old_generation_holds_nothing_up(own_cluster):
 
 @pytest.mark.parametrize("is_reused", [True, False], ids=["another's", "the change's own"])
 def test_a_cancellation_does_not_hit_a_process_that_has_the_number_now(own_cluster, is_reused):
-    """A key change that died left its row, and PostgreSQL gave its process number to another session of the service."""
+    """The row of a key change that died names a process number, which another session of the service has now."""
     cluster = own_cluster
     with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal", autocommit=True) as session:
         pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
@@ -238,7 +238,7 @@ def test_a_cancellation_does_not_hit_a_process_that_has_the_number_now(own_clust
                 cluster.sql("SELECT pg_cancel_backend(%s)", [pid])
             with pytest.raises(psycopg.errors.QueryCanceled):
                 statement.result(PATIENCE)
-    # The command's response came from the row, and the event names the person who cancelled.
+    # The cancellation is recorded, whether or not it ended a session.
     assert ("key change cancelled",) in cluster.sql("SELECT kind FROM security_event")
 
 
@@ -343,7 +343,7 @@ def test_values_of_one_and_ten_thousand_bytes_and_users_without_passwords(own_cl
 
 
 def test_a_disk_that_is_full_ends_a_change_and_nothing_else(own_cluster):
-    """The new generation is in a tablespace on a separate, small file system."""
+    """The new generation is in a tablespace on a separate file system of 2 MB."""
     cluster = own_cluster
     values = cluster.fill(20_000)
     small = cluster.home / "small"
@@ -366,7 +366,7 @@ def test_a_disk_that_is_full_ends_a_change_and_nothing_else(own_cluster):
 
 
 def test_a_sample_of_the_torture():
-    """`make torture` runs 2,000 of these rounds."""
+    """Runs 60 rounds. `make torture` runs 2,000."""
     assert torture.main(["--cases", "60", "--seed", "4"]) == 0
 
 
@@ -408,7 +408,7 @@ def test_the_progress_of_a_change_is_seen_in_sql_and_through_any_server(own_clus
             assert busy.status_code == 429 and busy.json()["error"]["code"] == "0x8004852A" and int(busy.headers["Retry-After"]) > 0
         _, errors = process.communicate("", timeout=PATIENCE)
         assert process.returncode == 0
-        # Without a terminal, the command prints a line for each phase.
+        # Without a terminal, the command prints one line for each phase.
         assert [line.split(":")[0] for line in errors.splitlines()] == ["announcing", "copying", "indexing", "catching up", "switching"]
     finally:
         server.stop()
@@ -431,18 +431,18 @@ def test_transactions_older_than_the_switch_write_and_delete_nothing_under_the_o
         connection.execute("SET search_path = org_contoso, public")
         connection.commit()
         connection.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
-        # The transaction has a snapshot, but no lock on a cell table, so it does not delay the switch.
+        # The transaction has a snapshot, but no lock on a table of cells, so the key change does not wait for it.
         connection.execute("SELECT count(*) FROM mailbox")
         sessions.append(connection)
     assert cluster.run("key", "change").returncode == 0
     for connection, (statement, parameters) in zip(sessions, attempts):
         if level == "READ COMMITTED" and statement.startswith("DELETE"):
-            # The transaction sees the new key version, and deletes the right cell.
+            # In READ COMMITTED, the statement sees the new key version, and deletes the cell there.
             connection.execute(statement, parameters)
             connection.commit()
             del values[f"mailbox({three}).password"]
         elif level == "READ COMMITTED" and statement.startswith("UPDATE"):
-            # The old generation was dropped already, because this transaction has no snapshot. So the statement finds no row.
+            # The service drops the old generation at once, because no snapshot needs it. So the statement finds no row.
             assert connection.execute(statement, parameters).rowcount == 0
         else:
             with pytest.raises(psycopg.Error) as refusal:
@@ -492,7 +492,7 @@ def test_after_a_change_one_write_learns_of_it_and_the_next_ones_know(own_cluste
         before = refused()
         for n in range(10):
             assert server.request("POST", "mailboxes", {"name": "m", "password": f"p{n}"}).status_code == 204
-        # No refusal at all if the server read the state of its organizations in between.
+        # At most one write was refused by PostgreSQL: none if the server had read the organizations' state after the key change.
         assert refused() - before <= 1
     finally:
         server.stop()

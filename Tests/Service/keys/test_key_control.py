@@ -1,4 +1,4 @@
-"""What an organization requires before its key is shown or set: the approval of a second System Administrator, and a recent sign-in."""
+"""What an organization can require before its key is shown or set: an approval by a second System Administrator, and a recent sign-in."""
 
 import concurrent.futures
 import json
@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture
 def second(server):
-    """Another System Administrator, as a function that sends a request to the API."""
+    """Another System Administrator, as a function that sends a request to the Web API."""
     made = json.loads(server.cluster.run("client", "add", f"second-{uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--json").stdout)
     yield caller(server, made)
     server.cluster.run("client", "remove", made["clientId"])
@@ -57,7 +57,7 @@ def caller(server, client):
 
 @pytest.fixture
 def controlled(server, second):
-    """While the test runs, approvals are required."""
+    """A server whose organization requires approvals while the test runs."""
     server.cluster.run("key", "control", "--approval", "600")
     yield server
     off = server.cluster.run("key", "control", "--approval", "off", "--sign-in", "off", check=False)
@@ -75,7 +75,7 @@ def listed(server):
 
 
 def awaited(response):
-    """Checks that the response asks for an approval, and returns the id of the request."""
+    """Checks that the response asks for an approval. Returns the id of the request for approval."""
     assert response.status_code == 403, response.text
     error = response.json()["error"]
     assert error["code"] == AWAITED and error["@fieldseal.approvalid"] in error["message"]
@@ -99,7 +99,7 @@ def test_nothing_is_asked_for_by_default(server, second):
 def test_the_key_is_shown_once_for_an_approval(controlled, second):
     server = controlled
     id = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
-    # Repeating the request makes no second request for approval, and does not approve the first one.
+    # If the requester repeats the request, no second request for approval is created. The requester can't approve it.
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) == id
     own = approve(server.request, id)
     assert own.status_code == 403 and own.json()["error"]["code"] == "0x80040220"
@@ -111,12 +111,12 @@ def test_the_key_is_shown_once_for_an_approval(controlled, second):
     assert approve(second, id).status_code == 204
     again = approve(second, id)
     assert again.status_code == 400 and "already" in again.text
-    # Only the requester can use the approval.
+    # The other administrator can't use this approval, so their request needs another one.
     other = awaited(second("GET", "RetrieveDataEncryptionKey()"))
     assert other != id
     key = server.request("GET", "RetrieveDataEncryptionKey()")
     assert key.status_code == 200 and key.json()["EncryptionKey"] not in server.cluster.run("approval", "list").stdout
-    # Once.
+    # The approval can be used only once.
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) not in (id, other)
     assert [(o, id in d) for o, _, d in events(server, "approval given")][-2:] == [("refused", True), ("succeeded", True)]
     assert events(server, "approval used")[-1][2].startswith(f"{id}: show the key")
@@ -128,7 +128,7 @@ def test_an_approval_is_for_the_key_that_was_given(controlled, second):
     change = {"EncryptionKey": "Approved-key-text-1", "ChangeEncryptionKey": True}
     id = awaited(server.request("POST", "SetDataEncryptionKey", change))
     assert approve(second, id).status_code == 204
-    # For another key or another operation, the approval is not valid.
+    # The approval is valid for neither another key nor another operation.
     assert awaited(server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "Another-key-text-22"})) != id
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) != id
     before = server.cluster.key_version()
@@ -137,7 +137,7 @@ def test_an_approval_is_for_the_key_that_was_given(controlled, second):
     awaited(server.request("POST", "SetDataEncryptionKey", change))
     stored = " ".join(str(row) for row in server.cluster.sql("SELECT * FROM config.approval") + server.cluster.sql("SELECT details FROM security_event"))
     assert "Approved-key-text-1" not in stored and "Another-key-text-22" not in stored
-    # A key that would be refused anyway needs no approval.
+    # A key that is too weak is refused without a request for approval.
     weak = server.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "weak", "ChangeEncryptionKey": True})
     assert weak.status_code == 400
 
@@ -153,11 +153,11 @@ def test_sql_makes_and_replays_no_approval(controlled, second):
     assert approve(second, new).status_code == 204
     [row] = sql("SELECT * FROM config.approval WHERE approval_id = %s", [new])
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
-    # SQL restores the approval as it was before its use.
+    # SQL restores the row of the used approval.
     sql(f"INSERT INTO config.approval VALUES ({', '.join(['%s'] * len(row))})", row)
     assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) != new
     sql("DELETE FROM config.approval WHERE approval_id = %s", [new])
-    # SQL changes the rule itself, and the rule stays at least as strict.
+    # SQL removes the rule. The service applies one that is at least as strict.
     for statement in ("UPDATE config.key_control SET approval_seconds = NULL", "DELETE FROM config.key_control"):
         kept = sql("SELECT * FROM config.key_control")
         sql(statement)
@@ -165,7 +165,7 @@ def test_sql_makes_and_replays_no_approval(controlled, second):
         assert "key-control-changed" in {f["code"] for f in json.loads(server.cluster.run("doctor", "--json", check=False).stdout)["findings"]}
         sql("DELETE FROM config.key_control")
         sql(f"INSERT INTO config.key_control VALUES ({', '.join(['%s'] * len(kept[0]))})", kept[0])
-    # While a row that SQL deleted is missing, no access is given.
+    # SQL deleted rows. The service gives no access until an administrator attaches the organization.
     server.cluster.run("org", "attach", "contoso", "--yes")
 
 
@@ -199,19 +199,19 @@ def test_a_request_expires_and_can_be_refused(controlled, second):
 
 def test_a_request_and_an_approval_end_with_their_time(controlled, second):
     server, attestor = controlled, Attestor(controlled.cluster)
-    # No one approves the request in time.
+    # Nobody approves the first request in time.
     late = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     attestor.age_approvals("599 seconds")
     assert late in [r["approvalId"] for r in listed(server)], "a second is left"
     attestor.age_approvals("1 second")
     assert approve(second, late).status_code == 404
-    # The request is approved, but used too late.
+    # The second request is approved in time, but not used in time.
     unused = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert unused != late and approve(second, unused).status_code == 204
     attestor.age_approvals("10 minutes")
     again = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert again not in (late, unused) and [r["approvalId"] for r in listed(server)] == [again]
-    # A request that still has time is used, which shows that the others were refused because of their age.
+    # The control: an approval that has time left can be used.
     assert approve(second, again).status_code == 204
     attestor.age_approvals("9 minutes")
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
@@ -220,7 +220,7 @@ def test_a_request_and_an_approval_end_with_their_time(controlled, second):
 
 
 def test_no_one_approves_their_own_request_with_another_account(controlled, second):
-    """An action by which an administrator could make or take over another administrator needs an approval too."""
+    """An action with which an administrator could get control of another administrator's account needs an approval."""
     server = controlled
     roles = {r["name"]: r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"]}
     basic = json.loads(server.cluster.run("client", "add", f"basic-{uuid.uuid4().hex[:8]}", "--role", "Basic User", "--json").stdout)
@@ -243,7 +243,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
         answer = ada.post(page, **form)
         assert "A second System Administrator has to approve this first" in answer.text, (page, answer.status_code, answer.text[-2000:])
     assert server.cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'mallory'") == [(0,)]
-    # An action that gives no power needs no approval.
+    # Giving a role other than System Administrator needs no approval.
     ada.post("access/role-client", id=basic["clientId"], role="Email Administrator", confirmed=subject("role-client", basic["clientId"], "Basic User", "Email Administrator"))
     assert server.cluster.sql("SELECT role FROM config.api_client WHERE client_id = %s", [basic["clientId"]]) == [("Email Administrator",)]
     bob = Person(server, "bob", WORDS)
@@ -279,12 +279,12 @@ def test_the_command_line(controlled, second):
     refused = run("key", "show", check=False)
     assert refused.returncode == 1 and "A second System Administrator" in refused.stderr
     [request] = listed(server)
-    # All users of the command line count as one caller, so none can approve a request of another.
+    # All people at the command line count as one caller, so they can't approve requests from the command line.
     own = run("approval", "approve", request["approvalId"], check=False)
     assert own.returncode == 1 and "own" in own.stderr
     assert approve(second, request["approvalId"]).status_code == 204
     assert run("key", "show").stdout.strip() and run("key", "show", check=False).returncode == 1
-    # On the command line, a client's request can be approved.
+    # A client's request can be approved with the command.
     id = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     run("approval", "approve", id)
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
@@ -303,7 +303,7 @@ def test_two_are_needed_to_ask_for_less(controlled, second):
     assert refused.returncode == 1 and "ask for less" in refused.stderr
     longer = server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 3600, "SignInSeconds": None})
     id = awaited(longer)
-    # A stricter rule needs no approval.
+    # A stricter rule takes effect without an approval.
     assert server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 300, "SignInSeconds": 3600}).status_code == 204
     assert approve(second, id).status_code == 204
     assert server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 3600, "SignInSeconds": None}).status_code == 204

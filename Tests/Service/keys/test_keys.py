@@ -1,4 +1,4 @@
-"""The three messages about the key, with every row of the table of their conditions."""
+"""The three messages about the key, tested with each row of the table of their conditions."""
 
 import concurrent.futures
 import json
@@ -33,7 +33,7 @@ def test_the_three_messages(own_service):
     assert service.sql(tables) == [(4,)]
     assert service.set_key(KEY).status_code == 204
     assert service.key() == KEY
-    # All cells of all five attributes are under the new key, with the same values, and the old tables do not exist any more.
+    # All cells of the five attributes have their former values under the new key. The tables of the former key version are dropped.
     after = service.opened_cells(KEY)
     assert {a: s for a, (_, s) in after.items()} == {a: s for a, (_, s) in before.items()}
     assert {v for v, _ in before.values()} == {1} and {v for v, _ in after.values()} == {2}
@@ -99,12 +99,12 @@ def test_activation_after_config_was_lost(own_service):
     before = service.opened_cells(key)
     mailbox = next(a for a in before if a.startswith("mailbox"))[8:44]
     service.sql("DROP SCHEMA config CASCADE")
-    # While config is missing, no request is served, and no request damages anything.
+    # Without the schema `config`, the service refuses each request and changes nothing.
     assert service.get(f"mailboxes({mailbox})").status_code in (401, 403, 404, 500, 503)
     service.stop()
     service.start()
     assert service.run("org", "attach", "contoso").stdout.startswith("Attached contoso. Encryption: key required.")
-    # The clients were rows of config, so a new one is added.
+    # The clients were in `config`, so the test adds a new one.
     client = service.json("client", "add", "after", "--role", "System Administrator", "--org", "contoso")
     service.dev["clients"]["admin"] = {"clientId": client["clientId"], "clientSecret": client["clientSecret"]}
     assert service.is_active() is False
@@ -154,7 +154,7 @@ def test_writers_through_five_changes_lose_no_acknowledged_write(own_service):
 
     def write(number):
         session = requests.Session()
-        # Otherwise the CA files of environment variables have priority over those of the session.
+        # Without this, `requests` would prefer CA files that environment variables name.
         session.trust_env, session.verify = False, service.dev["caFile"]
         session.headers["Authorization"] = f"Bearer {service.token()}"
         count = 0
@@ -213,7 +213,7 @@ def test_a_kill_during_a_change_leaves_the_old_key_or_the_new_one(own_service, d
         assert key == KEY
     report = service.json("verify")
     assert report["bad"] == [] and report["cells"] > 30_000
-    # After the start, the tables of the dead change do not exist any more: each of the four entities has one generation.
+    # The start of the service dropped the tables of the killed change: each of the four tables of cells has one generation.
     assert service.sql("SELECT count(*) FROM pg_class WHERE relname ~ '_cell_k[0-9]+$' AND relkind = 'r'") == [(4,)]
     assert service.set_key("And-again-12345").status_code == 204
     assert service.run("verify").returncode == 0
@@ -255,14 +255,14 @@ def test_a_damaged_cell_is_named_and_everything_else_works(own_service):
     assert bad == {f"mailbox({id}).password" for id in (flipped, cut, moved)}
     message = refused(service.set_key(KEY), 500, "0x80048524")
     assert "mailbox(" in message
-    # Setting the password again repairs it.
+    # Setting the password again replaces the damaged cell.
     for id in (flipped, cut, moved):
         assert service.request("PATCH", f"mailboxes({id})", {"password": "new"}).status_code == 204
     assert service.set_key(KEY).status_code == 204
 
 
 def fill(service, count):
-    """Adds cells that are sealed as the service seals them. Copies of other cells would not open."""
+    """Adds cells that are sealed for their own place. Copies of other cells would not open."""
     with psycopg.connect(service.dev["postgres"]) as connection:
         organization, version, salt, iterations = connection.execute(
             "SELECT organization_id, key_version, salt, iterations FROM org_contoso.encryption").fetchone()

@@ -1,4 +1,4 @@
-"""A key-encryption key was lost, and there is no copy."""
+"""The key-encryption key is lost, and no copy exists."""
 
 import json
 import pathlib
@@ -9,13 +9,13 @@ from server import Server
 
 
 def lost(what):
-    """The row of docs/operations.md that says what to do when something was lost."""
+    """The row for `what` in the table of docs/operations.md that says what to do after a loss."""
     page = (pathlib.Path(__file__).parents[3] / "docs/operations.md").read_text()
     return re.search(rf"^\| {re.escape(what)} \| (.+) \|$", page, re.MULTILINE)[1]
 
 
 def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
-    """As docs/operations.md says: only the organization's own key opens the cells then."""
+    """Follows docs/operations.md: with the organization's own key, all cells can be opened again."""
     cluster = Cluster("fsync=on")
     server = None
     try:
@@ -29,7 +29,7 @@ def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
         (cluster.home / "kek").unlink()
         refused = cluster.run("verify", check=False)
         assert refused.returncode == 1 and "there is no key-encryption key" in refused.stderr
-        # A new key-encryption key opens nothing.
+        # A new key-encryption key does not open the stored keys, so the program refuses it.
         cluster.run("kek", "create", str(cluster.home / "kek"), settings=None)
         assert cluster.run("verify", check=False).returncode == 78
         steps = lost("the KEK")
@@ -40,11 +40,11 @@ def test_a_key_encryption_key_that_was_lost_without_a_copy(tmp_path):
                 case ["migrate", "up"] | ["org", "attach", "contoso"]:
                     cluster.run(*command.split())
                 case ["user", "add"]:
-                    # Rows under the lost key grant nothing, and were removed.
+                    # The people were in the schema `config`, so they are gone.
                     assert json.loads(cluster.run("user", "list", "--org", "contoso", "--json").stdout) == []
                     cluster.run("user", "add", "ada", "--role", "System Administrator", stdin="ada's own password\n")
                 case ["client", "add"]:
-                    # A server and its first client.
+                    # The client that the new server adds is the first one. Passwords can't be set yet.
                     server = Server(cluster)
                     assert server.request("GET", f"mailboxes({box})").json()["ispasswordset"] is True
                     assert server.request("PATCH", f"mailboxes({box})", {"password": "x"}).status_code == 409

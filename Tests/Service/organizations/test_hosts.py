@@ -1,4 +1,4 @@
-"""An organization at the root of its own host: every address in a response begins with the requested host, and the certificate is the host's."""
+"""An organization at the root of its own host: all addresses in a response begin with the requested host, and the host can have its own certificate."""
 
 import json
 import re
@@ -23,7 +23,7 @@ HOST, OTHER = "crm.contoso.example", "fabrikam.example"
 
 @pytest.fixture(scope="module")
 def hosted():
-    """A server with two organizations, each at the root of a host. One of the hosts has its own certificate."""
+    """A server with two organizations, each at the root of a host. The host of contoso has its own certificate."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         plain = probe.getsockname()[1]
@@ -50,7 +50,7 @@ def hosted():
 
 @pytest.fixture(autouse=True)
 def resolver(hosted, monkeypatch):
-    """Resolves these hosts to this machine, as a client's hosts file would, and trusts their certificates."""
+    """Resolves the hosts to this machine, as a hosts file would, and makes the test's clients trust their certificates."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, hosted.authorities)
     resolve = socket.getaddrinfo
@@ -78,7 +78,7 @@ def addresses(text):
 
 
 def serial(server, host):
-    """The serial number of the certificate that a handshake for the host shows."""
+    """The serial number of the certificate that the server shows in a handshake for the host."""
     context = ssl._create_unverified_context()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
         return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True)).serial_number
@@ -106,7 +106,7 @@ def test_records_at_the_root_of_a_host(hosted):
     assert created.status_code == 204 and created.headers["OData-EntityId"] == f"{api}/queues({id})"
     other = call(hosted, "POST", f"{api}/queues", {"name": f"r {id}"}, Prefer="return=representation")
     assert other.status_code == 201 and other.json()["@odata.context"].startswith(f"{api}/$metadata#queues")
-    # The same record at the other address. Its response names that address.
+    # Below the service's own host, the response for the same record has addresses of that host.
     below = f"{hosted.base}/contoso/api/data/v9.2"
     assert call(hosted, "GET", f"{below}/queues({id})").json()["@odata.context"].startswith(f"{below}/$metadata#queues")
     page = call(hosted, "GET", f"{api}/queues?$select=name", Prefer="odata.maxpagesize=1").json()
@@ -121,13 +121,13 @@ def test_records_at_the_root_of_a_host(hosted):
         answer = call(hosted, "GET", f"{api}/{path}" if path else f"{api}/")
         assert answer.status_code == 200 and addresses(answer.text) == {hosted.root}, (path, addresses(answer.text))
     assert call(hosted, "GET", f"{api}/$metadata").status_code == 200
-    # The service accepts the addresses that it returned, no matter at which host they are used.
+    # A link to a record is accepted with each of the addresses at which the organization can be reached.
     profile = call(hosted, "POST", f"{api}/emailserverprofiles", {"name": f"p {id}"}).headers["OData-EntityId"]
     for root in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
         bound = profile.replace(hosted.root, root)
         box = call(hosted, "POST", f"{api}/mailboxes", {"name": "m", "emailserverprofile@odata.bind": bound})
         assert box.status_code == 204, box.text
-    # If a base URL ends with a slash, requests have two slashes.
+    # A client whose base URL ends with a slash sends paths with two slashes.
     assert call(hosted, "GET", f"{hosted.root}//api/data/v9.2/WhoAmI").status_code == 200
     assert call(hosted, "GET", f"{hosted.base}/contoso//api/data/v9.2/WhoAmI").status_code == 200
 
@@ -154,7 +154,7 @@ def test_programs_sign_in_at_the_root_of_a_host(hosted):
         assert all(value.startswith(f"{root}/") for name, value in found.items() if name.endswith(("_endpoint", "_uri")))
         answer = requests.post(found["token_endpoint"], data={**form, "scope": f"{scope}/.default"}, verify=hosted.authorities, timeout=30)
         assert answer.status_code == 200, answer.text
-        # The token is valid for the organization, no matter at which address it was issued.
+        # The token is valid at each address of the organization, whichever of them issued it.
         for place in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
             assert call(hosted, "GET", f"{place}/api/data/v9.2/WhoAmI", token=answer.json()["access_token"]).status_code == 200
         for place in (hosted.other, f"{hosted.base}/fabrikam"):
@@ -177,7 +177,7 @@ def test_the_challenge_names_the_host_that_was_asked(hosted):
         answer = call(hosted, "GET", f"{root}/api/data/v9.2/WhoAmI", token="")
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == f"Bearer authorization_uri={authority}/oauth2/authorize, resource_id={root}/"
-    # The response does not repeat what a client wrote into the header Host, except for a port.
+    # Of the header Host, the response repeats only a valid port.
     for value in ('crm.contoso.example:1"', "crm.contoso.example:99999", "crm.contoso.example:", "crm.contoso.example:1:2", "x.example", "[::1]"):
         answer = call(hosted, "GET", f"{hosted.base}/contoso/api/data/v9.2/WhoAmI", token="", Host=value)
         assert answer.status_code in (400, 401) and value not in answer.headers.get("WWW-Authenticate", ""), value
@@ -187,15 +187,15 @@ def test_a_host_serves_its_own_organization_alone(hosted):
     for path in ("fabrikam/api/data/v9.2/WhoAmI", "fabrikam/v2.0/.well-known/openid-configuration"):
         assert call(hosted, "GET", f"{hosted.root}/{path}").status_code == 404
     assert call(hosted, "GET", f"{hosted.other}/api/data/v9.2/WhoAmI").status_code == 401
-    # A host that is in no setting is served as before: organizations are found by the path, and addresses are the service's own.
+    # For a host in no setting, the path names the organization, and addresses in the response are the service's own.
     answer = call(hosted, "GET", f"{hosted.base}/contoso/api/data/v9.2/queues?$top=1", Host="elsewhere.example")
     assert answer.status_code == 200 and answer.json()["@odata.context"].startswith(f"{hosted.base}/contoso/api/")
     assert call(hosted, "GET", f"{hosted.base}/api/data/v9.2/WhoAmI", Host="elsewhere.example").status_code in (401, 404)
-    # Host names are compared without case, and the default port is left out.
+    # The service ignores case in host names, and leaves out the default port.
     for name in (HOST.upper(), f"{HOST}:443"):
         answer = call(hosted, "GET", f"{hosted.base}/api/data/v9.2/queues?$top=1", Host=name)
         assert answer.json()["@odata.context"].startswith(f"https://{HOST}/api/")
-    # The console has one address, and a page at another host names it. Addresses that belong to no organization work at every host.
+    # The console has one address. At another host, the page with an error names it. Health checks work at each host.
     page = call(hosted, "GET", f"{hosted.root}/overview", token="", Accept="text/html")
     assert page.status_code == 421 and hosted.base in page.text
     for path in ("healthz", "readyz"):
@@ -209,7 +209,7 @@ def test_http_2_at_the_root_of_a_host(hosted):
 
 
 def shown(server, name):
-    """The certificate that the server shows to a client that names a host, or names none."""
+    """The names in the certificate that the server shows to a client that names the host `name`, or None."""
     context = ssl.create_default_context(cafile=server.authorities)
     context.check_hostname = False
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -279,7 +279,7 @@ def test_discovery_at_the_root_of_a_host(hosted):
         assert answer.json()["@odata.context"] == f"{root}/api/discovery/v2.0/$metadata#Instances"
     refusal = call(hosted, "GET", f"{hosted.root}/api/discovery/v2.0/Instances", token="")
     assert refusal.status_code == 401 and refusal.headers["WWW-Authenticate"] == f"Bearer authorization_uri={hosted.root}/contoso/oauth2/authorize, resource_id={hosted.root}/"
-    # A host serves only its own organization.
+    # The host of the other organization refuses the client's token.
     assert call(hosted, "GET", f"{hosted.other}/api/discovery/v2.0/Instances").status_code == 401
 
 
@@ -293,7 +293,7 @@ VERSIONS = (("/web", "text/xml", "http://schemas.xmlsoap.org/soap/envelope/"), (
 
 
 def test_soap_at_the_root_of_a_host(hosted):
-    """The Organization service and the Discovery service, in both versions of SOAP: every address in a response begins with the requested host."""
+    """The Organization service and the Discovery service in both versions of SOAP: all addresses in a response begin with the requested host."""
     for root in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
         for path, type, space in VERSIONS:
             url = f"{root}/XRMServices/2011/Organization.svc{path}"
@@ -309,7 +309,7 @@ def test_soap_at_the_root_of_a_host(hosted):
             found = call(hosted, "POST", f"{root}/XRMServices/2011/Discovery.svc{path}", ORGANIZATIONS.format(space=space), Content_Type=type)
             assert found.status_code == 200 and re.findall(r"UniqueName>(\w+)<", found.text) == ["contoso"] and addresses(found.text) == {root}, found.text
     for path, type, space in VERSIONS:
-        # The host of another organization accepts none of this organization's tokens.
+        # At the host of the other organization, the token is refused.
         for service, body in (("Organization", WHO_AM_I.format(space=space, name="WhoAmI")), ("Discovery", ORGANIZATIONS.format(space=space))):
             assert call(hosted, "POST", f"{hosted.other}/XRMServices/2011/{service}.svc{path}", body, Content_Type=type).status_code == 401
         plain = requests.post(

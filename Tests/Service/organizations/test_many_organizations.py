@@ -1,4 +1,4 @@
-"""Many organizations, of which few are busy: the cost of regular work, of migrations and of the doctor depends on the busy ones."""
+"""Many organizations, few of them in use. The cost of background work, migrations and the doctor depends only on those in use."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def marked(cluster):
 
 def test_what_runs_regularly_looks_at_organizations_in_which_something_happened(cluster, server):
     set_password(server, "awake")
-    # A second server runs from its start until it has swept once, and has looked for changes several times.
+    # The second server runs until it has swept once and has looked for changes several times.
     cluster.sql("UPDATE config.sweep SET swept_on = '-infinity'")
     mark = len(log(cluster).encode())
     second = Server(cluster)
@@ -63,7 +63,7 @@ def test_what_runs_regularly_looks_at_organizations_in_which_something_happened(
 def test_events_of_a_server_that_was_killed_are_linked_by_another(cluster, server):
     first = Server(cluster)
     before = cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'password set'")[0][0]
-    # While the attested state's row is locked, no server can link these events.
+    # While this transaction locks the attested state, no server can link the events into the chain.
     with psycopg.connect(cluster.superuser) as holder:
         holder.execute("SELECT FROM config.attested_state FOR UPDATE")
         for number in range(3):
@@ -83,7 +83,7 @@ def test_a_mark_goes_when_nothing_is_left_and_not_before(cluster, server):
         assert cluster.leftovers()
         cluster.sql("UPDATE config.sweep SET keep_until = '-infinity', swept_on = '-infinity'")
         until(lambda: cluster.sql("SELECT swept_on > '-infinity' FROM config.sweep") == [(True,)])
-        # The old cells are still being read. The mark stays, so that a later sweep drops them.
+        # A snapshot still reads the old cells, so the organization stays marked, and a later sweep drops them.
         assert cluster.leftovers() and marked(cluster) == {"contoso"}
     cluster.sql("UPDATE config.sweep SET keep_until = '-infinity', swept_on = '-infinity'")
     until(lambda: marked(cluster) == set())
@@ -99,7 +99,7 @@ def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
         process = cluster.popen("migrate", "up", "--parallel", "2")
         done = "SELECT array_agg(name ORDER BY name) FROM config.organization WHERE schema_version = %s"
         until(lambda: cluster.sql(done, [NEWEST])[0][0] == ["asleep-0", "asleep-1", "asleep-2", "asleep-3", "asleep-4", "contoso"])
-        # The command prints what it has done before it has finished.
+        # The command prints finished organizations before it has finished all of them.
         assert "asleep-" in process.stdout.readline() + process.stdout.readline()
         process.kill()
         process.communicate()
@@ -112,7 +112,7 @@ def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
 def test_a_migration_that_fails_in_one_organization_goes_on_in_the_others(cluster):
     for name in ASLEEP:
         cluster.step_back(name, MIGRATIONS[-2])
-    # The migration revokes rights on this function, which only the function's owner may do.
+    # The migration fails in this organization: it revokes rights on a function, which only the function's owner can do.
     give = "SET fieldseal.maintenance = 'on'; ALTER FUNCTION org_asleep_2.refuse_truncate() OWNER TO {}"
     cluster.sql(give.format("postgres"))
     here = "FROM pg_stat_activity WHERE application_name LIKE 'fieldseal%%' AND usename = 'postgres'"

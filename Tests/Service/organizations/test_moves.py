@@ -1,4 +1,4 @@
-"""Organizations are moved between the databases of a deployment: what stays the same, what writers notice, and what a crash leaves."""
+"""Organizations move between the databases of a deployment: what is moved, what happens to writers, and what a crash leaves behind."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ deployment, server = several_databases.deployment, several_databases.server
 
 
 def place(deployment, name):
-    """The databases in which an organization is in force."""
+    """The databases that list the organization."""
     listed = [json.loads(line) for line in deployment.run("org", "list", "--json").stdout.splitlines()]
     return [entry["database"] for entry in listed if name in {row["organization"] for row in entry["report"]}]
 
@@ -31,7 +31,7 @@ def move(deployment, name, to, *more, **options):
 
 
 def journals(deployment):
-    """The databases that have the journal of a move, each with the journal's schema."""
+    """The journals of moves, which note the changes while rows are copied: [(database, schema)]."""
     return [(database, name) for database in deployment.names for name in schemas(deployment, database) if name.startswith("moving_")]
 
 
@@ -40,7 +40,7 @@ def codes(deployment):
 
 
 def test_everything_comes_along(deployment, server):
-    """Records, cells, clients, tokens, events and keys are moved. A client continues with its token."""
+    """Records, cells, clients, tokens, events and keys are moved. A client's token remains valid."""
     caller = Caller(server, "contoso")
     assert caller.sign_in().status_code == 200
     for number in range(20):
@@ -68,14 +68,14 @@ def test_everything_comes_along(deployment, server):
     assert len(cells) == 20
     assert codes(deployment) <= before
     assert deployment.run("key", "change", "--org", "contoso").returncode == 0
-    # The organization is moved back to where rows of it have been before.
+    # The organization is moved back to the database in which it was before.
     move(deployment, "contoso", "main")
     until(lambda: caller.request().status_code == 200)
     assert place(deployment, "contoso") == ["main"] and "all of them open" in deployment.run("verify", "--org", "contoso").stdout
 
 
 def test_refusals_come_along_and_none_is_shortened(deployment, server):
-    """A revoked token and a used assertion stay refused, also if SQL wrote other rows for them into the other database before."""
+    """A revoked token and a used assertion are refused after the move, even if SQL had written weaker rows for them in the other database."""
     token = "INSERT INTO config.exposed_token (token_hash, expires_on, is_revoked) VALUES (sha256('token'), now() + interval '{}', {})"
     assertion = "INSERT INTO config.used_assertion (assertion_hash, expires_on) VALUES (sha256('{}'), now() + interval '{}')"
     deployment.sql("main", f"{token.format('1 hour', True)}; {assertion.format('both', '1 hour')}; {assertion.format('one', '1 hour')}")
@@ -105,7 +105,7 @@ def test_what_can_not_be_moved_is_said(deployment):
 
 
 class Hold:
-    """Stops a program before its first statement for which a condition is true, until the test lets it continue."""
+    """Stops a program before the first statement for which a condition is true, until the test releases it."""
 
     def __init__(self, proxy, condition):
         self.condition, self.reached, self.released = condition, threading.Event(), threading.Event()
@@ -122,7 +122,7 @@ class Hold:
 
 
 def test_writers_go_on_while_rows_are_copied(deployment, server, struck):
-    """Records that are created, changed and deleted after the copy has read them are right in the other database."""
+    """Records that are created, changed and deleted after the copy has read their table are right in the other database."""
     caller = Caller(server, "contoso")
     assert caller.sign_in().status_code == 200
 
@@ -148,7 +148,7 @@ def test_writers_go_on_while_rows_are_copied(deployment, server, struck):
     process = deployment.main.popen("org", "move", "contoso", "--to", "east", "--json", settings="struck")
     try:
         hold.wait(process)
-        # These writes are acknowledged while the rows are copied.
+        # These writes succeed while rows are copied.
         created = create("mailboxes", name="created", password="pa55-created")
         assert caller.request("PATCH", f"mailboxes({boxes[0]})", json={"name": "changed", "password": "pa55-after"}).status_code == 204
         assert caller.request("PATCH", f"mailboxes({boxes[1]})", json={"password": None}).status_code == 204
@@ -182,7 +182,7 @@ def test_writers_go_on_while_rows_are_copied(deployment, server, struck):
 
 
 def test_a_journal_that_was_tampered_with_ends_the_move(deployment, struck):
-    """A trigger that is disabled during the copy may have missed changes: nothing is moved."""
+    """SQL disables a trigger of the journal, so changes may be missing in it. The move ends without moving anything."""
     hold = Hold(struck, lambda sql: sql.startswith("COPY") and '"usersettings"' in sql)
     process = deployment.main.popen("org", "move", "contoso", "--to", "east", settings="struck")
     try:
@@ -197,7 +197,7 @@ def test_a_journal_that_was_tampered_with_ends_the_move(deployment, struck):
 
 
 def test_writers_that_are_too_fast_end_the_move(deployment, struck):
-    """Before each round, more is written than a round can copy in time. With a longer pause, the same organization can be moved."""
+    """Between two rounds, more is written than one round may copy. With a longer pause, the organization can be moved."""
     refused = move(deployment, "struck", "east", "--longest-pause", "0", check=False)
     assert refused.returncode and "--longest-pause" in refused.stderr
 
@@ -226,7 +226,7 @@ def test_writers_that_are_too_fast_end_the_move(deployment, struck):
 
 
 def test_a_journal_that_was_left_notes_nothing(deployment, struck):
-    """After a move was killed, its triggers do nothing. The doctor reports the journal until a rehearsal removes it."""
+    """A killed move leaves its triggers, which note nothing. The doctor reports the journal until a rehearsal removes it."""
     started = []
 
     def strike(number, sql):
@@ -247,7 +247,7 @@ def test_a_journal_that_was_left_notes_nothing(deployment, struck):
 
 
 def test_no_acknowledged_write_is_lost(deployment, server):
-    """Writers and readers continue while the organization is moved there and back. Each acknowledged write exists."""
+    """The organization is moved there and back while clients write and read. Each acknowledged write exists."""
     deployment.main.fill(20_000)
     caller = Caller(server, "contoso")
     assert caller.sign_in().status_code == 200
@@ -296,13 +296,13 @@ def test_an_idle_writer_delays_the_move_and_loses_nothing(deployment):
         writer.commit()
     assert process.communicate(timeout=PATIENCE) and process.returncode == 0
     assert deployment.sql("east", "SELECT count(*) FROM org_contoso.mailbox WHERE name = 'renamed'")[0][0] == 1
-    # A session that names the old schema finds nothing there, also one that had it in a prepared plan.
+    # A session that still uses the old schema finds no table there, even if it had a prepared plan.
     with pytest.raises(psycopg.errors.Error):
         deployment.sql("main", "UPDATE org_contoso.mailbox SET name = 'lost'")
     move(deployment, "contoso", "main")
 
 
-#: Where the program is interrupted: at the nth statement with a given beginning, in transactions that contain a text; and how.
+#: Interruptions: (text in the transaction, beginning of the statement, which of these statements, action)
 STRIKES = [
     ("", "CREATE SCHEMA", 1, "kill before"),
     *[("", 'CREATE SCHEMA "moving_', number, "kill after") for number in [1, 2]],
@@ -320,7 +320,7 @@ STRIKES = [
 
 @pytest.fixture
 def struck(deployment, passed):
-    """The proxy of `passed`, with the organization in the database main."""
+    """The proxy of `passed`, after the organization `struck` was moved to `main`."""
     if place(deployment, "struck") != ["main"]:
         move(deployment, "struck", "main")
     return passed
@@ -328,7 +328,7 @@ def struck(deployment, passed):
 
 @pytest.fixture(scope="module")
 def passed(deployment):
-    """Settings with which commands reach the databases main and east through the proxy, and an organization to move."""
+    """Settings with which commands reach the databases `main` and `east` through a proxy, and the organization `struck`. Yields the proxy."""
     home, proxy = deployment.main.home, deployment.main.proxy
     settings = yaml.safe_load((home / "several.yaml").read_text())
     for name, database in [("main", "fieldseal"), ("east", "east")]:
@@ -342,7 +342,7 @@ def passed(deployment):
 
 @pytest.mark.parametrize("within, text, occurrence, action", STRIKES)
 def test_a_crash_leaves_one_place_in_force(deployment, passed, within, text, occurrence, action):
-    """The program is killed, or its connection is cut, at a statement. Moving again finishes or undoes the move."""
+    """The program is killed or loses its connection at a statement. Afterwards, the same command completes the move."""
     (source,) = place(deployment, "struck")
     to = "east" if source == "main" else "main"
     seen, started = [], []
@@ -357,16 +357,17 @@ def test_a_crash_leaves_one_place_in_force(deployment, passed, within, text, occ
     output, errors = started[0].communicate("", timeout=PATIENCE)
     assert passed.struck, (output, errors)
     passed.reset()
-    # PostgreSQL ends the sessions that the program had open.
+    # PostgreSQL ends the program's sessions.
     until(lambda: deployment.sql(
         "main", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fieldseal org move'")[0][0] == 0)
     marks = {name: [state for (state,) in deployment.sql(name, "SELECT state FROM config.organization_move")] for name in ["main", "east"]}
     found = place(deployment, "struck")
-    # The organization is in no database only after the original was given up. Then the copy is complete, and the mark says where it is.
+    # For a short time the organization is in neither database: the original was given up, and the complete copy is not in use yet. The rows of the
+    # move say where it is.
     assert len(found) == 1 or marks == {source: ["moved"], to: ["arriving"]}
     said = codes(deployment)
     assert ("move-not-ended" in said) == any(marks.values())
-    # Only a kill leaves the journal behind, and the doctor reports it.
+    # Only a killed program leaves a journal behind. The doctor reports it.
     assert ("move-journal-left" in said) == bool(journals(deployment))
     if place(deployment, "struck") != [to] or any(marks.values()):
         move(deployment, "struck", to)

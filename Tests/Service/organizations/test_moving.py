@@ -1,4 +1,4 @@
-"""docs/moving.md, line by line, and what can go wrong meanwhile."""
+"""Executes the commands of docs/moving.md line by line, and tests what can go wrong during exports and imports."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def here():
 
 @pytest.fixture
 def there():
-    """Another deployment, with its own key-encryption key and without an organization named contoso."""
+    """Another deployment with its own key-encryption key and without an organization."""
     cluster = Cluster()
     try:
         cluster.sql("DROP SCHEMA org_contoso CASCADE; DROP SCHEMA config CASCADE")
@@ -47,7 +47,7 @@ def there():
 
 @pytest.fixture(scope="module")
 def exported(here, tmp_path_factory):
-    """An export of contoso, and its key: (file, key)."""
+    """(File with an export of contoso, text of contoso's key)"""
     file = tmp_path_factory.mktemp("export") / "contoso.fieldseal"
     here.run("org", "export", "contoso", str(file))
     return file, here.run("key", "show").stdout.strip()
@@ -59,7 +59,7 @@ def section(title):
 
 
 def shell(cluster, line, folder, check=True):
-    """Runs a line of the page as a person would, for one of the deployments."""
+    """Runs a line of the page in a shell, with the settings of one deployment."""
     environment = {
         **os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "FIELDSEAL_SETTINGS": f"{cluster.home}/direct.yaml",
         "PGHOST": str(cluster.home), "PGUSER": "postgres", "PGDATABASE": "fieldseal"}
@@ -95,7 +95,7 @@ def test_the_page_is_followed(here, there, tmp_path):
     shell(there, clone, tmp_path)
     ids = dict(there.sql("SELECT name, organization_id FROM config.organization"))
     assert len(set(ids.values())) == 2
-    # The clone has its own key.
+    # The clone has a key of its own.
     own = there.run("key", "show", "--org", "contoso-test").stdout.strip()
     assert own != key and opened(there, own, "org_contoso_test") == here.values
     there.run("key", "change", "--org", "contoso-test")
@@ -110,7 +110,7 @@ def test_a_schema_that_was_restored_by_hand_is_attached(there, exported, tmp_pat
         shell(there, line, tmp_path)
     there.run("key", "activate", stdin=key)
     assert "all of them open" in there.run("verify").stdout
-    # After renaming the schema by hand, its functions still name the old schema until the organization is attached again.
+    # The schema was renamed by hand, so its functions name the old schema until the organization is attached again.
     there.sql("DROP SCHEMA config CASCADE; ALTER SCHEMA org_contoso RENAME TO org_other_name")
     there.run("migrate", "up")
     there.run("org", "attach", "other-name")
@@ -125,7 +125,7 @@ def test_an_import_takes_another_name_also_where_the_first_is_taken(here, there,
     there.run("org", "import", str(file), "--name", "guest-of-contoso", "--key", stdin=key)
     assert opened(there, key, "org_guest_of_contoso") == here.values
     assert there.sql("SELECT count(*) FROM org_contoso.mailbox") == [(0,)]
-    # The clone's functions use the clone's own tables.
+    # The imported organization's functions read and write only its own tables.
     there.run("key", "change", "--org", "guest-of-contoso")
     assert there.sql("SELECT key_version FROM org_contoso.encryption") == [(1,)]
     there.sql("DELETE FROM org_guest_of_contoso.mailbox")
@@ -181,7 +181,7 @@ def test_an_export_of_an_older_version_is_migrated(there, tmp_path):
         file = tmp_path / "old"
         old.run("org", "export", "contoso", str(tmp_path / "new"))
         manifest = json.loads(old.run("org", "inspect", str(tmp_path / "new"), "--json", settings=None).stdout)
-        # An export as a version wrote it whose last migration was the third.
+        # Makes an export with a schema as it was after the third migration.
         old.step_back("contoso", "0004_event_chain")
         old.sql(
             "SET fieldseal.maintenance = 'on'; DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
@@ -206,7 +206,7 @@ def test_an_export_of_an_older_version_is_migrated(there, tmp_path):
 
 
 def test_no_table_goes_under_an_export(own_cluster, tmp_path):
-    """A key change drops the old generation, which the snapshot of an export may still read."""
+    """A key change drops the old generation although the snapshot of an export may still read it. Exports must succeed all the same."""
     cluster = own_cluster
     cluster.fill(20)
     ended = threading.Event()
@@ -255,7 +255,7 @@ def test_exports_and_base_backups_during_key_changes_hold_one_key_version(own_cl
         name = f"copy{number}"
         cluster.run("org", "import", str(tmp_path / f"{number}"), "--name", name, "--as-new", stdin=keys[manifest["keyVersion"]])
         assert opened(cluster, cluster.run("key", "show", "--org", name).stdout.strip(), f"org_{name}") == values
-    # The backup is started as a separate cluster. Its config has the key under which the cells are sealed.
+    # The physical backup is started as a separate cluster. It contains the key under which its cells are sealed.
     folder = cluster.home / "restored"
     folder.mkdir()
     shutil.chown(folder, "postgres")

@@ -1,5 +1,5 @@
-"""The schema of a new organization is made at once. It equals what the migrations make one after another, and making it takes no longer with many
-organizations."""
+"""The schema of a new organization is created in one step. It equals the schema that all migrations produce, and creating it takes no longer if there
+are many organizations."""
 
 import hashlib
 import pathlib
@@ -10,7 +10,7 @@ from cluster import MIGRATIONS, NEWEST, Cluster
 from waiting import until
 
 FOLDER = pathlib.Path(__file__).parents[3] / "migrations/org"
-#: For each kind of object of a schema: everything that the catalog says of it, without numbers that PostgreSQL assigns. {0} is the schema.
+#: Queries of all that the catalog says about a schema, by kind of object, without numbers that PostgreSQL assigns. {0} is the schema.
 CATALOG = {
     "relations": """
         SELECT c.relname, c.relkind, c.relpersistence, c.relchecks, c.relhasrules, c.relhastriggers, c.relhassubclass, c.relrowsecurity,
@@ -18,7 +18,7 @@ CATALOG = {
                pg_get_expr(c.relpartbound, c.oid), obj_description(c.oid, 'pg_class'), {acl},
                CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END, pg_get_partkeydef(c.oid)
           FROM pg_class AS c WHERE c.relnamespace = '{0}'::regnamespace""".replace("{acl}", "(SELECT array_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) AS a)"),
-    # A new table has no columns that a migration dropped, and no default values for rows that are older than a column.
+    # Columns are numbered by their order, because migrations leave numbers of dropped columns, which a new table does not have.
     "columns": """
         SELECT c.relname, row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                a.attidentity, a.attgenerated, a.attislocal, a.attinhcount, a.attstorage, a.attcompression, a.attstattarget, a.attcollation,
@@ -35,7 +35,7 @@ CATALOG = {
         SELECT pg_get_indexdef(i.indexrelid), i.indisunique, i.indisprimary, i.indimmediate, i.indisvalid, i.indisreplident, i.indclass, i.indcollation,
                i.indoption, (SELECT h.inhparent::regclass FROM pg_inherits AS h WHERE h.inhrelid = i.indexrelid)
           FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE c.relnamespace = '{0}'::regnamespace""",
-    # Printed with as few parentheses as possible, because equal conditions can differ in the number of parentheses.
+    # Triggers are printed with few parentheses, because equal conditions can have different numbers of parentheses.
     "triggers": """
         SELECT t.tgrelid::regclass, pg_get_triggerdef(t.oid, true), t.tgfoid::regprocedure, t.tgtype, t.tgenabled, t.tgargs, p.tgrelid::regclass
           FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid LEFT JOIN pg_trigger AS p ON p.oid = t.tgparentid
@@ -74,7 +74,7 @@ def cluster():
 
 
 def one_after_the_other(connection, schema):
-    """Makes a schema by its migrations, and puts a first generation in force."""
+    """Creates a schema with all migrations in their order, and the first generation of cells."""
     connection.execute("SET ROLE fieldseal_owner")
     connection.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.migration (LIKE org_contoso.migration INCLUDING DEFAULTS, PRIMARY KEY (name))")
     for name in MIGRATIONS:
@@ -123,7 +123,7 @@ def test_a_creation_that_is_struck_leaves_nothing(cluster):
     count = "SELECT " + ", ".join(f"(SELECT count(*) FROM config.{table})" for table in tables)
     before = cluster.sql(count)
     with psycopg.connect(cluster.superuser) as holder:
-        # When the attested state is written, the schema exists already.
+        # The command waits here to write the attested state. It has created the schema already.
         holder.execute("LOCK TABLE config.attested_state IN ACCESS EXCLUSIVE MODE")
         process = cluster.popen("org", "create", "struck")
         waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%attested_state%%' AND pid <> pg_backend_pid()"
@@ -133,16 +133,16 @@ def test_a_creation_that_is_struck_leaves_nothing(cluster):
     assert process.returncode != 0
     assert cluster.sql(count) == before and cluster.sql("SELECT to_regnamespace('org_struck')") == [(None,)]
     assert cluster.sql("SELECT count(*) FROM pg_proc WHERE proname LIKE '%%$%%'", []) == [(0,)]
-    # Another organization can have the name.
+    # The name can be used again.
     cluster.run("org", "create", "struck")
 
 
 def test_a_creation_reads_no_functions_of_other_organizations(cluster):
-    """PostgreSQL looks a function's name up among the functions of that name in all schemas."""
+    """PostgreSQL looks up a function by name among the functions of that name in all schemas."""
     reads = "SELECT sum(idx_tup_read)::integer FROM pg_stat_sys_indexes WHERE indexrelname = 'pg_proc_proname_args_nsp_index'"
 
     def read():
-        # A server process reports what it read when it ends.
+        # PostgreSQL adds a session's counts to the statistics when the session ends.
         others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         until(lambda: cluster.sql(others) == [(0,)])
         return cluster.sql(reads)[0][0]
@@ -168,12 +168,12 @@ def test_a_creation_reads_no_functions_of_other_organizations(cluster):
         END
         $$""")
     many = creation("beside-many")
-    # A name that all schemas share would be found two hundred times.
+    # A function's name that exists in all schemas would make PostgreSQL read at least two hundred more rows.
     assert many < few + 200, (few, many)
 
 
 def test_no_two_indexes_are_of_the_same(cluster):
-    """Each index makes every write slower."""
+    """Two equal indexes would make each write slower."""
     what = "i.indrelid, i.indkey, i.indclass, i.indoption, pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)"
     same = cluster.sql(
         f"""SELECT array_agg(c.relname) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid

@@ -1,4 +1,4 @@
-"""The life of an organization: suspended and resumed, renamed, listed, and removed without a trace."""
+"""Organizations are suspended and resumed, renamed, listed and removed. A removal leaves no trace."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from service import PATIENCE
 def cluster():
     cluster = Cluster()
     cluster.fill(200)
-    # `org` commands connect as the role for migrations, so its connection goes through the proxy too.
+    # `org` commands connect with `migrationDatabase`, so this setting must also name the proxy.
     text = (cluster.home / "proxied.yaml").read_text().splitlines()
     proxied = f"host=127.0.0.1 port={cluster.proxy.port} user=postgres dbname=fieldseal sslmode=disable gssencmode=disable"
     lines = [f"migrationDatabase: {json.dumps(proxied)}" if line.startswith("migrationDatabase") else line for line in text]
@@ -38,7 +38,7 @@ def server(cluster):
 
 
 class Tenant:
-    """An organization for one test, with a client, a mailbox with a password, and a copied key."""
+    """A new organization with a client, a person, a mailbox with a password, and a key that was copied out."""
 
     def __init__(self, cluster, server, name):
         self.cluster, self.server, self.name = cluster, server, name
@@ -73,7 +73,7 @@ class Tenant:
 
 
 def traces(cluster, *words):
-    """The lines in a dump of the whole database that contain one of these words."""
+    """Dumps the whole database. Returns the lines that contain one of the words."""
     dump = subprocess.run(
         ["pg_dump", "-h", str(cluster.home), "-U", "postgres", "fieldseal"], check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
     return [line[:200] for line in dump.splitlines() if any(word in line for word in words)]
@@ -87,16 +87,16 @@ def test_a_suspended_organization_is_refused_until_it_is_resumed(cluster, server
         assert answer.status_code == 403 and "is suspended" in answer.text, answer.text
     page = requests.get(f"{server.base}/resting/sign-in", verify=cluster.home / "server.pem", timeout=PATIENCE)
     assert page.status_code == 403 and "org resume resting" in page.text
-    # Other organizations are served, and commands work on the suspended one.
+    # Other organizations are served, and commands can open the suspended one.
     assert server.request("GET", "mailboxes").status_code == 200
     assert "all of them open" in cluster.run("verify", "--org", "resting").stdout
     assert tenant.row()["status"] == "suspended" and tenant.row()["suspendedOn"]
     assert "was suspended already" in cluster.run("org", "suspend", "resting").stdout
-    # SQL can't resume it, because the attested list decides.
+    # SQL can't resume the organization, because the attested list says that it is suspended.
     cluster.sql("UPDATE config.organization SET suspended_on = NULL, suspended_by = NULL WHERE name = 'resting'")
     assert tenant.request("GET", "mailboxes").status_code == 403
     assert "suspension-undone" in tenant.findings()
-    # Accepting a state does not resume the organization, even if SQL has resumed it.
+    # Attaching the organization does not resume it, even if SQL has changed its row.
     cluster.run("org", "attach", "resting", "--yes")
     assert tenant.request("GET", "mailboxes").status_code == 403 and "suspension-undone" in tenant.findings()
     cluster.run("org", "suspend", "resting")
@@ -106,7 +106,7 @@ def test_a_suspended_organization_is_refused_until_it_is_resumed(cluster, server
     cluster.run("org", "resume", "resting")
     assert tenant.request("GET", "mailboxes").status_code == 200 and tenant.sign_in().status_code == 200
     assert tenant.row()["status"] == "served" and tenant.findings() == {}
-    # SQL can't suspend it either.
+    # SQL can't suspend an organization.
     cluster.sql("UPDATE config.organization SET suspended_on = now(), suspended_by = 'sql' WHERE name = 'resting'")
     assert tenant.request("GET", "mailboxes").status_code == 200 and "suspension-not-made-here" in tenant.findings()
     cluster.run("org", "resume", "resting")
@@ -120,7 +120,7 @@ def test_an_organization_is_renamed_with_all_that_it_has(cluster, server):
     tenant = Tenant(cluster, server, "old-name")
     assert tenant.request("GET", "mailboxes").status_code == 200
     cluster.run("org", "rename", "old-name", "new-name")
-    # A session that a server remembers under the former name is refused.
+    # The server has a session of the client in memory, under the former name. It refuses the session.
     assert tenant.request("GET", "mailboxes", name="old-name").status_code in (401, 404)
     assert cluster.sql("SELECT to_regnamespace('org_old_name') IS NULL, to_regnamespace('org_new_name') IS NOT NULL") == [(True, True)]
     tenant.name = "new-name"
@@ -133,7 +133,7 @@ def test_an_organization_is_renamed_with_all_that_it_has(cluster, server):
     assert "2 cells" in cluster.run("verify", "--org", "new-name").stdout
     assert {code for code, f in tenant.findings().items() if f["severity"] != "warning"} == set()
     cluster.run("events", "verify", "--org", "new-name")
-    # If the name is taken or malformed, nothing changes.
+    # If the new name is used already or malformed, nothing is changed.
     for name, words in [("contoso", "taken"), ("Upper", "can't be"), ("new-name", "can't be")]:
         refused = cluster.run("org", "rename", "new-name", name, check=False)
         assert refused.returncode == 1 and words in refused.stderr, refused
@@ -148,7 +148,7 @@ def test_the_list_has_sizes_and_the_state_of_keys(cluster):
     assert row["keyVersion"] == cluster.key_version() and row["nextChangeDue"] > row["keySetOn"]
     lines = cluster.run("org", "list").stdout.splitlines()
     assert lines[0].split()[:2] == ["NAME", "STATUS"] and any("MiB" in line and line.startswith("contoso") for line in lines)
-    # Each command reports a key as due after 365 days, even if 29 February is among them.
+    # A key is due after 365 days, in each command's output, also if 29 February is one of these days.
     cluster.sql("SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET changed_on = '2023-06-01T00:00:00Z'")
     due = json.loads(cluster.run("key", "status", "--org", "contoso", "--json").stdout)["nextChangeDue"]
     rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}
@@ -158,7 +158,7 @@ def test_the_list_has_sizes_and_the_state_of_keys(cluster):
     cluster.sql("DROP SCHEMA org_wrecked CASCADE")
     rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}
     assert rows["wrecked"]["status"] == "schema missing" and rows["wrecked"]["bytes"] is None
-    # What is left of it can be removed, although it can't be exported.
+    # An organization without its schema can't be exported, but its rows can be removed.
     refused = cluster.run("org", "remove", "wrecked", "--export", str(cluster.home / "wrecked"), stdin="wrecked\n", check=False)
     assert refused.returncode == 1 and "schema is missing" in refused.stderr
     cluster.run("org", "remove", "wrecked", "--without-export", stdin="wrecked\n")
@@ -183,7 +183,7 @@ def test_a_table_that_is_missing_is_named(cluster, server, table):
             f"{server.base}/bereft/sign-in", {"name": "grace", "password": "a password of grace"}, headers={"Origin": server.base, "Accept": "text/html"},
             verify=cluster.home / "server.pem", timeout=PATIENCE)
         assert answer.status_code == 403 and table in answer.text, answer.text
-        # An organization that never existed is reported as unknown.
+        # The message about the missing table is not given for an organization that does not exist.
         missing = cluster.run("verify", "--org", "neverwas", check=False)
         assert table not in missing.stdout + missing.stderr and "no organization" in missing.stdout + missing.stderr
     finally:
@@ -202,19 +202,19 @@ def test_a_removed_organization_leaves_nothing(cluster, server, tmp_path):
         return cluster.run("org", "remove", "departed", *arguments, stdin=stdin, check=False)
 
     assert remove().returncode == 64 and remove("--export", str(file), "--without-export").returncode == 64
-    # The new key was not copied out, so nothing could open the export.
+    # The new key was not copied out, so nobody could open the export. The removal is refused.
     refused = remove("--export", str(file))
     assert refused.returncode == 1 and "never copied out" in refused.stderr
     key = cluster.run("key", "show", "--org", "departed").stdout
     assert remove("--export", str(file), stdin="departe\n").returncode == 1
     assert tenant.request("GET", "mailboxes").status_code == 200 and not file.exists()
-    # A view that a DBA made is not dropped along with the organization.
+    # A DBA's view uses a table of the organization. It is not dropped, so the removal fails.
     cluster.sql("CREATE VIEW public.boxes AS SELECT name FROM org_departed.mailbox")
     refused = remove("--export", str(file))
     assert refused.returncode == 1 and "boxes" in refused.stderr
     assert tenant.request("GET", "mailboxes").status_code == 403 and "removal-unfinished" in tenant.findings()
     cluster.sql("DROP VIEW public.boxes")
-    # Guards protect its key like any other, unless its removal was begun.
+    # A key of another organization is still protected by its trigger.
     with pytest.raises(psycopg.Error, match="cannot be deleted"):
         cluster.sql("DELETE FROM config.organization_key USING config.organization AS o WHERE o.name = 'contoso' AND organization_key.organization_id = o.organization_id")
     report = json.loads(cluster.run("org", "remove", "departed", "--export", str(file), "--force", "--json", stdin="departed\n").stdout)
@@ -224,7 +224,7 @@ def test_a_removed_organization_leaves_nothing(cluster, server, tmp_path):
     assert tenant.request("GET", "mailboxes").status_code in (401, 404) and tenant.sign_in().status_code == 404
     assert cluster.run("org", "remove", "departed", "--without-export", stdin="departed\n", check=False).returncode == 1
     assert [f for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"] if "departed" in f["subject"]] == []
-    # The export, together with its key, restores the organization.
+    # The export and the key's text restore the organization.
     cluster.run("org", "import", str(file), "--key", stdin=key)
     assert "1 cells" in cluster.run("verify", "--org", "departed").stdout
 
@@ -243,7 +243,7 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(cluster, step, when):
     cluster.proxy.reset()
     row = tenant.row()
     if row:
-        # Either nothing has happened yet, or the doctor reports that the removal began.
+        # Either the removal has not begun, or the doctor reports that it has begun.
         assert (row["status"] == "being removed") == ("removal-unfinished" in tenant.findings())
         cluster.run("org", "remove", "doomed", "--export", str(file), "--force", stdin="doomed\n")
     assert tenant.row() is None and traces(cluster, tenant.id, "doomed") == []
@@ -281,7 +281,7 @@ def test_retention_is_by_setting(cluster, tmp_path):
 
     kept = emails()
     assert sum(kept.values()) == 4_800
-    # Without the settings, nothing is removed.
+    # Without limits in the settings, nothing is removed.
     said = [json.loads(line) for line in run("keeping").stdout.splitlines()]
     assert next(s for s in said if s["organization"] == "aging") == {"organization": "aging", "events": 0, "auditEntries": 0, "emails": 0} and emails() == kept
     refused = run("nowhere", eventDays=1)
@@ -290,7 +290,7 @@ def test_retention_is_by_setting(cluster, tmp_path):
     assert next(s for s in said if s["organization"] == "aging")["emails"] == 1_200
     assert emails() == {subject: count for subject, count in kept.items() if subject not in ("2 40", "3 40", "4 40", "5 40")}
     assert cluster.sql("SELECT details LIKE '1200 that ended before %%' FROM org_aging.security_event WHERE kind = 'e-mails removed'") == [(True,)]
-    # Old entries of the audit are moved to a file. Damage to one organization does not stop the others.
+    # Old entries of the audit are moved to a file. A damaged organization does not prevent that in others.
     cluster.sql("INSERT INTO org_aging.queue (queueid, name) SELECT gen_random_uuid(), 'old' FROM generate_series(1, 5)")
     cluster.sql("SET session_replication_role = replica; UPDATE org_aging.audit SET createdon = createdon - interval '50 days'")
     cluster.run("org", "create", "aaa-broken")
@@ -320,16 +320,16 @@ def test_retention_archives_events_that_are_old(cluster, tmp_path):
         return json.loads(cluster.run("retention", "--json", "--org", "ancient", settings="archiving").stdout)
 
     assert run() == {"organization": "ancient", "events": len(old), "auditEntries": 0, "emails": 0}
-    # Recent events stay, and an event records the archive.
+    # Recent events are kept, and one more event records the archiving.
     assert [kind for kind, _ in cluster.sql(events)] == [kind for kind, is_old in before if not is_old] + ["events archived"]
     [file] = tmp_path.iterdir()
     assert file.name.startswith("ancient-events-") and file.stat().st_mode & 0o777 == 0o600
     archived = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["kind"] for line in archived if "kind" in line] == old
     cluster.run("events", "verify", "--org", "ancient", "--archive", str(file))
-    # When the command runs again, there is nothing to move.
+    # The second run of the command finds nothing to move.
     assert run()["events"] == 0 and list(tmp_path.iterdir()) == [file]
-    # The command says so even if its file would replace that of the last archive, as when it runs twice within a second.
+    # If there is nothing to move, the command says so, even if its file exists.
     arguments = "--org", "ancient", "--before", "2020-01-01T00:00:00Z", "--to", str(file)
     again = cluster.run("events", "archive", *arguments, check=False)
     assert again.returncode != 0 and "no security events before that moment" in again.stderr

@@ -1,11 +1,11 @@
-"""Names under which no client could reach an organization are refused, and commands name the organization that they do not find."""
+"""A name under which no client could reach an organization is refused. Commands name the organization that they can't find."""
 
 import json
 
 import pytest
 from cluster import Cluster
 
-#: First segments of the service's own paths.
+#: First segments of paths that the service uses itself.
 NAMES = ["api", "assets", "healthz", "readyz", "xrmservices"]
 
 
@@ -36,7 +36,7 @@ def test_the_name_of_the_deployment_in_commands_is_refused(cluster):
 
 
 def test_a_name_that_only_looks_like_one_is_taken(cluster):
-    """The control."""
+    """The control: names that the service uses nowhere as a first segment are accepted."""
     for name in ("oauth2", "api-2", "console"):
         cluster.run("org", "create", name)
         cluster.run("org", "rename", name, f"{name}-x")
@@ -54,7 +54,7 @@ def test_the_doctor_names_one_that_has_such_a_name(cluster):
     cluster.sql("ALTER SCHEMA org_old RENAME TO org_api")
     cluster.sql("UPDATE pg_proc SET proconfig = replace(proconfig::text, 'org_old', 'org_api')::text[] WHERE pronamespace = 'org_api'::regnamespace")
     assert findings() == [("name-of-service", "api")]
-    # What it advises.
+    # Follows the doctor's advice.
     cluster.run("org", "rename", "api", "old")
     assert findings() == []
     cluster.run("org", "remove", "old", "--without-export", stdin="old\n")

@@ -1,4 +1,4 @@
-"""Queries that could mean two things, or that no record can satisfy, are refused in each language. The same is true for queries of metadata."""
+"""Queries with two possible meanings, or with a condition that no record can satisfy, are refused in each language. So are queries of metadata."""
 
 import base64
 import json
@@ -140,7 +140,7 @@ def test_metadata_holds_no_other_request_up(service):
         answered += 1
     thread.join()
     assert statuses == [200] * 9
-    # Each part of the batch takes longer than many of these requests. Formerly, one event loop served both.
+    # Each part of the batch takes long. The requests were served in the meantime, so the batch does not block other requests.
     assert answered > len(requests)
 
 
@@ -172,7 +172,7 @@ def test_a_lookup_names_the_entity_that_it_refers_to(service):
     assert owner(first(fetch("<attribute name='ownerid' alias='o'/>", by_id)), "o") == (team, "team", name)
     linked = f"<attribute name='name'/><link-entity name='queue' from='defaultmailbox' to='mailboxid' alias='q'><attribute name='ownerid'/>{by_id}</link-entity>"
     assert owner(first("mailboxes?" + encoded(fetchXml=f"<fetch><entity name='mailbox'>{linked}</entity></fetch>")), "q.ownerid") == (team, "team", name)
-    # Rows that are not records have these values too.
+    # Rows that are not records (distinct rows and groups) have these annotations too.
     assert owner(first(fetch("<attribute name='ownerid'/>", by_id, "distinct='true'"))) == (team, "team", name)
     assert owner(first(fetch("<attribute name='ownerid' groupby='true' alias='o'/>", by_id, "aggregate='true'")), "o") == (team, "team", name)
     assert owner(first("queues?" + encoded(**{"$apply": f"filter(queueid eq {queue})/groupby(({lookup}),aggregate($count as n))"}))) == (team, "team", name)
@@ -213,7 +213,7 @@ def test_large_bodies_hold_no_other_request_up(service):
 
 
 def next_page(service, path):
-    """The address of the page after the first record, and its paging token."""
+    """Requests the first page, with one record. Returns the address of the next page and its paging token."""
     link = service.get(path, Prefer="odata.maxpagesize=1").json()["@odata.nextLink"]
     return link, urllib.parse.parse_qs(urllib.parse.urlparse(link).query)["$skiptoken"][0]
 
@@ -227,7 +227,7 @@ def test_a_page_of_another_query_is_refused(service):
     query = f"queues?$select=name&{where}&$orderby=name"
     link, token = next_page(service, query)
     assert [q["name"] for q in service.get(link).json()["value"]] == [f"{name} 1", f"{name} 2"]
-    # The columns that a page shows do not decide which records it has.
+    # A paging token is valid for a query with other columns, because columns do not change which records a page has.
     assert len(service.get(f"queues?$select=name,queueid&{where}&$orderby=name&$skiptoken={token}").json()["value"]) == 2
     statement = "queues?" + encoded(sql=f"SELECT name FROM queue WHERE name LIKE '{name}%' ORDER BY name")
     of_sql, _ = next_page(service, statement)
@@ -235,14 +235,14 @@ def test_a_page_of_another_query_is_refused(service):
     for path in (f"mailboxes?$select=name&{where}&$orderby=name", f"queues?$select=name&{where}&$orderby=name desc", "queues?$select=name&$filter=startswith(name,'page')&$orderby=name",
                  f"queues?$select=name&{where}", statement):
         assert "another query" in refused(service.get(f"{path}&$skiptoken={token}"), 400, MISFIT)
-    # A paging token of an earlier version names no query.
+    # A paging token of an earlier version does not name its query. It is accepted.
     mark, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     earlier = base64.urlsafe_b64encode(json.dumps(rest).encode()).decode().rstrip("=")
     assert isinstance(mark, str) and len(service.get(f"{query}&$skiptoken={earlier}").json()["value"]) == 2
 
 
 def page_of(service, text):
-    """The names on a page of a FetchXML query, and the paging cookie of its end."""
+    """The names on a page of a FetchXML query, and the paging cookie for the next page, or None."""
     answer = service.get("queues?" + encoded(fetchXml=text), Prefer='odata.include-annotations="*"')
     assert answer.status_code == 200, answer.text
     said = answer.json().get("@Microsoft.Dynamics.CRM.fetchxmlpagingcookie")
@@ -267,7 +267,7 @@ def test_a_paging_cookie_is_of_one_query_and_one_page(service):
     second, third = page_of(service, text(with_cookie(cookie, "page='2'")))
     assert second == [f"{name} 2", f"{name} 3"] and third.startswith('<cookie page="2" ')
     assert page_of(service, text(with_cookie(third, "page='3'"))) == ([f"{name} 4"], None)
-    # The order of attributes and the white space between elements make no difference.
+    # The cookie is accepted if attributes have another order and if there is white space between elements.
     spaced = text(with_cookie(cookie, "page='2'")).replace("attribute='name' operator='like'", "operator='like' attribute='name'").replace("><", ">\n  <")
     assert page_of(service, spaced)[0] == second
     for other in ({"order": "attribute='description'"}, {"order": "attribute='name' descending='true'"}, {"like": "%"}, {"entity": "mailbox"}, {"more": "distinct='true'"}):
@@ -275,6 +275,6 @@ def test_a_paging_cookie_is_of_one_query_and_one_page(service):
         assert "another query" in refused(service.get(path), 400, MISFIT), other
     for page in ("page='5'", "page='1'", ""):
         assert "is of page 1" in refused(service.get("queues?" + encoded(fetchXml=text(with_cookie(cookie, page)))), 400, MISFIT)
-    # Without a cookie, the number of the page is used, with the page size of the preference.
+    # Without a cookie, the service counts pages, with the page size that the client prefers.
     answer = service.get("queues?" + encoded(fetchXml=text("page='2'")), Prefer="odata.maxpagesize=2")
     assert [row["name"] for row in answer.json()["value"]] == second

@@ -1,4 +1,4 @@
-"""Conditions on dates, tested with rows just inside and just outside of each limit, with the database's clock, on a machine with another zone and language."""
+"""Conditions on dates, with a row just inside and just outside of each limit. The service runs with another time zone and language than UTC and English."""
 
 import calendar
 import datetime
@@ -15,11 +15,11 @@ NAMES = json.loads((pathlib.Path(__file__).parents[2] / "Fixtures/dataverse_name
 ATTRIBUTE = "processemailreceivedafter"
 SECOND, HOUR, DAY = (datetime.timedelta(**{unit: 1}) for unit in ("seconds", "hours", "days"))
 UTC = datetime.timezone.utc
-#: If a row is this close to a limit, the service may read its clock before or after it.
+#: The service may read its clock this much before or after the test. Rows that are closer to a limit are left out.
 UNSURE = 2 * SECOND
 
 
-# A model of the limits (docs/web-api.md) that uses Python's calendar.
+# A model of the limits that docs/web-api.md defines, with Python's calendar
 
 
 def at_midnight(date):
@@ -27,7 +27,7 @@ def at_midnight(date):
 
 
 def moved(date, unit, count):
-    """A date some units later. If the month does not have that day, the month's last day is used."""
+    """The date that is `count` units later. If the month does not have that day, it is the last day of the month."""
     if unit in ("minute", "hour", "day", "week"):
         return date + count * datetime.timedelta(**{f"{unit}s": 1})
     months = date.year * 12 + date.month - 1 + count * (12 if unit == "year" else 1)
@@ -43,7 +43,7 @@ def start_of(date, unit):
 
 
 def limits(operator, number, now):
-    """The first moment that an operator finds, and the first that it does not find any more; None for no limit."""
+    """The first moment that the operator finds, and the first later moment that it does not find. None means that there is no limit."""
     words = operator.replace("last-seven-days", "last-x-days").replace("next-seven-days", "next-x-days").split("-")
     unit = words[-1].removesuffix("s")
     if words[0] in ("yesterday", "today", "tomorrow"):
@@ -65,7 +65,7 @@ def finds(operator, number, now, moment):
     return (first is None or moment >= first) and (end is None or moment < end)
 
 
-#: The names of operators in FetchXML, and the numbers with which they are tried.
+#: Each operator of FetchXML without a date as its value, with the numbers to test it with. Operators without a number have 7.
 OPERATORS = {
     name: (1, 5) if values else (7,) for name, values in NAMES["fetchxml operators"]["createdon"].items()
     if "fiscal" not in name and not re.fullmatch("(not-)?on(-or-.*)?", name)}
@@ -80,7 +80,7 @@ def function(operator):
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """A deployment on a machine that is 14 hours ahead of UTC, in whose language a week begins on Monday. Its client has a third zone."""
+    """A deployment with a time zone 14 hours ahead of UTC, and a language in which weeks begin on Monday. Its client has a third time zone."""
     with Deployment.made(TZ="Pacific/Kiritimati", LC_ALL="de_DE.UTF-8", LANG="de_DE.UTF-8") as deployment:
         user = deployment.get("WhoAmI").json()["UserId"]
         assert deployment.request("PATCH", f"usersettingscollection({user})", {"timezonecode": 4}).status_code == 204
@@ -93,7 +93,7 @@ def clock(deployment):
 
 @pytest.fixture(scope="module")
 def moments(elsewhere):
-    """Mailboxes with dates at each limit, a second before it, and an hour before or after it. Their names contain the date."""
+    """Mailboxes with dates at each limit, a second before it, and an hour before and after it. A mailbox's name contains its date."""
     now = clock(elsewhere)
     at = {now.replace(microsecond=0)}
     for operator, numbers in OPERATORS.items():
@@ -113,7 +113,7 @@ def make(deployment, prefix, dates):
 
 
 def found(deployment, prefix, operator, values=(), by_function=False):
-    """The dates of the mailboxes that a condition finds."""
+    """The dates, as texts, of the mailboxes that a condition finds."""
     if by_function:
         given = "".join(f",PropertyValue={value}" for value in values)
         condition = f"startswith(name,'{prefix}') and Microsoft.Dynamics.CRM.{function(operator)}(PropertyName='{ATTRIBUTE}'{given})"
@@ -135,7 +135,7 @@ def test_rows_inside_and_outside_of_each_limit(elsewhere, moments, operator, by_
         before = clock(elsewhere) - UNSURE
         rows = found(elsewhere, prefix, operator, () if OPERATORS[operator] == (7,) else (number,), by_function)
         after = clock(elsewhere) + UNSURE
-        # A row whose result changes while the service is queried may be in the response or not.
+        # The test ignores rows whose result changes while the query runs.
         sure = {moment: finds(operator, number, before, moment) for moment in at if finds(operator, number, before, moment) == finds(operator, number, after, moment)}
         assert len(sure) > len(at) - 20 and set(sure.values()) == {True, False}, operator
         texts = {f"{moment:%Y-%m-%dT%H:%M:%SZ}": inside for moment, inside in sure.items()}
@@ -147,7 +147,7 @@ def test_numbers_that_lead_far_away(elsewhere, moments):
     prefix, at = moments
     for unit in ("days", "weeks", "months", "years"):
         older, last, ahead = (found(elsewhere, prefix, f"{way}-x-{unit}", (10_000,)) for way in ("olderthan", "last", "next"))
-        # Each row is before or after now, except those of the seconds in which the query runs.
+        # Each row is either before or after now. Only the seconds in which the query runs may be neither.
         assert not older and not last & ahead and len(last | ahead) > len(at) - 4, unit
     make(elsewhere, f"far{prefix}", [datetime.datetime(1753, 1, 1, tzinfo=UTC), datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])
     for operator, expected in (("last-x-years", {"1753-01-01T00:00:00Z"}), ("next-x-years", {"9999-12-31T23:59:59Z"}), ("olderthan-x-years", set())):
@@ -172,7 +172,7 @@ def test_a_day_is_one_of_utc(elsewhere, days, value):
             assert found(elsewhere, days, operator, (given,), by_function) == expected, (operator, by_function)
 
 
-# The number of each date's week: counted from 1 January, with a new week on each Sunday.
+# The week of each date. Week 1 begins on 1 January, and each Sunday begins a new week.
 WEEKS = {
     "2025-12-31T23:59:59Z": 53, "2026-01-01T00:00:00Z": 1, "2026-01-03T23:59:59Z": 1, "2026-01-04T00:00:00Z": 2, "2026-01-10T23:59:59Z": 2, "2026-01-11T00:00:00Z": 3,
     "2026-02-22T12:00:00Z": 9, "2026-12-31T23:59:59Z": 53, "2000-01-01T00:00:00Z": 1, "2000-01-02T00:00:00Z": 2, "2000-12-30T23:59:59Z": 53, "2000-12-31T00:00:00Z": 54,

@@ -1,4 +1,4 @@
-"""Addresses with more than one step, collections of addresses, and refusals that name their cause."""
+"""Paths with several segments, collections of references, and errors that name the cause."""
 
 import urllib.parse
 import uuid
@@ -44,7 +44,7 @@ def test_the_addresses_of_a_set(service, queues):
     assert service.request("POST", "queues/$ref", {}).status_code == 405
     assert "GET" in service.request("OPTIONS", "queues/$ref").headers["Allow"]
     assert service.get("queues/$ref?$select=name").status_code == 400
-    # Only records that the caller may read.
+    # The list contains only records that the caller may read.
     assert service.get(f"queues/$ref?$filter=startswith(name,'{prefix}')", client="user").json().get("value", []) == []
 
 
@@ -71,6 +71,6 @@ def test_queues_count_nothing(service, queues):
 @pytest.mark.parametrize("name", ["LeaseMailbox", "WaitForWork", "ReportMailbox", "ReleaseCredential", "TakePendingEmails", "ReportEmails", "KnownMessages", "NoteMessages", "DeliverIncomingEmails"])
 def test_rights_are_judged_before_parameters(service, name):
     for body in ({}, {"HostId": "h"}, {"HostId": "h", "MailboxId": "x"}, {"HostId": 1, "Direction": "Incoming", "MailboxId": str(uuid.uuid4())}):
-        # System Administrators may deliver too, as with Dataverse's DeliverIncomingEmail.
+        # A System Administrator may use DeliverIncomingEmails, as they may use Dataverse's DeliverIncomingEmail.
         for client in ("user",) if name == "DeliverIncomingEmails" else ("user", "admin"):
             assert service.request("POST", f"fieldseal.{name}", body, client=client).status_code == 403, (body, client)

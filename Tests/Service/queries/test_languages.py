@@ -1,4 +1,4 @@
-"""The same random conditions, orders, pages and groups are sent in OData, FetchXML and SQL, and compared with a model in Python."""
+"""Random conditions, orders, pages and groups. Each is sent in OData, FetchXML and SQL, and compared with a model in Python."""
 
 import collections
 import os
@@ -12,7 +12,7 @@ from sample import SEED, length
 
 CASES = int(os.environ.get("FIELDSEAL_QUERIES", length(60, 400)))
 TAG = "exchangeonlinetenantid"
-# The attributes of a mailbox. Those of its profile have "p." before their names.
+# The attributes of a mailbox and their kinds. Attributes of the mailbox's profile have the prefix "p.".
 OWN = {"name": "text", "emailaddress": "text", "username": "text", "incomingemaildeliverymethod": "number", "processemailreceivedafter": "date", "processanddeleteemails": "flag"}
 TEXTS = ["a", "A", "ab", "AB", "b%", "b_", "it's", "50%", "c\\d", "[x]", "x]", "a&b<c>", "#+?", "%", "_", "''", "zz top"]
 DATES = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2024-02-29T23:59:59Z", "1999-12-31T00:00:00Z"]
@@ -22,7 +22,7 @@ KINDS = {
 }
 LINKED = OWN | {f"p.{a}": KINDS[a] for a in ("name", "description", "incomingportnumber", "processemailsreceivedafter", "incomingusessl")}
 ALL = KINDS | LINKED
-# The values of attributes whose kind does not determine them.
+# Values of the attributes that do not take the values of their kind.
 VALUES = {"incomingemaildeliverymethod": [0, 1, 2, 3], "servertype": [0, 1, 2, 3], "lasttestexecutionstatus": [0, 1, 2], "incomingportnumber": [25, 143, 993], "lasttesttotalexecutiontime": [-9_007_199_254_740_993, 0, 7]}
 NULLABLE = ["description", "incomingusername", "incomingportnumber", "lasttestexecutionstatus", "lasttesttotalexecutiontime", "processemailsreceivedafter", "lastteststarttime"]
 
@@ -37,7 +37,7 @@ def kind(attribute):
 
 @pytest.fixture(scope="module")
 def profiles(service):
-    """Profiles: (tag, records as they are read)"""
+    """The profiles of this test: (tag, records as the service returns them)"""
     random, tag = Random(SEED), uuid.uuid4().hex[:12]
     targets = []
     for n in range(60):
@@ -51,7 +51,7 @@ def profiles(service):
     return tag, records
 
 
-# MARK: Conditions: ("and" | "or", parts), ("not", part), ("some" | "every", of its mailboxes), (operator, attribute, value)
+# MARK: Conditions, as tuples: ("and" or "or", parts), ("not", part), ("some" or "every", condition on the profile's mailboxes), (operator, attribute, value)
 
 def condition(random, depth=3, names=KINDS):
     if depth and random.random() < 0.6:
@@ -79,7 +79,7 @@ def folded(value):
 
 
 def truth(tree, record):
-    """Whether the condition is true: True, False, or None where SQL's result is unknown."""
+    """Whether a condition is true for a record in SQL: True, False, or None for unknown."""
     if tree[0] == "not":
         inner = truth(tree[1], record)
         return None if inner is None else not inner
@@ -102,7 +102,7 @@ def truth(tree, record):
 
 
 def certain(tree, record):
-    """The same for OData and FetchXML, in which each comparison is true or false, and null differs from every value."""
+    """Whether a condition is true for a record in OData and FetchXML, where null differs from each value and no comparison is unknown."""
     if tree[0] == "not":
         return not certain(tree[1], record)
     if tree[0] in ("and", "or"):
@@ -141,7 +141,7 @@ def odata(tree, variable=""):
 
 
 def escaped(value):
-    """The text with its wildcards escaped, for all three languages."""
+    """A text with its wildcards escaped, as all three languages accept it."""
     return "".join(f"[{c}]" if c in "%_[" else c for c in value)
 
 
@@ -175,14 +175,14 @@ def sql(tree, table=""):
 
 
 def fetch(tree, isNegated=False):
-    """The condition in FetchXML. FetchXML has no "not", so a negation is moved down to the single conditions."""
+    """The condition in FetchXML, which has no "not". So negations are moved down to the comparisons."""
     if tree[0] == "not":
         return fetch(tree[1], not isNegated)
     if tree[0] in ("and", "or"):
         kind = tree[0] if not isNegated else {"and": "or", "or": "and"}[tree[0]]
         return f"<filter type='{kind}'>{''.join(fetch(part, isNegated) for part in tree[1])}</filter>"
     if tree[0] in ("some", "every"):
-        # As in Dataverse, "all" also requires that at least one record matches.
+        # "every" becomes "no record without it". FetchXML's own "all" would also require that there is a record.
         isSome = tree[0] == "some"
         link = "any" if isSome != isNegated else "not any"
         return f"<link-entity name='mailbox' from='emailserverprofile' to='emailserverprofileid' link-type='{link}'><filter>{fetch(tree[1], not isSome)}</filter></link-entity>"
@@ -192,7 +192,7 @@ def fetch(tree, isNegated=False):
     if operator in ("contains", "startswith", "endswith"):
         operator, value = "like", [pattern(operator, value[0])]
     if isNegated and operator in ("lt", "le", "gt", "ge", "between"):
-        # A value that is not smaller is greater, equal or null.
+        # The negation of "less" is: greater, equal or null.
         if operator == "between":
             opposite = [("lt", value[0]), ("gt", value[1])]
         else:
@@ -208,7 +208,7 @@ def fetch(tree, isNegated=False):
     return f"<condition {name} operator='{operator}' value={xml.sax.saxutils.quoteattr(value[0])}/>"
 
 
-# MARK: Questions in each language
+# MARK: Queries in each language
 
 class Asker:
     def __init__(self, service, tag, entity_set="emailserverprofiles"):
@@ -256,7 +256,7 @@ class Asker:
 
 
 def keys(order, record):
-    """The sort keys of a record, each as its rank among all values: null is lowest."""
+    """The sort keys of a record for an order. Null sorts before all values."""
     return [(record[a] is not None, folded(record[a])) if record[a] is not None else (False,) for a, _ in order]
 
 
@@ -279,7 +279,7 @@ def test_conditions_orders_and_pages(service, profiles):
                 sorted_ids = sorted(sorted_ids, key=lambda i: keys(order, byID[i])[position], reverse=order[position][1])
             assert [keys(order, byID[i]) for i in ids] == [keys(order, byID[i]) for i in sorted_ids], (language, case, order)
         found[0 < len(expected) < len(records)] += 1
-    # Most conditions are true for some records and false for others.
+    # Conditions that are true for all records or for none show little, so they must be the minority.
     assert found[True] > CASES / 2, found
 
 
@@ -319,14 +319,14 @@ def test_groups(service, profiles):
 
 @pytest.fixture(scope="module")
 def linked(service, profiles):
-    """Mailboxes as they are read, most of them with a profile: (tag, mailboxes, profiles)"""
+    """Mailboxes, of which most have a profile: (tag, mailboxes, profiles)"""
     random, tag = Random(SEED + 1), f"tagged {uuid.uuid4().hex[:12]}"
     targets = []
     for n in range(60):
         box = {a: random.choice(values(a)) for a in OWN} | {a: None for a in ("emailaddress", "username", "processemailreceivedafter") if random.random() < 0.3}
         box |= {"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "ewsurl": tag}
         if random.random() < 0.75:
-            # Some profiles have several mailboxes, and some have none.
+            # The profiles are drawn from few, so that some have several mailboxes. Others have none.
             box["emailserverprofile@odata.bind"] = f"/emailserverprofiles({random.choice(profiles[1][:25])['emailserverprofileid']})"
         targets.append(box)
     response = service.request("POST", "mailboxes/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": targets})

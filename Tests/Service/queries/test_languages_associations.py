@@ -1,4 +1,4 @@
-"""Random conditions over many-to-many relationships in OData, FetchXML and SQL, from both ends, compared with a model in Python."""
+"""Random conditions over a many-to-many relationship, from both of its ends, in OData, FetchXML and SQL. The results are compared with a model in Python."""
 
 import urllib.parse
 import uuid
@@ -10,7 +10,7 @@ from sample import SEED
 from test_languages import CASES, TEXTS, certain, condition, fetch, odata, sql
 
 ASSOCIATION = "teammembership_association"
-# The entity set, the entity, its attributes, and the attribute that marks the records of this test.
+# (Entity set, entity, its attributes, the attribute that contains the tag)
 USERS = ("systemusers", "systemuser", ["fullname", "domainname"], "domainname")
 TEAMS = ("teams", "team", ["name", "description"], "name")
 languages.ALL |= {"fullname": "text", "domainname": "text"}
@@ -18,7 +18,7 @@ languages.ALL |= {"fullname": "text", "domainname": "text"}
 
 @pytest.fixture(scope="module")
 def members(service):
-    """(tag, users, teams): each record as it is read, with the records at the other end under "others"."""
+    """(tag, users, teams). Each record has the related records at the other end under "others"."""
     random, tag = Random(SEED + 2), f"nn{uuid.uuid4().hex[:10]}"
     for n in range(12):
         service.create("systemusers", {"fullname": random.choice(TEXTS), "domainname": f"{tag} {n} {random.choice(TEXTS)}"})
@@ -28,7 +28,7 @@ def members(service):
     assert [len(records) for records in both] == [12, 12]
     for record in [*both[0], *both[1]]:
         record["others"] = []
-    # Some teams and users have several records at the other end, and some have none.
+    # Some teams and users have several related records, and some have none.
     for team in both[1][:9]:
         for user in random.sample(both[0][:9], random.randint(1, 5)):
             response = service.request("POST", f"teams({team['teamid']})/{ASSOCIATION}/$ref", {"@odata.id": f"systemusers({user['systemuserid']})"})
@@ -38,7 +38,7 @@ def members(service):
     return tag, *both
 
 
-# MARK: Conditions: ("and" | "or", parts), ("not", part), ("some" | "every", condition on the records at the other end)
+# MARK: Conditions, as tuples: ("and" or "or", parts), ("not", part), ("some" or "every", condition on the related records)
 
 def quantified(random, attributes):
     parts = [(random.choice(["some", "every"]), condition(random, 2, attributes)) for _ in range(random.randint(1, 3))]
@@ -63,7 +63,7 @@ def as_odata(tree):
 
 
 def as_fetch(tree, own, other, isNegated=False):
-    """The condition in FetchXML: a link to the entity of the relationship, and from it to the other end."""
+    """The condition in FetchXML: a link to the relationship's own entity, and in it a link to the other end."""
     if tree[0] == "not":
         return as_fetch(tree[1], own, other, not isNegated)
     if tree[0] in ("and", "or"):

@@ -1,5 +1,5 @@
-"""Records that users and teams own, as readers with fewer rights see them. The same random conditions are sent in OData, FetchXML, SQL and SOAP, by
-an administrator and in the name of users, and compared with a model in Python."""
+"""Random conditions on records that users and teams own, in OData, FetchXML, SQL and SOAP. They are sent as an administrator and in the name of users
+with fewer rights, and compared with a model in Python."""
 
 import urllib.parse
 import uuid
@@ -21,8 +21,8 @@ languages.VALUES |= {"prioritycode": [0, 1, 2], "actualdurationminutes": [0, 7, 
 
 @pytest.fixture(scope="module")
 def owned(service):
-    """(tag, users with their teams, teams with their members, e-mails). The first users have the role themselves, others through a team, and the last
-    two have no role."""
+    """(tag, users with their teams, teams with their members, e-mails). The first users have a role themselves, later ones through a team, and the
+    last two have none."""
     random, tag = Random(SEED + 3), f"seen {uuid.uuid4().hex[:10]}"
     basic = next(r["roleid"] for r in service.get("roles?$select=name").json()["value"] if r["name"] == "Basic User")
     users = [{"systemuserid": service.create("systemusers", user), **user} for user in (
@@ -70,7 +70,7 @@ class Asker:
         return response.json()
 
     def odata(self, text, size):
-        """Reads page by page. The count includes only what this reader may see."""
+        """Reads all pages, and checks that the count is that of the records which the reader may see. Returns the ids."""
         query, ids, counts = "$select=activityid&$count=true&$filter=" + urllib.parse.quote(f"category eq '{self.tag}' and ({text})"), [], set()
         while query:
             page = self.get(query, Prefer=f"odata.maxpagesize={size}")
@@ -128,7 +128,7 @@ def test_a_reader_without_a_role_finds_nothing(service, owned):
 
 
 def test_conditions_on_the_members_of_the_owning_team(service, owned):
-    """Conditions over a lookup, and from there over a many-to-many relationship."""
+    """The condition goes over a lookup to the owning team, and from there over a many-to-many relationship to its members."""
     tag, users, _, emails = owned
     for case in range(CASES // 3):
         random = Random(SEED * 1_000_003 + case)

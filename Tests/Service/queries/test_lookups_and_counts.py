@@ -1,4 +1,5 @@
-"""Lists with conditions on lookups, on collections inside of collections, and on numbers of groups, compared with the records that were made."""
+"""Lists that are sorted by lookups, conditions on collections inside of collections, and counts of groups. The results are compared with the records
+that the test created."""
 
 import urllib.parse
 import uuid
@@ -13,7 +14,8 @@ ANNOTATED = {"Prefer": 'odata.include-annotations="*"'}
 
 @pytest.fixture(scope="module")
 def made(service):
-    """Three profiles, whose names have another order than their creation, and nine mailboxes: two for each profile, and three without."""
+    """Three profiles, created in another order than that of their names, and nine mailboxes: two with each profile and three without. Returns
+    (prefix, profiles, mailboxes)."""
     prefix = f"l{uuid.uuid4().hex[:10]}"
     profiles = {n: service.create("emailserverprofiles", {"name": f"{prefix} {n}"}) for n in ("charlie", "alpha", "Bravo")}
     boxes = []
@@ -26,7 +28,7 @@ def made(service):
 
 
 def listed(service, options, **headers):
-    """All rows of all pages."""
+    """The rows of all pages of a list of mailboxes."""
     rows, url = [], f"mailboxes?{options}"
     while url:
         response = service.get(url, **headers)
@@ -38,7 +40,7 @@ def listed(service, options, **headers):
 
 
 def by_name(boxes, descending):
-    """The mailboxes by the name of the profile, with null first, and for one profile by descending number."""
+    """The numbers of the mailboxes, sorted by the name of the profile, null first. Mailboxes with equal profiles are sorted by descending number."""
     order = sorted(boxes, key=lambda b: -b[0])
     return [number for number, _, _ in sorted(order, key=lambda b: (b[1] is not None, (b[1] or "").lower()), reverse=descending)]
 
@@ -49,7 +51,7 @@ def by_name(boxes, descending):
 def test_a_lookup_is_sorted_by_the_name_that_it_shows(service, made, name, descending, size):
     prefix, _, boxes = made
     direction = " desc" if descending else ""
-    # Python's reversed sort keeps the order of equal elements, as the second sort key does.
+    # A reversed sort in Python keeps the order of equal elements, as the second sort key requires.
     wanted = by_name(boxes, descending)
     rows = listed(service, f"$select=name&$filter=startswith(name,'{prefix}')&$orderby={name}{direction},name desc", Prefer=f"odata.maxpagesize={size}")
     assert [int(row["name"][-1]) for row in rows] == wanted
@@ -81,7 +83,7 @@ def test_orders_of_a_link_come_after_those_of_the_entity(service, made):
     for parts in (link + entity, entity + link):
         rows = fetch(service, "mailboxes", f"<fetch><entity name='mailbox'><attribute name='name'/>{parts}{condition}</entity></fetch>").json()["value"]
         assert [int(row["name"][-1]) for row in rows] == wanted, parts
-    # `entityname` sorts by a link's attribute before the other orders.
+    # An order with `entityname` sorts by an attribute of the link before the other orders.
     first = "<order entityname='p' attribute='name' descending='true'/><order attribute='username'/>"
     bare = link.replace("<order attribute='name' descending='true'/>", "")
     rows = fetch(service, "mailboxes", f"<fetch><entity name='mailbox'><attribute name='name'/>{bare}{first}{condition}</entity></fetch>").json()["value"]
@@ -99,7 +101,7 @@ def test_count_counts_rows_and_countcolumn_values(service, made):
     row = fetch(service, "mailboxes", f"<fetch aggregate='true'><entity name='mailbox'>{columns}{condition}</entity></fetch>", **ANNOTATED).json()["value"][0]
     numbers = [n * 1000 for n, profile, _ in boxes if profile]
     assert (row["c"], row["v"], row["s"], row["a"], row["low"]) == (9, 6, sum(numbers), sum(numbers) // 6, 0)
-    # The average of integers is an integer, so it is truncated.
+    # The average of integers is truncated to an integer.
     assert sum(numbers) % 6 and isinstance(row["a"], int)
     assert (row["c" + FORMATTED], row["s" + FORMATTED], row["a" + FORMATTED]) == ("9", f"{sum(numbers):,}", f"{sum(numbers) // 6:,}")
     grouped = f"<attribute name='username' groupby='true' alias='u'/><attribute name='username' aggregate='count' alias='c'/>{condition}"
@@ -115,7 +117,7 @@ def test_groups_over_a_path_are_named_after_the_entity(service, made):
     assert {row["emailserverprofile_name"]: (row["n"], row["a"]) for row in rows} == {
         None: (3, None), f"{prefix} charlie": (2, 2000), f"{prefix} Bravo": (2, 3000), f"{prefix} alpha": (2, 5000)}
     assert {row["n" + FORMATTED] for row in rows} == {"2", "3"} and "5,000" in {row.get("a" + FORMATTED) for row in rows}
-    # Two paths to the same attribute of one entity would give two columns one name.
+    # Two paths end in the attribute fullname of the same entity, so two columns would have one name.
     refused(service.get("mailboxes?$apply=groupby((createdby/fullname,modifiedby/fullname))"), 400, "0x80060888")
 
 
@@ -127,7 +129,7 @@ def test_fiscal_groups_are_refused_by_name(service):
 
 @pytest.fixture(scope="module")
 def teams(service):
-    """Teams and their members, with the mailboxes that the members own."""
+    """Teams whose members own mailboxes: (prefix, {name of the team: names of its members})."""
     prefix = f"t{uuid.uuid4().hex[:10]}"
     unit = service.get("businessunits?$select=businessunitid").json()["value"][0]["businessunitid"]
     users, members = {}, {}
@@ -149,11 +151,11 @@ def teams(service):
     [
         ("any(u:u/user_mailbox/any(m:endswith(m/name,'red')))", {"one"}),
         ("any(u:u/user_mailbox/any(m:endswith(m/name,'blue') and startswith(u/fullname,'{p} b')))", {"one", "two"}),
-        # `all` is true for a record without related records.
+        # `all` is also true for a record that has no related records.
         ("all(u:u/user_mailbox/any(m:endswith(m/name,'blue')))", {"one", "none"}),
         ("all(u:u/user_mailbox/all(m:endswith(m/name,'blue')))", {"two", "three", "none"}),
         ("any(u:u/user_mailbox/any())", {"one", "two"}), ("any(u:not u/user_mailbox/any())", {"two", "three"}),
-        # An inner condition refers to a variable of an outer one, and continues over a lookup.
+        # The inner condition follows a lookup, and refers to a variable of the outer condition.
         ("any(u:u/user_mailbox/any(m:m/owninguser/teammembership_association/any(t:endswith(t/name,'two') and u/fullname eq '{p} ben')))", {"one", "two"}),
         ("any(u:u/user_mailbox/any(m:m/owninguser/fullname eq u/fullname))", {"one", "two"}),
     ],
@@ -169,7 +171,7 @@ def test_any_and_all_inside_of_any_and_all(service, teams, condition, expected):
 @pytest.mark.parametrize(
     "condition",
     [
-        # The variable is missing, or is declared twice.
+        # The variable is missing or declared twice, or the attribute can't be used.
         "any(u:user_mailbox/any(m:m/name eq 'x'))", "any(u:u/user_mailbox/any(u:u/name eq 'x'))", "any(u:u/user_mailbox/any(m:name eq 'x'))",
         "any(u:u/nosuch/any(m:m/name eq 'x'))", "any(u:u/user_mailbox/any(m:m/password ne null))", "any(u:v/user_mailbox/any(m:m/name eq 'x'))",
     ],

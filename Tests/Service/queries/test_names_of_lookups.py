@@ -1,4 +1,4 @@
-"""The names of the records that lookups refer to: in groups over a path, and as sort keys."""
+"""The names of the records to which lookups refer, in groups over a path and as sort keys."""
 
 import urllib.parse
 import uuid
@@ -12,7 +12,7 @@ ENTITY = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 
 @pytest.fixture(scope="module")
 def owned(service):
-    """A queue of a team with its mailbox, and a queue of a user with its mailbox: (prefix, team, user, mailboxes)."""
+    """A queue that a team owns and a queue that a user owns, each with its mailbox: (prefix, team, user, mailboxes)."""
     prefix = f"n{uuid.uuid4().hex[:10]}"
     team = service.create("teams", {"name": f"{prefix} team"})
     user = service.get("WhoAmI").json()["UserId"]
@@ -44,7 +44,7 @@ def test_other_lookups_grouped_over_a_path_have_theirs(service, owned):
     (row,) = groups(service, prefix, "regardingobjectid_queue/_createdby_value")
     fullname = service.get(f"systemusers({user})?$select=fullname").json()["fullname"]
     assert (row["queue__createdby_value"], row["queue__createdby_value" + FORMATTED], row["queue__createdby_value" + ENTITY]) == (user, fullname, "systemuser")
-    # A lookup whose record has the name, and the id of an owner that may be a user or a team.
+    # Groups by a lookup over another lookup, and by the id of an owner, which can be a user or a team.
     rows = groups(service, prefix, "regardingobjectid_queue/_businessunitid_value,regardingobjectid_queue/ownerid/ownerid")
     assert len(rows) == 2 and all(row["queue__businessunitid_value" + FORMATTED] and row["queue__businessunitid_value" + ENTITY] == "businessunit" for row in rows)
     assert {row["principal_ownerid" + ENTITY] for row in rows} == {"team", "systemuser"}
@@ -53,7 +53,7 @@ def test_other_lookups_grouped_over_a_path_have_theirs(service, owned):
 
 @pytest.fixture(scope="module")
 def parties(service):
-    """E-mails whose parties are a user, and addresses that sort before and after the user's name."""
+    """The tag of three e-mails. Their senders are a user and two addresses, of which one sorts before the user's name and one after it."""
     user, tag = service.get("WhoAmI").json()["UserId"], f"p{uuid.uuid4().hex[:10]}"
     for address in ("!first", "zz-last"):
         service.create("emails", {"subject": f"{tag} {address}", "email_activity_parties": [
@@ -92,7 +92,7 @@ def test_the_id_of_an_owner_sorts_by_the_id(service, owned):
     for descending in (False, True):
         rows = service.get(f"queues?$select=_ownerid_value&$filter={condition}&$orderby=ownerid/ownerid{' desc' * descending}").json()["value"]
         assert [row["_ownerid_value"] for row in rows] == sorted((team, user), reverse=descending)
-    # Sorting by the owner's id attribute sorts by the owner's name.
+    # Sorting by the lookup's value sorts by the owner's name.
     rows = service.get(f"queues?$select=_ownerid_value&$filter={condition}&$orderby=_ownerid_value", **ANNOTATED).json()["value"]
     names = [row["_ownerid_value" + FORMATTED].lower() for row in rows]
     assert names == sorted(names)

@@ -1,4 +1,4 @@
-"""Pages that a client requests by number, with a paging cookie of Dataverse that has no token of this service."""
+"""A client requests pages by number, with a paging cookie of Dataverse, in which this service finds no token."""
 
 import urllib.parse
 import uuid

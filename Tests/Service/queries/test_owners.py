@@ -1,4 +1,4 @@
-"""Owners: records of users and of teams are found in the same way, in every path and $expand. Also, the attributes that users and teams share as principals."""
+"""Owners, which are users or teams: each path and $expand finds records of both. Also, the attributes that users and teams have in common as principals."""
 
 import json
 import urllib.parse
@@ -33,7 +33,7 @@ def owned(service):
     return Owned(service)
 
 
-#: Entity sets with the navigation properties of an owner, of a user that owns and of a team that owns.
+#: (Entity set, navigation property to the owner, to an owner that is a user, to an owner that is a team)
 SETS = [(set, "ownerid", "owninguser", "owningteam") for set in ("queues", "mailboxes", "emailserverprofiles")] + [("emails", "ownerid_email", "owninguser_email", "owningteam_email")]
 
 
@@ -79,7 +79,7 @@ def test_an_owner_has_what_its_own_entity_has(service, owned):
 
 
 def test_principals_have_one_id(service, owned):
-    # No matter what is selected, the response has the keys that the metadata name.
+    # The response has the keys that the metadata declare, whichever attributes are selected.
     for path in (f"systemusers?$filter=systemuserid eq {owned.me}&$select=fullname", f"teams?$filter=teamid eq {owned.team}&$select=name"):
         [row] = service.get(path).json()["value"]
         assert row["ownerid"] == row.get("systemuserid", row.get("teamid")) in (owned.me, owned.team)
@@ -107,7 +107,7 @@ def test_ownerid_of_a_principal_is_written_as_its_id_is(service, owned, set, key
     first, other, third = (str(uuid.uuid4()) for _ in range(3))
     type = "Microsoft.Dynamics.CRM." + set.removesuffix("s")
     assert service.create(set, {name: f"{owned.tag} {first}", "ownerid": first}) == first
-    # A value is written back as it was read.
+    # A record can be written back as it was read.
     record = service.get(f"{set}({first})?$select={name}").json()
     assert service.request("PATCH", f"{set}({first})", record | {name: "changed"}).status_code == 204
     assert service.get(f"{set}({first})").json()[name] == "changed"
@@ -118,7 +118,7 @@ def test_ownerid_of_a_principal_is_written_as_its_id_is(service, owned, set, key
             assert response.status_code == 400 and response.json()["error"]["code"] in ("0x80060413", "0x80048D19"), response.text
     refused(service.request("POST", set, {name: "two", key: first, "ownerid": other}), 400, "0x80048D19")
     refused(service.request("PATCH", f"{set}({first})", {"ownerid": None}), 400, "0x80040203")
-    # The empty id is not accepted, neither here nor as the record's own id.
+    # An empty id is ignored in ownerid, as in the record's own id.
     assert service.request("PATCH", f"{set}({first})", {"ownerid": str(uuid.UUID(int=0)), name: "empty"}).status_code == 204
     for message, id, status in (("CreateMultiple", other, 200), ("UpdateMultiple", other, 204), ("UpsertMultiple", other, 200), ("UpsertMultiple", third, 200)):
         body = {"Targets": [{"@odata.type": type, "ownerid": id, name: f"{owned.tag} {message}"}]}
@@ -143,7 +143,7 @@ def test_messages_take_principals_by_their_key(service, owned):
         assert service.request("POST", "GrantAccess", body).status_code == 204
         (share,) = shares()
         assert share["Principal"]["@odata.type"] == f"#Microsoft.Dynamics.CRM.{type}" and share["Principal"]["ownerid"] == id
-        # Rights can be sent back as they were returned.
+        # The principal that the service returned is accepted in a request.
         assert service.request("POST", "RevokeAccess", {"Target": {"@odata.id": f"queues({queue})"}, "Revokee": share["Principal"]}).status_code == 204
         assert shares() == []
     for wrong in ({"ownerid": owned.team}, {"@odata.type": "Microsoft.Dynamics.CRM.queue", "ownerid": owned.team}, {"@odata.id": f"teams({owned.team})", "ownerid": owned.me}):

@@ -1,4 +1,4 @@
-"""Responses of lists: $filter and other options, FetchXML and SQL, which the service handles as one kind of query. None of them reads a secret."""
+"""Lists with the options of OData, FetchXML and SQL, which the service turns into one kind of query. No query can read a secret."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ ENCRYPTED = [
 
 @pytest.fixture(scope="module")
 def records(service):
-    """A profile with six mailboxes, whose names are numbers. Every second mailbox has an address."""
+    """A profile with six mailboxes: {"prefix": of their names, "profile": id, "ids": of the mailboxes}. Mailboxes with even numbers have addresses."""
     prefix = f"q{uuid.uuid4().hex[:10]}"
     profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "nightingale"})
     ids = [
@@ -66,7 +66,7 @@ def test_filter(service, records, expression, expected):
 
 
 def test_dates_are_compared_as_they_are_read(service):
-    """Comparisons use whole seconds, although the table has fractions. A date that was read finds its record exactly once."""
+    """Dates are compared in whole seconds, although the table has fractions. The date of a record, as it was read, finds the record."""
     prefix = f"dates{uuid.uuid4().hex[:8]}"
     for n in range(3):
         service.create("queues", {"name": f"{prefix} {n}"})
@@ -115,7 +115,7 @@ def test_pages_survive_inserts_and_deletes(service, order):
         seen += [r["name"] for r in page["value"]]
         url = page.get("@odata.nextLink")
         if len(seen) == 2:
-            # A record of the first page is deleted, and a new record sorts before all others.
+            # A record of the first page is deleted, so the following records move.
             gone = service.get(f"queues?$filter=name eq '{seen[0]}'").json()["value"][0]["queueid"]
             assert service.request("DELETE", f"queues({gone})").status_code == 204
     assert seen == expected
@@ -293,7 +293,8 @@ def test_bad_sql_is_refused(service, text):
 
 @pytest.mark.parametrize("entity_set, entity, attribute", ENCRYPTED)
 def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, records, entity_set, entity, attribute):
-    """Each way of naming an encrypted attribute: it is read as null, or refused with the same words whether values exist or not."""
+    """Each way to name an encrypted attribute in a query. Its value is null, or the query is refused. The error is equal for records with and without
+    a secret."""
     id = {"usersettings": "systemuserid"}.get(entity, f"{entity}id")
     refusals = [
         f"$filter={attribute} eq 'nightingale'", f"$filter=contains({attribute},'c')", f"$filter={attribute} ne null", f"$filter=null eq {attribute}",
@@ -339,7 +340,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
 
 
 def test_reads_touch_no_cell(service, records):
-    """No response, and no response time, depends on a cell: reads succeed even if no role can read cells."""
+    """Reads succeed while another transaction locks all tables of cells. So neither the response nor its time depends on a cell."""
     tables = [f"org_contoso.{name}_cell" for name in ("emailserverprofile", "mailbox", "queue", "usersettings")]
     with psycopg.connect(service.dev["postgres"]) as holder:
         holder.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
@@ -380,7 +381,7 @@ LITERALS = ["'", "''", "\\", "%", "_", ";", "--", "/*", "$1", "\0", "\x01", "\u2
 
 
 def test_injections_find_nothing_and_break_nothing(service, records):
-    """500 payloads in ids, names, filters and headers: no server error, and no row that a literal did not name."""
+    """At least 500 requests with payloads in ids, names, filters and headers. None causes a server error, finds a record or changes one."""
     count = 0
     before = service.sql("SELECT count(*) FROM org_contoso.mailbox")
     for literal in LITERALS:
@@ -443,7 +444,7 @@ def test_an_inner_error_comes_where_it_is_preferred(service):
     assert inner["innererror"]["message"] == inner["message"] == plain["message"] and inner["code"] == plain["code"]
 
 
-# MARK: Operators that Dataverse's languages have in addition to comparisons
+# MARK: Further operators of Dataverse's query languages
 
 def fetched(service, entity_set, inside, head="", **headers):
     entity = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "businessunits": "businessunit", "emails": "email"}[entity_set]
@@ -472,7 +473,7 @@ def test_a_link_is_named_by_its_entity(service, records):
     link = "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile'{}/>"
     condition = f"<attribute name='name'/><order attribute='name' entityname='emailserverprofile'/><filter><condition entityname='emailserverprofile' attribute='name' operator='eq' value='{records['prefix']} profile'/></filter>"
     assert len(fetched(service, "mailboxes", condition + link.format("")).json()["value"]) == 6
-    # With an alias, a link has only that name. If two links have one name, the name is ambiguous.
+    # A link with an alias has only that name. A name of two links is ambiguous.
     refused(fetched(service, "mailboxes", condition + link.format(" alias='p'")), 400, "0x80060888")
     refused(fetched(service, "mailboxes", condition + link.format("") * 2), 400, "0x80060888")
 
@@ -550,7 +551,7 @@ def test_business_units_above_and_under(service):
             assert {r["businessunitid"] for r in rows} == set(expected), (operator, of)
         rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.NotUnder(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
         assert {r["businessunitid"] for r in rows} >= {top, units[0]} and not {r["businessunitid"] for r in rows} & set(units[1:])
-        # A query over a cycle of parents ends too.
+        # A cycle of parents does not keep a query from ending.
         service.sql("UPDATE org_contoso.businessunit SET parentbusinessunitid = %s WHERE businessunitid = %s", [units[2], units[0]])
         rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.Under(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
         assert {r["businessunitid"] for r in rows} == set(units[1:])
@@ -560,7 +561,7 @@ def test_business_units_above_and_under(service):
 
 
 class Fiscal:
-    """A model of fiscal years: when a year begins, and how long its periods are."""
+    """A model of fiscal years, from the day on which a year begins and the length of its periods."""
 
     MONTHS = {2000: 12, 2001: 6, 2002: 3, 2003: 1}
 
@@ -571,7 +572,7 @@ class Fiscal:
         return datetime.datetime(year, self.month, self.day, tzinfo=datetime.timezone.utc)
 
     def periods(self):
-        """The fiscal periods as (year, period, from, to), in order."""
+        """The fiscal periods of some years, in order: [(year, period, beginning, end)]."""
         for year in range(2018, 2035):
             first, last = self.year_start(year), self.year_start(year + 1)
             starts = []
@@ -602,7 +603,7 @@ class Fiscal:
         if name == "in-fiscal-period-and-year":
             return (periods[own][1], year) == tuple(numbers)
         if name in ("in-or-before-fiscal-period-and-year", "in-or-after-fiscal-period-and-year"):
-            # A period number that the year does not have counts as after its last period and before the next year.
+            # A number that is too high for the year comes after the year's last period and before the next year.
             if "before" in name:
                 return date < [p for p in periods if (p[0], p[1]) <= (numbers[1], numbers[0])][-1][3]
             return date >= [p for p in periods if (p[0], p[1]) >= (numbers[1], numbers[0])][0][2]

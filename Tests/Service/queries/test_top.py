@@ -1,4 +1,4 @@
-"""$top in each query language: the response has all rows of it, or it says how to read the rest."""
+"""$top and its equivalents in each query language: a response has all the rows, or a link to the next page."""
 
 import urllib.parse
 import uuid
@@ -13,7 +13,7 @@ ANNOTATED = 'odata.include-annotations="*"'
 
 @pytest.fixture(scope="module")
 def prefix(service):
-    """The beginning of the names of twelve queues."""
+    """Creates twelve queues. Returns the beginning of their names."""
     prefix = f"top {uuid.uuid4().hex[:8]}"
     for number in range(12):
         service.create("queues", {"name": f"{prefix} {number:02}"})
@@ -27,7 +27,7 @@ def address(prefix, attributes, inner="<attribute name='name'/>"):
 
 
 def followed(service, path, **headers):
-    """The rows of all pages."""
+    """The rows of all pages, and the number of pages."""
     rows, pages = [], 0
     while path:
         answer = service.get(path, **headers)
@@ -75,7 +75,7 @@ def test_top_of_the_others_goes_on(service, prefix):
     assert [len(x) if isinstance(x, list) else x for x in followed(service, f"queues?{filtered}&$top=10", Prefer="odata.maxpagesize=5")] == [10, 2]
     sql = urllib.parse.quote(f"SELECT TOP 10 name FROM queue WHERE name LIKE '{prefix}%' ORDER BY name")
     assert [len(x) if isinstance(x, list) else x for x in followed(service, f"queues?sql={sql}", Prefer="odata.maxpagesize=5")] == [10, 2]
-    # If $top is larger than a page, the response has a link to the next page.
+    # A $top that is larger than a page does not prevent a link to the next page.
     assert len(followed(service, f"queues?{filtered}&$top=6000", Prefer="odata.maxpagesize=7")[0]) == 12
 
 

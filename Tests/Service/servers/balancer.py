@@ -1,4 +1,4 @@
-"""HAProxy in front of several servers."""
+"""HAProxy as a load balancer for several servers."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from waiting import until
 
 
 class Balancer:
-    """HAProxy, which accepts TLS from clients and connects to the servers with TLS."""
+    """HAProxy, with TLS for clients and for its connections to the servers."""
 
     def __init__(self, cluster):
         self.home = cluster.home
@@ -22,7 +22,7 @@ class Balancer:
 
     def start(self, servers):
         (self.home / "balancer.pem").write_text((self.home / "server.pem").read_text() + (self.home / "server.key").read_text())
-        # A check may take `inter` to connect, because on a busy machine a handshake takes longer than some hundred milliseconds.
+        # A health check may take `inter` to connect. On a busy machine, a handshake can take more than some hundred milliseconds.
         lines = "\n".join(
             f"  server s{n} 127.0.0.1:{server.port} ssl verify required ca-file {self.home}/server.pem sni str(localhost) check inter 2s fastinter 300ms downinter 300ms fall 1 rise 1"
             for n, server in enumerate(servers))
@@ -44,7 +44,7 @@ class Balancer:
         return False
 
     def count(self):
-        """The number of servers that get requests."""
+        """The number of servers to which HAProxy sends requests now."""
         rows = requests.get(f"{self.base}/balancer;csv", verify=str(self.home / "server.pem"), timeout=PATIENCE).text.splitlines()
         return sum(row.startswith("servers,s") and ",UP," in row for row in rows)
 

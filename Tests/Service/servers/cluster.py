@@ -1,4 +1,4 @@
-"""A separate PostgreSQL with a migrated organization, used through the command line, directly or through a proxy."""
+"""A PostgreSQL cluster with one migrated organization. Tests use it with commands, directly or through a proxy."""
 
 import json
 import os
@@ -18,15 +18,15 @@ from proxy import Proxy
 from service import PATIENCE, PROGRAM
 from template import SUPPORT
 
-#: An organization's migrations, in order.
+#: The names of the migrations of an organization, in their order.
 MIGRATIONS = sorted(p.stem for p in (pathlib.Path(__file__).parents[3] / "migrations/org").glob("*.sql") if not p.stem.endswith(".down"))
 NEWEST = MIGRATIONS[-1]
 
 
 class Cluster:
     def __init__(self, *settings, program=PROGRAM, is_copy=True, **configuration):
-        """Makes a cluster with the `settings` of PostgreSQL and the `configuration` of the program. All clusters of a run are copies of one; with
-        `is_copy` false, a cluster has its own system identifier."""
+        """Creates a cluster with the `settings` of PostgreSQL and the `configuration` of the program. All clusters of a test run are copies of one.
+        With `is_copy=False`, a cluster is new and has its own system identifier."""
         self.program, self.is_copy = program, is_copy
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
@@ -84,7 +84,7 @@ class Cluster:
     # The program
 
     def popen(self, *arguments, settings="direct", program=None, **options):
-        # Options come after the subcommand to which they belong.
+        # The option follows the subcommand to which it belongs.
         extra = ["--settings", str(self.home / f"{settings}.yaml")] if settings else []
         return subprocess.Popen(
             [program or self.program, *arguments, *extra], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -107,7 +107,7 @@ class Cluster:
         return subprocess.CompletedProcess(arguments, started[0].returncode, output, errors)
 
     def step_back(self, organization, to):
-        """Undoes an organization's migrations after `to`."""
+        """Undoes the migrations of an organization that come after `to`."""
         for name in reversed(MIGRATIONS[MIGRATIONS.index(to) + 1:]):
             self.run("migrate", "down", organization, stdin=f"{name}\n")
 
@@ -117,7 +117,7 @@ class Cluster:
         return self.sql("SELECT key_version FROM encryption")[0][0]
 
     def fill(self, count, value=str):
-        """Makes `count` mailboxes with sealed passwords, and a tenth as many profiles, queues and user settings."""
+        """Adds `count` mailboxes with passwords, and a tenth as many profiles, queues and user settings. Returns the passwords by their addresses."""
         with psycopg.connect(self.superuser) as connection:
             connection.execute("SET search_path = org_contoso, public")
             organization, version, salt, iterations = connection.execute(
@@ -147,7 +147,7 @@ class Cluster:
         return {a: s for a, _, s in cell_reader.read_organization(self.superuser, "org_contoso", key)}
 
     def leftovers(self):
-        """What an interrupted key change left and no sweep has removed."""
+        """What interrupted key changes left in the database and no sweep has removed, as texts."""
         return self.sql(
             """
             SELECT 'table ' || relname FROM pg_class, encryption

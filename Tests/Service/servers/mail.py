@@ -1,4 +1,4 @@
-"""Separate Dovecot and Postfix servers, and records for a router."""
+"""Dovecot and Postfix for tests, and records of the service with which a router uses them."""
 
 import email.message
 import email.policy
@@ -22,7 +22,7 @@ MailServers = _module.MailServers
 
 
 class Mail:
-    """The servers, used like a person's mail program."""
+    """Dovecot and Postfix, used as a person's mail program uses them."""
 
     def __init__(self, home, **more):
         self.servers = MailServers(home, **more).start()
@@ -32,7 +32,7 @@ class Mail:
         self.passwords = {user["address"]: user["password"] for user in self.description["users"]}
 
     def inject(self, recipient, message, sender="customer@elsewhere.test"):
-        """Delivers a message to a mailbox from outside."""
+        """Sends a message to a mailbox as an outside sender."""
         data = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
         with smtplib.SMTP("localhost", self.description["inject"]["port"]) as smtp:
             smtp.sendmail(sender, [recipient], data)
@@ -57,7 +57,7 @@ class Mail:
             imap.logout()
 
     def drop(self, address, messages, arrived=None):
-        """Writes messages directly into a mailbox, unchanged even if they are malformed, with a given time of arrival."""
+        """Writes messages as files into a mailbox, unchanged even if they are malformed. `arrived` is their time of arrival."""
         box = self.servers.folder / "boxes" / address.split("@")[0] / "new"
         if not box.exists():
             self.box(address).logout()
@@ -72,7 +72,7 @@ class Mail:
             temporary.rename(box / name)
 
     def change_validity(self, address):
-        """Makes Dovecot number a mailbox again, under another UIDVALIDITY."""
+        """Makes Dovecot number the messages of a mailbox anew, under another UIDVALIDITY."""
         box = self.servers.folder / "boxes" / address.split("@")[0]
         for name in ("dovecot-uidlist", "dovecot-uidvalidity", *[p.name for p in box.glob("dovecot-uidvalidity.*")], *[p.name for p in box.glob("dovecot.index*")]):
             (box / name).unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def message(subject="Hello", sender="Customer <customer@elsewhere.test>", to="su
 
 
 def profile(deployment, mail, kind="imap", **more):
-    """An e-mail server profile for the servers. The mailboxes have their own passwords."""
+    """Creates an e-mail server profile for these servers. Each mailbox has its own password."""
     incoming = mail.description[kind]
     return deployment.create("emailserverprofiles", {
         "name": f"{kind} {time.monotonic_ns()}", "servertype": 4 if kind == "imap" else 1, "incomingserverlocation": "localhost",
@@ -110,7 +110,7 @@ def profile(deployment, mail, kind="imap", **more):
 
 
 def queue(deployment, mail, profile, address="support@contoso.test", **more):
-    """A queue with its mailbox, ready to be tested and enabled: (queue, mailbox)."""
+    """Creates a queue and prepares its mailbox for Test & Enable. Returns (queue, mailbox)."""
     id = deployment.create("queues", {"name": f"{address} {time.monotonic_ns()}", "emailaddress": address, "incomingemailfilteringmethod": 0})
     box = deployment.get(f"queues({id})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
     body = {
@@ -123,23 +123,23 @@ def queue(deployment, mail, profile, address="support@contoso.test", **more):
 
 
 def certificate(deployment):
-    """The path of the mail servers' certificate and key, without the extensions."""
+    """The path of the mail servers' certificate and key, without the file name extension."""
     return deployment.mail.servers.folder / "server"
 
 
 def subjects(deployment, box):
-    """The subjects of a mailbox's e-mails, in order."""
+    """The sorted subjects of the e-mails that a mailbox received."""
     return sorted(e["subject"] for e in deployment.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"])
 
 
 def alerts(deployment, box, code=None):
-    """The alerts about a mailbox, the newest first: all, or those with one code."""
+    """The alerts about a mailbox, newest first. With `code`, only those with this code."""
     found = deployment.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
     return [alert for alert in found if code in (None, alert["tracecode"])]
 
 
 def turn(deployment, box):
-    """Makes the mailbox due, and waits for the end of that turn. If a turn is running, waits for its end first."""
+    """Makes a router visit the mailbox, and waits for the end of that turn. If a turn is running, waits for its end before."""
     until(lambda: deployment.sql("SELECT processingstatecode IS DISTINCT FROM 1 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)],
           what=lambda: deployment.log().decode()[-3000:])
     [(before,)] = deployment.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])

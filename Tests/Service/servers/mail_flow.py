@@ -1,4 +1,4 @@
-"""Mail that routers receive and send continuously, and the check of the outcome."""
+"""A continuous flow of mail through routers, and a check that no mail was lost or duplicated."""
 
 import itertools
 import json
@@ -13,13 +13,13 @@ from writers import is_refusal, is_unknown
 
 
 class MailFlow(Worker):
-    """Dovecot, Postfix and routers: messages arrive at each address, and e-mails are sent from the first."""
+    """Dovecot, Postfix and routers. Messages arrive at each address, and the queue of the first address sends e-mails."""
 
     ADDRESSES = ("support@contoso.test", "alice@contoso.test", "carol@contoso.test")
 
     def __init__(self, server, routers=1):
-        """`server` is a server, or a balancer before several, and has `cluster`, `base`, `request`, `get` and `create`. If there are several routers,
-        none of them watches all mailboxes."""
+        """`server` is a server, or a balancer in front of several, with `cluster`, `base`, `request`, `get` and `create`. If there are several
+        routers, each may watch all but one of the mailboxes."""
         self.server, self.home, self.numbers = server, server.cluster.home, itertools.count()
         self.received, self.accepted, self.routers, self.log = [], set(), [], self.server.cluster.home / "router.log"
         self.servers = Mail(self.home)
@@ -73,8 +73,7 @@ class MailFlow(Worker):
             assert is_refusal(created) or is_unknown(created), created.text
 
     def check(self, database):
-        """Checks that each message is one record, and that each e-mail that was accepted for sending arrived once, or that its record says that this
-        is unknown."""
+        """Checks that each message became one record. Each accepted e-mail must have arrived once, or its record says that this is unknown."""
         for box in self.boxes:
             def incoming():
                 return [s for (s,) in database.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [box])]
@@ -95,14 +94,13 @@ class MailFlow(Worker):
         assert reasons in ([], [(True,)])
 
     def states(self, database):
-        """The status of each e-mail that was made for sending, by its subject."""
+        """The status of each e-mail that the test created, by its subject."""
         return dict(database.sql("SELECT subject, statuscode FROM org_contoso.email WHERE sendermailboxid = %s", [self.boxes[0]]))
 
     def arrived(self):
         return [m["Subject"] for m in self.servers.messages("customer@elsewhere.test")]
 
     def kill_router(self):
-        """Kills a router. Its lease could be taken over only after three minutes, so the lease is made older."""
         router = self.routers.pop()
         router.kill()
         router.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""IMAP and POP3 servers with the unusual behavior of some real servers: one message is refused, is missing, is quoted, or ends the connection."""
+"""IMAP, POP3 and SMTP servers with faults of real servers. For example, one message is refused, is missing, is quoted, or ends the connection."""
 
 import base64
 import re
@@ -8,7 +8,7 @@ import threading
 
 
 class MailServer(threading.Thread):
-    """A server with one mailbox of messages (bytes by UID), one of which it treats in an unusual way."""
+    """A server with one mailbox of messages (bytes by UID). `quirk` is the fault with which it treats the message `odd`."""
 
     def __init__(self, certificate, messages, quirk="", odd=2):
         super().__init__(daemon=True)
@@ -16,7 +16,7 @@ class MailServer(threading.Thread):
         self.context.load_cert_chain(certificate.with_suffix(".pem"), certificate.with_suffix(".key"))
         self.messages, self.quirk, self.odd = dict(messages), quirk, odd
         self.commands, self.connections = [], 0
-        #: The response to a sign-in that is refused; empty if it is accepted.
+        #: The response that refuses a sign-in. If it is empty, sign-ins are accepted.
         self.sign_in = b""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -40,7 +40,7 @@ class MailServer(threading.Thread):
             pass
 
     def stop(self):
-        # A thread in accept() keeps a closed listener open: shut it down first.
+        # Closing a listener does not end accept() in another thread, so the listener is shut down before.
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
@@ -67,7 +67,7 @@ class IMAPServer(MailServer):
         if verb.startswith(b"CAPABILITY"):
             say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
         elif verb.startswith((b"EXAMINE", b"SELECT")):
-            # The numbers are those of an ordinary server, and the words are in upper and lower case.
+            # The numbers are correct. The words have unusual upper and lower case.
             say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
                 len(self.messages), self.validity, max(self.messages, default=0) + 1))
         elif verb.startswith(b"STATUS"):
@@ -130,18 +130,18 @@ class IMAPServer(MailServer):
 
 
 class IdlingServer(IMAPServer):
-    """Supports IDLE (RFC 2177) as `manner` says: as it should, or it closes the connection, refuses, ends IDLE, or never confirms it."""
+    """An IMAP server with IDLE (RFC 2177). `manner` is "well" or a fault: it refuses IDLE, ends IDLE, does not confirm its end, or closes the connection."""
 
     def __init__(self, certificate, messages=(), manner="well"):
         self.manner, self.lock, self.users, self.refused, self.news = manner, threading.Lock(), [], set(), 0
-        #: The users whose connections are in IDLE now, and the number of all IDLE commands.
+        #: The users whose connections are in IDLE now, and the number of all IDLE commands so far.
         self.idling, self.idles = [], 0
-        #: A message that arrives during the next IDLE command, and is announced in one packet with the answer to it; None for none.
+        #: A message (UID, bytes) that arrives during the next IDLE. It is announced in the packet that confirms IDLE. None if no message arrives.
         self.sudden = None
         super().__init__(certificate, messages)
 
     def deliver(self, uid, data):
-        """Adds a message, and announces it."""
+        """Adds a message, and announces it to connections in IDLE."""
         with self.lock:
             self.messages[uid] = data
             self.news += 1
@@ -151,7 +151,7 @@ class IdlingServer(IMAPServer):
             stream.sendall(data)
 
         user = ""
-        #: The deliveries that this connection has announced. A delivery between two commands is announced with the next IDLE.
+        #: The number of deliveries that this connection has announced, in a list so that `idle` can change it. A new delivery is announced at the next IDLE.
         told = [0]
         say(b"* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")
         for line in lines:
@@ -220,7 +220,7 @@ class IdlingServer(IMAPServer):
 
 class POP3Server(MailServer):
     def talk(self, stream, lines):
-        # Message numbers are valid for one session.
+        # Message numbers are valid only in this session.
         numbers = dict(enumerate(sorted(self.messages), 1))
         deleted = set()
 
@@ -276,21 +276,21 @@ class POP3Server(MailServer):
 
 
 class SMTPServer(MailServer):
-    """Accepts messages (sender, recipients, bytes) into `taken`. `limits`, `delay` and `hangs_up_at` define what is unusual about it."""
+    """Accepts messages as (sender, recipients, bytes) into `taken`. The arguments of `__init__` define its faults."""
 
     def __init__(self, certificate, extensions=("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), most=None, delay=0, hangs_up_at=b"", refuses=b"", words=b"452 4.5.3 Error: too many recipients"):
         self.taken, self.extensions, self.most, self.delay, self.hangs_up_at, self.refuses, self.words = [], extensions, most, delay, hangs_up_at, refuses, words
         self.answer = threading.Event()
-        # Whether it closes the connection after the last byte of a message that it accepted.
+        # Whether the server closes the connection after the last byte of a message, without a response.
         self.hangs_up_after_data = False
-        #: The response to a recipient that is refused.
+        #: The response to a recipient that the server refuses.
         self.refusal = b"550 5.1.1 no such user"
-        # The number of messages that get a response at once, before `delay` applies.
+        # The number of messages that get a response at once. Later ones wait for `delay`.
         self.prompt = 0
         super().__init__(certificate, {})
 
     def serve(self, connection):
-        # STARTTLS would need another handshake here, so TLS begins with the first byte.
+        # The server uses TLS from the first byte, because STARTTLS would need a further handshake here.
         super().serve(connection)
 
     def talk(self, stream, lines):

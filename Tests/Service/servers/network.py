@@ -25,7 +25,7 @@ class CannotMakeNetworks(Exception):
 
 
 def ip(*arguments, inside=None):
-    """Runs ip(8), in the namespace of this process or of another one."""
+    """Runs ip(8) in the namespace of this process, or of the process `inside`."""
     prefix = ["nsenter", f"--net={NETWORK.format(inside)}"] if inside else []
     result = subprocess.run([*prefix, "ip", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
     if result.returncode:
@@ -34,7 +34,7 @@ def ip(*arguments, inside=None):
 
 
 class Holder:
-    """A process that does nothing except keep its namespace alive."""
+    """A process that keeps its network namespace alive, and does nothing else."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class Holder:
 
 
 class Node(Machine):
-    """A machine of the network. A program that is started in it can use only its address."""
+    """A machine of the network. A program that runs in it has only the machine's address."""
 
     def __init__(self, network, name, number):
         self.network, self.name, self.number = network, name, number
@@ -81,7 +81,7 @@ class Node(Machine):
 
 
 def interface(number):
-    """The end of a network's cable in this process's namespace."""
+    """The path in /sys of the interface in this process's namespace that leads to network `number`."""
     return pathlib.Path("/sys/class/net", f"fieldseal{number}")
 
 
@@ -95,7 +95,7 @@ class Network:
         try:
             ip("link", "add", "bridge", "type", "bridge", inside=self.hub.pid)
             ip("link", "set", "bridge", "up", inside=self.hub.pid)
-            # The tests can reach each machine, also one that is cut off from the others.
+            # From this process, each machine can be reached, even if it is cut off from all other machines.
             ip("link", "add", self.cable, "type", "veth", "peer", "name", "tests", "netns", self.hub.pid)
             ip("link", "set", "tests", "master", "bridge", "up", inside=self.hub.pid)
             ip("address", "add", f"{self.prefix}.254/24", "dev", self.cable)
@@ -105,12 +105,12 @@ class Network:
             raise
 
     def machine(self, name):
-        """A new machine of this name."""
+        """Adds a machine with this name to the network."""
         node = self.nodes[name] = Node(self, name, len(self.nodes) + 1)
         return node
 
     def cut(self, sender, *receivers, both=True):
-        """From now on, drops all packets that a machine sends to the others, without an error for either side. If `both`, also drops the packets to it."""
+        """Drops all packets from a machine to the receivers, without an error at either side. With `both`, also drops the packets in the other direction."""
         for receiver in receivers:
             sender.sends(receiver, NO_MACHINE)
             if both:
@@ -125,5 +125,5 @@ class Network:
     def remove(self):
         for holder in [*(node.holder for node in self.nodes.values()), self.hub]:
             holder.end()
-        # When the hub's namespace ends, its end of the cable is removed, and so is this end.
+        # The namespace of the hub ends with its process. That removes the hub's end of the cable, and with it this end.
         until(lambda: not pathlib.Path("/sys/class/net", self.cable).exists())

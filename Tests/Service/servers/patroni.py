@@ -1,4 +1,4 @@
-"""PostgreSQL servers under Patroni with etcd, on free ports of this machine."""
+"""PostgreSQL servers under Patroni, with etcd. Without a test's network, all parts run on free ports of this machine."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import scratch
 from service import PATIENCE, PROGRAM
 from waiting import until
 
-#: HAProxy in front of PostgreSQL, as in Patroni's documentation. A session ends when its server's role changes.
+#: The configuration of HAProxy in front of PostgreSQL, as in Patroni's documentation. HAProxy ends a session when the role of its server changes.
 BALANCER = """global
   maxconn 1000
 defaults
@@ -47,7 +47,7 @@ def free_ports(count):
 
 
 def children(pid):
-    """The child processes of a process. Threads of the process may end during the call."""
+    """The child processes of a process. Its threads may end during the call."""
     found = []
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def is_reachable(conninfo):
 
 
 class Machine:
-    """The place where a part of the cluster runs: this machine, on free ports."""
+    """Where a part of the cluster runs. Here: on this machine, at free ports."""
 
     host = "127.0.0.1"
 
@@ -77,7 +77,7 @@ class Machine:
 
 
 class Reaper:
-    """Reaps the PostgreSQL processes that Patroni leaves to this process. Patroni takes a process that was not reaped for a running one."""
+    """Reaps ended PostgreSQL processes that this process inherits from Patroni. Patroni would take an ended process that is not reaped for a running one."""
 
     def __init__(self):
         scratch.adopt()
@@ -99,7 +99,7 @@ class Reaper:
 
 
 class Member:
-    """One PostgreSQL and the Patroni that runs it."""
+    """One PostgreSQL server, and the Patroni process that runs it."""
 
     def __init__(self, patroni, name, machine):
         self.patroni, self.name, self.machine, self.host = patroni, name, machine, machine.host
@@ -110,11 +110,11 @@ class Member:
         self.conninfo = f"host={self.host} port={self.port} user=postgres dbname=fieldseal"
         (self.home / "patroni.yml").write_text(json.dumps({
             "scope": "fieldseal", "name": name, "restapi": {"listen": f"{self.host}:{self.rest}", "connect_address": f"{self.host}:{self.rest}"},
-            # With etcd's older interface, a Patroni that was paused does not take its lock back. With the newer one, version 3.0.2 does, although
-            # another server has become the primary, and writes that the other server acknowledged are lost.
+            # With version 2 of etcd's interface, a Patroni that was paused does not take its lock back. With version 3, Patroni 3.0.2 does, although
+            # another server has become the primary. Writes that the other server acknowledged are then lost.
             "etcd": {"hosts": f"{patroni.etcd_host}:{patroni.etcd_port}"},
             "bootstrap": {
-                # The shortest times that Patroni allows.
+                # Patroni allows no shorter times.
                 "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": patroni.synchronous, "postgresql": {"use_pg_rewind": True}},
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"]},
             "postgresql": {
@@ -123,7 +123,7 @@ class Member:
                 "pg_hba": ["host all all samenet trust", "host replication all samenet trust"],
                 "parameters": {
                     "fsync": "off", "wal_keep_size": "1GB", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home),
-                    # Until this time has passed, a standby that is cut off delays commits.
+                    # A standby that is cut off from the primary delays commits for this time.
                     "wal_sender_timeout": "5s", "wal_receiver_timeout": "5s"},
                 "authentication": {
                     name: {"username": "postgres", "password": "unused"} for name in ("superuser", "replication", "rewind")}}}))
@@ -142,7 +142,7 @@ class Member:
             return {}
 
     def is_leader(self):
-        # The name is master or primary, depending on Patroni's version.
+        # The name of the role is master or primary, depending on the version of Patroni.
         return self.role().get("role") in ("master", "primary") and self.role().get("state") == "running"
 
     def is_synchronous(self):
@@ -152,7 +152,7 @@ class Member:
         return self.role().get("role") == "replica" and self.role().get("state") == "running"
 
     def processes(self):
-        """Patroni, PostgreSQL and its child processes: all that would stop with a machine."""
+        """The ids of Patroni, PostgreSQL and their child processes: all that would stop with the machine."""
         found = [self.process.pid]
         for pid in found:
             found += [child for child in children(pid) if child not in found]
@@ -186,10 +186,10 @@ class Member:
 
 
 class Patroni:
-    """An etcd, two PostgreSQL servers, one of which is the synchronous standby, and on them a migrated deployment with an organization."""
+    """An etcd, two PostgreSQL servers of which one is the synchronous standby, and a migrated deployment with one organization."""
 
     def __init__(self, count=2, synchronous=True, machine=lambda name: Machine()):
-        """`machine` returns the place for the part with a given name."""
+        """`machine(name)` returns the `Machine` for the part with this name."""
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
         self.synchronous, self.place = synchronous, machine("etcd")
@@ -226,20 +226,20 @@ class Patroni:
             self.run(*command)
 
     def write_settings(self, name, hosts):
-        """Writes settings whose database has these hosts and ports."""
+        """Writes settings named `name` whose database has these hosts and ports."""
         where = f"{hosts} dbname=fieldseal target_session_attrs=read-write sslmode=disable gssencmode=disable"
         lines = {
             "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
         (self.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
 
     def balance(self, machine=Machine()):
-        """Starts HAProxy on a machine before the members are started. HAProxy asks Patroni for the primary. The settings `balanced` name only HAProxy."""
+        """Starts HAProxy, which asks Patroni for the primary, before the members are started. Returns the name of settings that name only HAProxy."""
         [port] = machine.ports(6432)
         lines = [f"  server {m.name} {m.host}:{m.port} check port {m.rest}\n" for m in self.members]
         (self.home / "postgres.cfg").write_text(BALANCER.format(host=machine.host, port=port) + "".join(lines))
         self.balancer = machine.start(["haproxy", "-db", "-f", str(self.home / "postgres.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.write_settings("balanced", f"host={machine.host} port={port}")
-        # Until HAProxy has asked, it takes every server for the primary, and connects to one after another.
+        # Before its first health checks, HAProxy takes every server for the primary, and connects to each in turn.
         conninfo = f"host={machine.host} port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
         until(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
         return "balanced"
@@ -257,7 +257,7 @@ class Patroni:
         return next((member for member in self.members if member.is_synchronous() or not self.synchronous and member.is_following()), None)
 
     def wait_until_whole(self):
-        """Waits for a primary with its synchronous standby."""
+        """Waits until there is a primary with a synchronous standby."""
         try:
             until(lambda: self.leader() and self.standby())
         except AssertionError:

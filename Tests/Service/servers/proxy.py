@@ -1,4 +1,4 @@
-"""A proxy between a program and PostgreSQL that reads the statements in the protocol (PostgreSQL, 55.7), and interrupts one of them."""
+"""A proxy between a program and PostgreSQL. It reads the statements in the messages (PostgreSQL documentation, chapter 55.7) and can interrupt one of them."""
 
 import contextlib
 import signal
@@ -6,21 +6,20 @@ import socket
 import struct
 import threading
 
-# What an interruption does to the connection or the program, before the statement reaches PostgreSQL or after its response.
+# Interruptions of the program or its connection, before a statement reaches PostgreSQL or after PostgreSQL's response.
 ACTIONS = ["kill before", "kill after", "terminate before", "terminate after", "cut before", "cut after"]
-# Interruptions that lose only the response: the statement that ends the transaction is sent, and its outcome does not return. "lose answer" waits for
-# PostgreSQL's commit; "cut sent" closes the connection as soon as everything is sent.
+# Interruptions that lose only the response to the end of a transaction. With "lose answer", PostgreSQL commits before the connection is closed.
+# With "cut sent", the connection is closed as soon as the statement is sent.
 LOSSES = ["lose answer", "cut sent"]
-# Errors that the proxy returns instead of running a statement: a deadlock, a serialization failure, a full disk.
+# Errors that PostgreSQL returns instead of running a statement: a deadlock, a serialization failure, a full disk.
 FAILURES = ["fail 40P01", "fail 40001", "fail 53100"]
-# Statements that are sent at certain times, so a second run would not send them at the same place.
+# Statements that a program sends depending on the time. They are not counted, because a second run would send them at other places.
 TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_name'")
 
 
 class Proxy:
-    """Forwards TCP connections on a free port to PostgreSQL's socket. A test sets `strike`, which is called with each statement's number and SQL, and
-    returns an action or None. With `within`, it is called only in transactions that contain a statement with this text, because a program also has
-    other transactions."""
+    """Forwards TCP connections on a free port to PostgreSQL's socket. A test sets `strike`, a function that gets each statement's number and SQL, and
+    returns an interruption or None. With `within`, it is called only in transactions that contain a statement with this text."""
 
     def __init__(self, socket_path, terminate=None):
         self.target = socket_path
@@ -33,7 +32,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset(self, strike=None, process=None, within=""):
-        """Resets the count, and raises the error of an earlier call of `strike`, if there was one."""
+        """Starts counting at 0 with a new `strike`. Raises the error of an earlier call of `strike`, if there was one."""
         with self.lock:
             self.statements, self.strike, self.process, self.struck, self.within = [], strike, process, None, within
             failure, self.failure = self.failure, None
@@ -59,7 +58,7 @@ class Proxy:
             Link(self, client, server).start()
 
     def decide(self, sql, transaction):
-        """Counts a statement, which is the last one in `transaction`, and returns the action for it."""
+        """Counts a statement, which is the last one in `transaction`. Returns the interruption for it, or None."""
         with self.lock:
             if sql.strip().startswith(TIMED):
                 return None
@@ -67,7 +66,7 @@ class Proxy:
             self.statements.append(sql)
             if not strike or self.struck or not any(self.within in statement for statement in transaction):
                 return None
-        # While `strike` takes long, other connections continue without a call, because it may wait for locks of their transactions.
+        # `strike` may wait for a lock of another connection. So a connection that waits here for a second goes on without calling it.
         if not self.striking.acquire(timeout=1):
             return None
         try:
@@ -82,15 +81,15 @@ class Proxy:
 
 
 class Link:
-    """One connection through the proxy."""
+    """One connection of a client through the proxy to PostgreSQL."""
 
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
         self.prepared, self.backend = {}, None
-        # The statements since the last BEGIN.
+        # The statements since the last BEGIN, including it.
         self.transaction = []
         self.pending = None
-        # The number of transactions that were sent and not yet answered. PostgreSQL sends ReadyForQuery once before the first.
+        # The number of transactions whose response is outstanding. It begins at 1, because PostgreSQL sends one ReadyForQuery before the first.
         self.unanswered, self.losing = 1, None
 
     def start(self):
@@ -102,7 +101,7 @@ class Link:
             with contextlib.suppress(OSError, EOFError):
                 run()
         except Exception as failure:
-            # The client's request fails at once, and the test fails with the cause.
+            # The connection is closed, so the client fails at once. `reset` raises the error in the test.
             self.proxy.failure = failure
         finally:
             self._cut()
@@ -123,7 +122,7 @@ class Link:
         return data
 
     def _forward(self):
-        # The startup packet has no type, and neither have the requests for encryption and cancellation.
+        # The first message has no type: it is the startup packet, or a request for encryption or cancellation.
         length = self._read(self.client, 4)
         self.server.sendall(length + self._read(self.client, struct.unpack(">I", length)[0] - 4))
         while True:
@@ -150,7 +149,7 @@ class Link:
                 raise EOFError
 
     def _failing(self, kind, state):
-        """A message that makes PostgreSQL fail with the SQLSTATE, instead of the original message."""
+        """The message to send instead of a statement's message, so that PostgreSQL fails with the SQLSTATE `state`."""
 
         def message(kind, body):
             return kind + struct.pack(">I", len(body) + 4) + body
@@ -160,12 +159,12 @@ class Link:
             return message(b"Q", sql + b"\0")
         if kind == b"c":
             return message(b"f", b"injected\0")
-        # Instead of a Bind: an unnamed statement, bound without parameters. The client's Execute and Sync follow.
+        # This replaces a Bind: an unnamed statement is parsed and bound without parameters. The client's Execute and Sync follow.
         unnamed = message(b"P", b"\0" + sql + b"\0" + struct.pack(">H", 0))
         return unnamed + message(b"B", b"\0\0" + struct.pack(">HHH", 0, 0, 0))
 
     def _statement(self, kind, body):
-        """The SQL of the statement that a message starts; None if it starts none."""
+        """The SQL of the statement that a message starts, or None if the message starts no statement."""
         if kind == b"Q":
             return body[:-1].decode()
         if kind == b"P":
@@ -192,7 +191,7 @@ class Link:
                 continue
             if head[:1] == b"K":
                 self.backend = struct.unpack(">I", body[:4])[0]
-            # A statement is answered when it is complete, or when a COPY begins.
+            # The first of these messages is the response to a statement: it is complete, has failed, or begins a COPY.
             if self.pending and head[:1] in b"CEGH":
                 action, self.pending = self.pending, None
                 self._strike(action)

@@ -1,4 +1,4 @@
-"""A proxy (HTTP CONNECT) that connects every request to one server, as a company's network may do for programs with a fixed address in their code."""
+"""An HTTP proxy that connects each CONNECT request to one port of this machine, whichever host is requested."""
 
 import http.server
 import select
@@ -7,7 +7,7 @@ import threading
 
 
 class RedirectingProxy:
-    """The proxy's address, the hosts that were requested, and the port to which all of them are connected."""
+    """`address` is the proxy's address, and `hosts` lists the requested hosts. All connections go to `port`."""
 
     def __init__(self, port):
         self.hosts = []

@@ -1,4 +1,4 @@
-"""`fieldseal serve` with a cluster, and a client that is a System Administrator."""
+"""`fieldseal serve` with a cluster, and requests of a client that is a System Administrator."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from service import PATIENCE, PROGRAM, SEALING
 
 
 def make_certificate(home, *addresses):
-    """Makes a certificate for this machine's name and for addresses."""
+    """Creates a certificate for localhost and further IP addresses, in files of the folder `home`."""
     names = ",".join(["DNS:localhost", *(f"IP:{address}" for address in addresses)])
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -24,7 +24,7 @@ def make_certificate(home, *addresses):
 
 
 def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
-    """Adds to the settings of commands what `serve` needs, with a certificate in the cluster's folder."""
+    """Writes settings for `serve`: the settings of commands, a listener and a base URL. Creates a certificate if the cluster has none. Returns the file."""
     home = cluster.home
     if not (home / "server.pem").exists():
         make_certificate(home)
@@ -36,15 +36,15 @@ def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
 
 class Server:
     def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None, machine=None, sealing=SEALING):
-        """Starts a server, and returns once `/readyz` responds with the status `ready`. With `after`, the server replaces that one and has its token.
-        `https` has more settings of the listener. `base_url` is the address for clients, if it is a different one. `machine` is a machine of a test's
-        network. `sealing` is the time between two sealings of the audit."""
+        """Starts a server, and returns when `/readyz` responds with the status `ready`. With `after`, it replaces that server and uses its token.
+        `https` has further settings of the listener. `base_url` is the address for clients, if it differs. `machine` is a machine of a test's
+        network. `sealing` is the number of seconds between two sealings of the audit."""
         self.sealing = sealing
         self.cluster, self.program, self.ready, self.machine = cluster, program, ready, machine
         home = cluster.home
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            # A token is valid only for its server's address, so the port stays the same.
+            # A token is valid only for the address of its server, so a replacement uses the former port.
             self.port = after.port if after else probe.getsockname()[1]
         self.base = f"https://{machine.host if machine else 'localhost'}:{self.port}"
         if machine:
@@ -59,7 +59,7 @@ class Server:
 
     def start(self):
         command = [self.program, "serve", "--settings", str(self.settings)]
-        # An older program does not know this setting.
+        # An earlier version of the program does not know this setting.
         environment = {**os.environ, **({"FIELDSEAL_EVENTS_SEAL_SECONDS": self.sealing} if self.program == PROGRAM else {})}
         self.process = subprocess.Popen(
             self.machine.enter(command) if self.machine else command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
@@ -76,7 +76,7 @@ class Server:
             self.token = self.sign_in().json()["access_token"]
 
     def sign_in(self):
-        """Asks for a token."""
+        """Requests a token. Returns the response."""
         return requests.post(
             f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=PATIENCE,
             data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
@@ -87,7 +87,7 @@ class Server:
         self.process.wait(60)
 
     def request(self, method, path, body=None, headers={}, attempts=None):
-        """Sends one request. With `attempts`, returns None if the service or its database could not be reached."""
+        """Sends a request and returns the response. With `attempts`, returns None if the service or its database can't be reached."""
         try:
             response = self.connections.session.request(
                 method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=PATIENCE)
@@ -109,7 +109,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(**configuration):
-    """A running service with its own PostgreSQL, and the `configuration` of the program. Both are stopped after the block."""
+    """A running service with its own PostgreSQL and the `configuration` of the program. Both end with the block."""
     cluster = Cluster(**configuration)
     server = None
     try:

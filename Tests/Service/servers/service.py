@@ -1,4 +1,4 @@
-"""Starts `fieldseal dev` in a separate folder, and sends requests as a client does."""
+"""Runs `fieldseal dev` in a new folder, and sends requests to it as clients do."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import time
 
 import psycopg
 
-#: Seconds between two sealings of the audit. The time is so long that tests that count events get none from a sealing.
+#: Seconds between two sealings of the audit. It is long, so that tests that count events see none about sealings.
 SEALING = "86400"
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[3] / ".build/debug/fieldseal"))
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2] / name) for name in ("Reader", "Support", ".")]
@@ -25,8 +25,8 @@ from scratch import PATIENCE  # noqa: E402
 
 
 class Deployment:
-    """A development deployment. Everything that it starts is stopped with it. In a run of the tests, its cluster is a copy, unless it is `bare`: then
-    `fieldseal dev` begins with an empty folder."""
+    """A development deployment. With `bare`, `fieldseal dev` begins with an empty folder. Otherwise the deployment gets a copy of the PostgreSQL
+    cluster that the test run created."""
 
     def __init__(self, bare=False, **environment):
         self.home = scratch.new_folder()
@@ -47,7 +47,7 @@ class Deployment:
     @classmethod
     @contextlib.contextmanager
     def made(cls, **environment):
-        """A running deployment, which is removed at the end."""
+        """A deployment that runs until the block ends."""
         deployment = cls(**environment)
         try:
             deployment.start()
@@ -56,11 +56,11 @@ class Deployment:
             deployment.remove()
 
     def start(self):
-        """Starts, and returns once the service is ready."""
+        """Starts `fieldseal dev`, and returns when the service is ready."""
         self.output = open(self.home / "service.log", "ab")
         deadline = time.monotonic() + PATIENCE
         while said := self.started(deadline):
-            # Meanwhile another program's connection may have used its port.
+            # Another program may have used the service's port in the meantime.
             if not re.search(r"port \d+ is taken", said) or time.monotonic() > deadline:
                 raise AssertionError(f"the service does not start:\n{said}")
             time.sleep(1)
@@ -70,7 +70,7 @@ class Deployment:
         return self
 
     def started(self, deadline):
-        """Starts the process, and returns its output if it did not become ready."""
+        """Starts the process and waits until it is ready. Returns None, or its output if it ended or was not ready in time."""
         mark = len(self.log())
         self.process = subprocess.Popen(
             [PROGRAM, "dev"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=self.environment
@@ -96,7 +96,7 @@ class Deployment:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def router_pid(self):
-        """The process id of the router that runs beside the service."""
+        """The process id of the router that runs as a child process of the service."""
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 if b"router" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
@@ -183,7 +183,7 @@ class Deployment:
         return self.get("IsDataEncryptionActive").json()["IsActive"]
 
     def opened_cells(self, key=None):
-        """Every cell, opened by the independent reader: {address: (key version, value)}."""
+        """All cells, opened by the tests' own reader: {address: (key version, value)}."""
         import cell_reader
 
         key = key or self.key()
@@ -191,7 +191,7 @@ class Deployment:
 
 
 def refused(response, status, code):
-    """Checks the status, code and form of a refusal, and returns its message."""
+    """Checks the status, the code and the form of an error response. Returns its message."""
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert error["code"] == code, error

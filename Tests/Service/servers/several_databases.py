@@ -1,4 +1,4 @@
-"""A deployment with several databases, and its clients."""
+"""A deployment with three databases, and clients of its organizations."""
 
 import json
 import time
@@ -13,10 +13,10 @@ from service import PATIENCE
 
 
 class Deployment:
-    """The databases `east`, `main` (with the organization contoso) and `west`. West is in a PostgreSQL server of its own."""
+    """A deployment with the databases `east`, `main` and `west`. `west` is in a second PostgreSQL server. The organization contoso is in `main`."""
 
     def __init__(self, *own):
-        """`own` names the databases with their own key-encryption key, in the file `kek-NAME`."""
+        """`own` names the databases that have their own key-encryption key, in the file `kek-NAME`."""
         self.main, self.west = Cluster(), Cluster()
         home = self.main.home
         with psycopg.connect(f"host={home} user=postgres dbname=postgres", autocommit=True) as connection:
@@ -42,7 +42,7 @@ class Deployment:
         return self.main.run(*arguments, settings="several", **options)
 
     def settings(self, name, **changes):
-        """Writes further settings: those of `several.yaml` with changes. None removes a setting."""
+        """Writes settings named `name`: those of `several.yaml` with the changes. The value None removes a setting."""
         home = self.main.home
         all = {**yaml.safe_load((home / "several.yaml").read_text()), **changes}
         (home / f"{name}.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in all.items() if value is not None))
@@ -62,7 +62,7 @@ class Deployment:
 
 
 class Caller:
-    """A client of one organization."""
+    """A client of one organization. It is added when the object is created."""
 
     def __init__(self, server, organization, role="System Administrator", settings="several"):
         self.server, self.organization, self.settings = server, organization, settings

@@ -1,4 +1,4 @@
-"""A streaming standby of a cluster, and ways to make a primary fail."""
+"""Streaming standbys of a cluster, settings with several hosts, and signals that make a primary fail."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from cluster import SUPPORT, Cluster
 
 class Standby:
     def __init__(self, cluster, name="standby"):
-        """Makes a standby of a cluster, or of another standby."""
+        """Creates a standby that follows a cluster or another standby."""
         self.home = cluster.home / name
         subprocess.run(
             ["bash", "-c", f"""
@@ -28,7 +28,7 @@ class Standby:
         self.superuser = f"host={self.home} user=postgres dbname=fieldseal"
 
     def start(self):
-        """Starts a standby that was killed."""
+        """Starts the standby again after it was killed."""
         for left in [self.home / "data/postmaster.pid", *self.home.glob(".s.PGSQL.*")]:
             left.unlink(missing_ok=True)
         subprocess.run(
@@ -39,7 +39,7 @@ class Standby:
         assert self.sql("SELECT pg_promote()") == [(True,)]
 
     def follow(self, primary):
-        """Makes the standby follow another primary."""
+        """Makes the standby follow another primary. Its PostgreSQL keeps running."""
         self.sql(f"ALTER SYSTEM SET primary_conninfo = 'host={primary.home} user=postgres'")
         self.sql("SELECT pg_reload_conf()")
 
@@ -71,7 +71,7 @@ def standby(cluster):
 
 
 def hosts_settings(cluster, name, hosts, extra=""):
-    """Writes settings whose database has these hosts."""
+    """Writes settings named `name` whose database has these hosts. Returns the name."""
     database = json.dumps(f"host={','.join(str(host) for host in hosts)} user=fieldseal_service dbname=fieldseal{extra}")
     text = re.sub(r"^database: .*$", lambda _: f"database: {database}", (cluster.home / "direct.yaml").read_text(), flags=re.M)
     (cluster.home / f"{name}.yaml").write_text(text)
@@ -79,7 +79,7 @@ def hosts_settings(cluster, name, hosts, extra=""):
 
 
 def send_to_all(data, how):
-    """Sends a signal to a PostgreSQL server and all of its processes, so that it can send nothing more."""
+    """Sends a signal to a PostgreSQL server and its child processes at once, so that none of them sends anything afterwards."""
     pid = template.postmaster(data)
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for process in [pid, *map(int, children)]:

@@ -1,4 +1,4 @@
-"""PostgreSQL clusters as initdb makes them. Each kind is made once in a run, and copied for each deployment."""
+"""New PostgreSQL clusters. initdb runs once for each kind in a test run, and each deployment gets a copy."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ import time
 import scratch
 
 SUPPORT = pathlib.Path(__file__).parents[2] / "Support" / "postgres.sh"
-#: The options that `fieldseal dev` gives to initdb (DevelopmentPostgres.swift), and those of postgres.sh.
+#: Options of initdb: those of `fieldseal dev` (DevelopmentPostgres.swift), and those of postgres.sh.
 OPTIONS = {
     "development": ["--auth=scram-sha-256", "--pwfile=PASSWORD", "--data-checksums"],
     "trusting": ["--auth=trust"],
@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 def copy_cluster(name, data):
-    """Copies the cluster with that name to the folder `data`, and returns its superuser's password. The first call makes the cluster."""
+    """Copies the cluster of this kind to the folder `data`. The first call in a test run creates the cluster. Returns the superuser's password."""
     run = pathlib.Path(os.environ[scratch.VARIABLE])
     with once(run / f"template-{name}") as folder:
         if folder:
@@ -32,7 +32,7 @@ def copy_cluster(name, data):
 
 @contextlib.contextmanager
 def once(folder):
-    """For the first caller, yields a temporary folder to fill. Later callers wait for that, and get None."""
+    """Yields a temporary folder to the first caller, who fills it. Later callers wait until it is filled, and get None."""
     with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
@@ -55,7 +55,7 @@ def initialize(folder, options):
 
 
 def postmaster(data):
-    """The process id of the PostgreSQL that runs in that folder; None if none does. After a crash, its file may name another process."""
+    """The process id of the PostgreSQL that runs in the folder `data`, or None. After a crash, the number in postmaster.pid may belong to another process."""
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n")[0])
         return pid if os.fsencode(data) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() else None
@@ -64,7 +64,7 @@ def postmaster(data):
 
 
 def end_postgres(data, how=signal.SIGINT):
-    """Signals the PostgreSQL that runs in that folder, and waits until it has ended."""
+    """Sends a signal to the PostgreSQL in the folder `data`, and waits until it has ended."""
     pid = postmaster(data)
     if pid:
         os.kill(pid, how)
@@ -75,6 +75,6 @@ def end_postgres(data, how=signal.SIGINT):
 
 
 def give_to_postgres(path):
-    """Makes PostgreSQL's user the owner of a path, if the tests run as root."""
+    """Makes the user postgres the owner of a path, if the tests run as root."""
     if os.getuid() == 0:
         shutil.chown(path, "postgres")

@@ -1,4 +1,4 @@
-"""Writes that name a record or a value in two ways: if these contradict each other, the write is refused, and nothing is lost or created."""
+"""Writes that name a record or a value twice. If both contradict each other, the write is refused and changes nothing."""
 
 import base64
 import concurrent.futures
@@ -65,11 +65,11 @@ def test_what_the_service_keeps_by_itself_is_not_written_alone(service):
     for body in ({"createdon": "2020-01-01T00:00:00Z"}, {"createdby@odata.bind": f"/systemusers({me})"}, {"mailboxid": box, "versionnumber": 1, "@odata.etag": before}):
         refused(service.request("PATCH", path, body), 400, ALONE)
     refused(service.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"mailboxid": box, "modifiedon": "2020-01-01T00:00:00Z"}]}), 400, ALONE)
-    # Values that only a read returns must still have the right type.
+    # A value that the service sets itself must have the right type in a write.
     for body in ({"createdon": "x"}, {"createdon": 5}, {"versionnumber": "x"}, {"createdby@odata.bind": 5}, {"createdby@odata.bind": f"/mailboxes({box})"}):
         refused(service.request("PATCH", path, {**body, "name": f"{name} c"}), 400, "0x80048D19")
     assert service.get(path).json()["@odata.etag"] == before
-    # Together with other values, they change nothing.
+    # In a write with other values, such a value is ignored.
     assert service.request("PATCH", path, {"createdon": "2020-01-01T00:00:00Z", "name": name}).status_code == 204
     assert service.get(path).json()["createdon"] > "2021"
 
@@ -114,7 +114,7 @@ def test_an_id_beside_a_key_is_that_of_the_same_record(service, queue):
         response = service.request(method, path, body)
         assert response.status_code in (400, 404), (method, path, body, response.text)
     assert [(q["queueid"], q["description"]) for q in named(service, "queues", name)] == [(id, None), (other, None)]
-    # Two names of the same record are accepted like one. A new record gets both.
+    # Two names of one record are accepted. A new record gets both.
     assert service.request("PATCH", key, {"queueid": id, "@odata.id": key, "description": "same"}).status_code == 204
     assert service.request("PATCH", f"queues(queueid={id},name='{name}')", {"description": "both"}).status_code == 204
     assert service.request("PATCH", f"queues(name='{name} new')", {"queueid": spare}).status_code == 204

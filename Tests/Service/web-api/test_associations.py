@@ -1,5 +1,5 @@
-"""Many-to-many relationships (the roles of users and teams, and the members of teams) in every language and form of request, and what they permit
-callers to do."""
+"""Many-to-many relationships: roles of users and teams, and members of teams. They are read and changed in each language and form of request, and
+decide what callers may do."""
 
 import uuid
 
@@ -17,7 +17,7 @@ def roles(service):
 
 
 def client_of(service, role):
-    """A new client: (token, systemuserid)."""
+    """Adds a client. Returns (token, systemuserid)."""
     made = service.json("client", "add", f"link-{uuid.uuid4().hex[:8]}", "--org", "contoso", "--role", role)
     token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
     return token, service.get("WhoAmI", token=token).json()["UserId"]
@@ -53,7 +53,7 @@ def test_roles_of_a_user_add_up(service, roles, person):
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User"]
     assert link(service, f"systemusers({user})/{ROLES}", f"roles({roles['Email Administrator']})").status_code == 204
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User", "Email Administrator"]
-    # The role is in force at the next request, without another token. The role with which the client was added stays in force too.
+    # The new role applies to the next request with the same token. The client's own role still applies too.
     assert service.get(f"emailserverprofiles({profile})", token=token).status_code == 200
     email = service.create("emails", {"subject": "a Basic User's"}, token=token)
     assert service.get(f"emails({email})", token=token).status_code == 200
@@ -73,12 +73,12 @@ def test_roles_of_a_team_are_its_members(service, roles, person, team):
     assert service.get(f"queues({queue})", token=token).status_code == 403
     assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 200
-    # A team's role is not among the user's own roles.
+    # The role of a team is not listed among the user's own roles.
     assert names(service, f"systemusers({user})/{ROLES}") == ["Basic User"]
     assert service.request("DELETE", f"teams({team})/{TEAMS}?$id=systemusers({user})").status_code in (404, 405)
     assert service.request("DELETE", f"teams({team})/{TEAMS}/$ref?$id=systemusers({user})").status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 403
-    # AddMembersTeam has the same effect, and a deleted team gives no rights any more.
+    # AddMembersTeam adds a member too. When the team is deleted, its former members have no rights by it.
     members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
     assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
     assert service.get(f"queues({queue})", token=token).status_code == 200
@@ -87,8 +87,8 @@ def test_roles_of_a_team_are_its_members(service, roles, person, team):
 
 
 def test_an_attribute_is_written_as_far_as_one_role_allows(service, roles, person):
-    """An Email Administrator may write most attributes of all user settings. A Basic User may write one more, but only of their own. Together these
-    roles do not permit writing that attribute of other users."""
+    """An Email Administrator may write most attributes of all user settings. A Basic User may write one more attribute, only of their own settings. A
+    user with both roles may not write that attribute for others."""
     token, user = person
     other = client_of(service, "Email Administrator")[1]
     assert link(service, f"systemusers({user})/{ROLES}", f"roles({roles['Email Administrator']})").status_code == 204
@@ -123,10 +123,10 @@ def test_only_administrators_change_roles_and_teams(service, roles, team, role):
                           (f"teams({team})/{TEAM_ROLES}", f"roles({roles['Email Administrator']})"), (f"roles({roles['System Administrator']})/{ROLES}", f"systemusers({me})")):
         before = service.get(f"{path}/$count").text
         refused(link(service, path, address, token=token), 403, "0x80040220")
-        # If an administrator acts for the user, the request needs the rights of both.
+        # An administrator who acts for the user needs the user's rights for this.
         refused(link(service, path, address, MSCRMCallerID=me), 403, "0x80040220")
         assert service.get(f"{path}/$count").text == before
-    # Every role may read them.
+    # Each role may read these links.
     assert service.get(f"systemusers({me})/{ROLES}", token=token).status_code == 200
 
 
@@ -140,7 +140,7 @@ def test_a_role_that_releases_passwords_is_not_given(service, roles, team):
 def test_links_that_are_not_there(service, roles, person, team):
     _, user = person
     refused(service.request("DELETE", f"systemusers({user})/{ROLES}({roles['Email Administrator']})/$ref"), 404, "0x80040217")
-    # The role with which a client was added can be changed only for the client.
+    # The role that a client has as a client can't be removed as a link of its systemuser.
     answer = service.request("DELETE", f"systemusers({user})/{ROLES}({roles['Basic User']})/$ref")
     refused(answer, 400, "0x80040203")
     assert "client or a person" in answer.json()["error"]["message"]
@@ -148,18 +148,18 @@ def test_links_that_are_not_there(service, roles, person, team):
     assert link(service, f"teams({uuid.uuid4()})/{TEAMS}", f"systemusers({user})").status_code == 404
     assert link(service, f"teams({team})/{TEAMS}", f"roles({roles['Basic User']})").status_code == 400
     assert service.request("POST", f"teams({team})/{TEAMS}", {"fullname": "new"}).status_code == 405
-    # Twice is once.
+    # Creating a link twice succeeds, and there is one link.
     for _ in range(2):
         assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
     assert service.get(f"teams({team})/{TEAMS}/$count").text == "1"
 
 
-# Reading them
+# Reading links
 
 
 @pytest.fixture(scope="module")
 def linked(service, roles):
-    """A team with two members and a role, in its own business unit: (team, {name: systemuserid})."""
+    """A team with two members and a role: (team, {name: systemuserid})."""
     team = service.create("teams", {"name": f"read {uuid.uuid4().hex[:8]}"})
     users = {n: service.create("systemusers", {"fullname": f"Reader {n}", "domainname": f"{n}-{uuid.uuid4().hex[:8]}"}) for n in ("one", "two")}
     for user in users.values():
@@ -234,7 +234,7 @@ def test_fetchxml_sql_and_the_links_themselves(service, linked):
     rows = service.get(f"teammemberships?$filter=teamid eq {team}").json()["value"]
     assert {r["systemuserid"] for r in rows} == set(users.values())
     assert service.get(f"teammemberships({rows[0]['teammembershipid']})").json()["teamid"] == team
-    # Roles with which clients were added are links like others, and each can be found by its id.
+    # The role that a client has as a client is listed as a link, and the link can be read by its id.
     me = service.get("WhoAmI").json()["UserId"]
     (own,) = service.get(f"systemuserrolescollection?$filter=systemuserid eq {me}").json()["value"]
     assert service.get(f"systemuserrolescollection({own['systemuserroleid']})").json()["roleid"] == own["roleid"]
@@ -257,7 +257,7 @@ def test_change_sets_and_nested_creates(service, roles):
     response = multipart(service, change_set(*parts))
     assert response.status_code == 200, response.text
     assert service.get(f"teams({made})/{TEAM_ROLES}/$count").text == "1" and service.get(f"teams({made})/{TEAMS}/$count").text == "0"
-    # All or none.
+    # If one part of a change set fails, none of its links is changed.
     parts = [part("POST", f"teams({made})/{TEAMS}/$ref", {"@odata.id": f"systemusers({user})"}, id=1),
              part("DELETE", f"teams({made})/{TEAM_ROLES}({roles['Email Administrator']})/$ref", id=2)]
     assert multipart(service, change_set(*parts)).status_code == 404
@@ -307,7 +307,7 @@ def test_metadata(service):
         assert (entity["IsIntersect"], entity["OwnershipType"]) == (True, "None")
 
 
-# Teams that own
+# Teams as owners
 
 
 def test_a_team_owns_queues_and_emails(service, person, team):
@@ -317,7 +317,7 @@ def test_a_team_owns_queues_and_emails(service, person, team):
     assert service.get(f"emails({email})", token=token).status_code == 404
     refused(service.request("POST", "emails", {"subject": "no member", "ownerid@odata.bind": f"/teams({team})"}, token=token), 403, "0x80040220")
     assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
-    # A member can read and write what the team owns, and create records for it. The e-mail is sent from the team's queue.
+    # A member may read and write the team's records, and create records that the team owns, such as an e-mail from the team's queue.
     assert service.request("PATCH", f"emails({email})", {"subject": "a member's"}, token=token).status_code == 204
     sender = {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}
     made = service.create("emails", {"subject": "for the team", "ownerid@odata.bind": f"/teams({team})", "email_activity_parties": [sender]}, token=token)
@@ -330,7 +330,7 @@ def test_a_team_owns_queues_and_emails(service, person, team):
 
 
 def test_a_member_of_a_collection_is_addressed_as_a_link(service, roles, person, team):
-    """The refusal does not advise the client to send what it sent already."""
+    """The error names the missing right, and does not advise a form of request that the client has used."""
     token, user = person
     queue = service.create("queues", {"name": f"member {user}"})
     for path in ("queues", f"queues({queue})"):

@@ -1,4 +1,4 @@
-"""Batches in both formats: order, change sets, references, failures, and malformed batches."""
+"""Batches as JSON and as multipart: order, change sets, references between parts, failures, and malformed batches."""
 
 import json
 import uuid
@@ -61,9 +61,9 @@ def test_each_change_set_numbers_its_requests(service):
     second = change_set(part("POST", "queues", {"name": f"{name} 2"}, id=1), part("PATCH", "$1", {"description": "second"}, id=2))
     response = multipart(service, first, second, part("GET", "$1?$select=description"))
     assert statuses(response) == [204, 204, 204, 204, 200], response.text
-    # If an id occurs twice, a reference means the newer request.
+    # If two parts of a batch have the same id, a reference means the later one.
     assert '"description":"second"' in response.text and '"description":"first"' not in response.text
-    # An id may occur once in a change set, and in JSON once in the batch.
+    # An id must be unique in a change set, and in a JSON batch also in the whole batch.
     twice = [part("POST", "queues", {"name": name}, id=1) for _ in range(2)]
     assert "Content-ID 1" in multipart(service, change_set(*twice)).text
     grouped = [{"id": "1", "atomicityGroup": group, "method": "POST", "url": "queues", "headers": {"Content-Type": "application/json"}, "body": {"name": name}}
@@ -96,14 +96,14 @@ def test_a_byte_order_mark_before_json_is_ignored(service):
         {"id": "1", "method": "PATCH", "url": f"queues({queue})", "body": {"description": "two"}, "headers": {"Content-Type": "application/json"}}]})
     assert [r["status"] for r in service.request("POST", "$batch", whole.encode(), **send).json()["responses"]] == [204]
     marked = part("PATCH", f"queues({queue})", {"description": "three"}).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
-    # A reference in a part is replaced before the part is parsed.
+    # The service replaces a reference in a part's body before it parses the body.
     made = part("POST", "emailserverprofiles", {"name": name}, id=1).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
     bound = part("POST", "mailboxes", {"name": name, "emailserverprofile@odata.bind": "$1"}, id=2).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
     assert statuses(multipart(service, marked, change_set(made, bound))) == [204, 204, 204]
     assert service.get(f"queues({queue})").json()["description"] == "three"
     (box,) = service.get(f"mailboxes?$filter=name eq '{name}'&$expand=emailserverprofile").json()["value"]
     assert box["emailserverprofile"]["name"] == name
-    # The byte order mark of another encoding, and a second mark, are not JSON in UTF-8.
+    # A body in UTF-16, and a body with two byte order marks, are refused.
     for body in (mark + json.dumps({"name": name}), json.dumps({"name": name})):
         refused(service.request("POST", "queues", (mark + body).encode("utf-16-le"), **send), 400, "0x80048D19")
     refused(service.request("POST", "queues", (mark * 2 + json.dumps({"name": name})).encode(), **send), 400, "0x80048D19")
@@ -163,7 +163,7 @@ def test_the_responses_of_a_batch_hold_a_bounded_number_of_records(service):
     answers = response.json()["responses"]
     assert [a["status"] for a in answers] == [200] * allowed + [400]
     assert answers[-1]["body"]["error"]["code"] == "0x80060888" and "50000 records" in answers[-1]["body"]["error"]["message"]
-    # With continue-on-error, a part whose response has no records is answered, and a write is done.
+    # With continue-on-error, later parts whose response has no records succeed, and writes are done.
     name = f"after the limit {uuid.uuid4()}"
     requests += [{"id": "w", "method": "GET", "url": "WhoAmI"}, {"id": "c", "method": "POST", "url": "queues", "body": {"name": name}}]
     answers = batch(service, requests, Prefer="odata.continue-on-error").json()["responses"]
@@ -172,7 +172,7 @@ def test_the_responses_of_a_batch_hold_a_bounded_number_of_records(service):
 
 
 def test_a_link_is_taken_off_as_it_is_then(service):
-    """A request of a change set that removes a link sees the effect of earlier requests."""
+    """In a change set, a part that removes a link sees the links as earlier parts left them."""
     first, second = (service.create("emailserverprofiles", {"name": f"link {uuid.uuid4()}"}) for _ in range(2))
     mailbox = service.create("mailboxes", {"name": "linked", "emailserverprofile@odata.bind": f"/emailserverprofiles({first})"})
 
@@ -206,7 +206,7 @@ def test_an_address_of_another_organization_is_not_taken_for_this_ones(service, 
     refused(service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": address}), 400, "0x8005F100")
     refused(service.request("PUT", f"queues({queue})/ownerid/$ref", {"@odata.id": address}), 400, "0x8005F100")
     refused(service.request("POST", "queues", {"name": "x", "ownerid@odata.bind": address}), 400, "0x8005F100")
-    # The service's own address is accepted, in each form that clients write.
+    # Addresses of this service are accepted in each form that clients use.
     for own in (f"{service.api}/systemusers({owner})", f"/contoso/api/data/v9.1/systemusers({owner})", f"/systemusers({owner})", f"systemusers({owner})"):
         assert service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": own}).status_code == 204
         assert statuses(multipart(service, part("GET", own))) == [200]
@@ -255,7 +255,7 @@ def test_a_part_has_the_length_that_it_says(service):
 
 
 def test_an_address_means_in_a_batch_what_it_means_alone(service):
-    """A plus in a query is a space, both in a single request and in each form of a batch. In a path it is a plus."""
+    """A plus in a query is a space, in a single request and in each form of a batch. In a path, it is a plus."""
     name = f"plus {uuid.uuid4().hex[:8]}"
     for text in (f"{name} a", f"{name}+a"):
         service.create("queues", {"name": text})
@@ -270,7 +270,7 @@ def test_an_address_means_in_a_batch_what_it_means_alone(service):
         assert statuses(answer) == [200] and [text in answer.text for text in (f'"{name} a"', f'"{name}+a"')] == [text in expected for text in (f"{name} a", f"{name}+a")], url
     key = f"queues(name='{name}+a')?$select=name"
     assert service.get(key).json()["name"] == batch(service, [{"id": "1", "method": "GET", "url": key}]).json()["responses"][0]["body"]["name"] == f"{name}+a"
-    # A text that is not percent-encoded is used as it is.
+    # A percent sign that begins no escape is used as it is.
     assert statuses(multipart(service, part("GET", f"queues?$filter=contains(name,'50%') and name eq '{name}'"))) == [200]
 
 
@@ -309,19 +309,20 @@ def test_a_list_of_ids_refers_to_earlier_requests(service):
 
 
 CONTENT = {"Content-Type": "application/json"}
-#: The body of a request that is refused.
+#: A body that the service refuses, because the entity has no such attribute.
 WRONG = {"nosuch": 1}
 
 
 def queues(service, name):
-    """The descriptions of queues, by the ends of their names. A queue that a PATCH created has only a description."""
+    """The descriptions of the queues by the rest of their names, after `name`. A queue that a PATCH created has no name, only a description."""
     found = service.get(f"queues?$filter=startswith(name,'{name}') or startswith(description,'{name}')&$select=name,description").json()["value"]
     return {q["name"] and q["name"].removeprefix(name): q["description"] for q in found}
 
 
 @pytest.mark.parametrize("failing", ["set", "first of a set", "alone", "set after another", "set after one alone", "alone after another"])
 def test_the_id_of_what_failed_names_no_record(service, failing):
-    """Neither the record that was rolled back, which a PATCH would create again, nor an older record that had the id in the batch."""
+    """A reference to a part that failed must not find the record that was rolled back. It must not find an older record with the same id in the batch
+    either."""
     name = f"failed {uuid.uuid4()} "
     made, older = part("POST", "queues", {"name": f"{name}made"}, id=1), part("POST", "queues", {"name": f"{name}older"}, id=1)
     wrong, other = part("POST", "queues", WRONG, id=1), part("POST", "queues", WRONG, id=2)

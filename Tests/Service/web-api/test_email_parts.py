@@ -1,4 +1,4 @@
-"""Parties and attachments that are written with their e-mail: what they accept, and the messages about what they refuse."""
+"""Parties and attachments in the request that creates or changes their e-mail: which values are accepted, and the errors for others."""
 
 import base64
 import uuid
@@ -8,7 +8,7 @@ from service import refused
 from test_batches import batch, change_set, multipart, part, statuses
 
 FILE = {"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(b"hi").decode()}
-#: An attachment's attributes that a client can set, with values that are not defaults.
+#: The attributes of an attachment that a client can set, with other values than the defaults.
 FULL = FILE | {"subject": "about it", "objecttypecode": "email", "attachmentnumber": 7, "attachmentcontentinfo": "<1@x>", "isfollowed": True}
 
 
@@ -120,7 +120,7 @@ def test_parties_are_named_by_alternate_keys(service):
     assert service.request("POST", "emails/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"activityid": many, "email_activity_parties": parties}]}).status_code == 204
     for email in (created, changed, replaced, many):
         assert named(email) == sorted([user, queue])
-    # A queue that the same change set creates can be a party, too.
+    # A party can be a queue that an earlier part of the change set creates.
     new = f"made {tag}"
     item = {"subject": tag, "email_activity_parties": [{"participationtypemask": 2, "partyid_queue@odata.bind": f"/queues(name='{new}')"}]}
     assert statuses(multipart(service, change_set(part("POST", "queues", {"name": new}, id=1), part("POST", "emails", item, id=2)))) == [204, 204]
@@ -130,7 +130,7 @@ def test_parties_are_named_by_alternate_keys(service):
     refused(ask("partyid_queue", f"/queues(name='none {tag}')"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='twin {tag}')"), 412, "0x80060892")
     refused(ask("partyid_queue", "/queues(nosuch='x')"), 400, "0x80060888")
-    # A queue that the caller may not read is refused like one that does not exist.
+    # A queue that the caller may not read gives the error for a queue that does not exist.
     refused(ask("partyid_queue", f"/queues({queue})", client="user"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='party {tag}')", client="user"), 404, "0x80040217")
     assert ask("partyid_systemuser", f"/systemusers(domainname='{tag}@x.test')", client="user").status_code == 204 and twin
@@ -139,7 +139,7 @@ def test_parties_are_named_by_alternate_keys(service):
 @pytest.mark.parametrize("client", ["admin", "user"])
 @pytest.mark.parametrize("kind", ["systemuser", "queue"])
 def test_a_party_is_a_record_that_is_there(service, kind, client):
-    """Otherwise its address would be unknown, and no one would receive the e-mail."""
+    """A party that refers to no record would have no address, so the e-mail would not reach it."""
     before = service.sql("SELECT count(*) FROM org_contoso.email")
     draft = service.create("emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 2, "addressused": "a@b.test"}]}, client=client)
     for mask in (1, 2, 4):
@@ -169,14 +169,14 @@ def test_words_are_a_sender_that_an_email_has_already(service):
     email = service.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body | {"MailboxId": box}).json()["EmailId"]
     sender, reader = {"participationtypemask": 1, "addressused": "Mail Delivery Subsystem"}, {"participationtypemask": 2, "addressused": "postmaster@contoso.test"}
     assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
-    # The refusal has the same reason as with an address as the sender.
+    # The received e-mail can't be changed. The error is the one for a sender that is an address.
     for parties in ([sender | {"addressused": "Another"}, reader], [sender, reader | {"addressused": "other@contoso.test"}]):
         refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x8004022E")
     for parties in ([sender | {"participationtypemask": 3}, reader],):
         refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x80048D19")
     refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [sender]}), 400, "0x80048D19")
     refused(service.request("PATCH", f"emails({service.create('emails', {})})", {"email_activity_parties": [sender]}), 400, "0x80048D19")
-    # A draft accepts its own parties back, and no others.
+    # When the e-mail is a draft, it accepts its present parties, and no other party without an address.
     assert service.request("PATCH", f"emails({email})", {"statuscode": 1, "statecode": 0, "directioncode": True}).status_code == 204
     assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
     assert service.get(f"emails({email})?$select=sender").json()["sender"] == "Mail Delivery Subsystem"
@@ -189,13 +189,13 @@ def test_an_address_reads_as_what_it_is(service, address):
     assert "addressused" in refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [party]}), 400, "0x80048D19")
     draft = service.create("emails", {"subject": "x", "email_activity_parties": [party | {"addressused": "a@b.test"}]})
     assert "addressused" in refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}), 400, "0x80048D19")
-    # An address that is stored already stays.
+    # An address that is stored already is accepted unchanged.
     service.sql("UPDATE org_contoso.activityparty SET addressused = %s WHERE activityid = %s", [address, draft])
     assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}).status_code == 204
 
 
 def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
-    """The length of a name is counted like that of every text, in UTF-16 units."""
+    """The length of a name is counted in UTF-16 units, as for all texts."""
     party = {"participationtypemask": 2, "addressused": "a@b.test"}
 
     def ways(name):
@@ -217,11 +217,11 @@ def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
     for name in ("N" * 400, "a" + "\u0301" * 399, "\U0001F600" * 200, "\U0001F468\u200d\U0001F469"):
         draft, answers = ways(name)
         assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [(name,)]
-    # If the name has no visible character, the address is shown instead.
+    # If a name has no visible character, the address is stored as the name.
     for name in ("", " ", "\u200b", "\u00a0\u2060"):
         draft, answers = ways(name)
         assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [("a@b.test",)]
-    # A name that is stored already stays.
+    # A name that is stored already is accepted, as long as the party does not change.
     draft, _ = ways("Anna")
     for name, code in (("a\u202eb", "0x80048D19"), ("N" * 401, "0x80044331")):
         service.sql("UPDATE org_contoso.activityparty SET partyidname = %s WHERE activityid = %s", [name, draft])

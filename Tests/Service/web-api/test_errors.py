@@ -1,4 +1,4 @@
-"""Codes of the error table that need a deployment in a special state. All other codes are tested with their subject."""
+"""Error codes that occur only in a deployment with special settings or under load. Other tests cover the remaining codes."""
 
 import concurrent.futures
 import os
@@ -13,7 +13,7 @@ from service import Deployment, refused
 
 @pytest.fixture(scope="module")
 def strict():
-    """A deployment with one key change an hour, a second's wait for writers, and eight requests at a time."""
+    """A deployment that allows one key change per hour, a wait of one second for writers, and eight requests at a time. Its router is stopped."""
     deployment = Deployment(FIELDSEAL_KEYS_CHANGE_QUOTA="1", FIELDSEAL_KEYS_PATIENCE_SECONDS="1", FIELDSEAL_LIMITS_REQUESTS="8")
     try:
         deployment.start()
@@ -36,7 +36,7 @@ def test_a_change_that_is_held_up_names_who_holds_it(strict):
 
 
 def test_key_changes_beyond_the_quota(strict):
-    """This follows the test above, whose key change failed and does not count."""
+    """The key change of the test above failed, so it does not count."""
     assert strict.set_key("A-new-key-12345").status_code == 204
     response = strict.set_key("Another-key-12345")
     assert "1 times within 3600 seconds" in refused(response, 429, "0x80048529")
@@ -50,7 +50,7 @@ def test_more_requests_at_a_time_than_the_server_takes(strict):
         with psycopg.connect(strict.dev["postgres"]) as holder:
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(strict.get, "queues?$top=1") for _ in range(24)]
-            # Requests beyond the limit are refused at once. The others wait for the table.
+            # Sixteen requests are refused at once. Eight wait for the table.
             for _, future in zip(range(16), concurrent.futures.as_completed(asked, timeout=60)):
                 response = future.result()
                 refused(response, 503, "0x80072326")
@@ -74,7 +74,7 @@ def test_a_client_has_a_quota_of_requests():
         assert set(statuses) == {200, 429} and statuses.index(429) >= 18
         refusal = answers[statuses.index(429)]
         assert "20 requests within 8 seconds" in refused(refusal, 429, "0x80072322")
-        # Another client does not have to wait. This one has to, for as long as it is told.
+        # Another client's request succeeds. This client's request succeeds after the time that Retry-After names.
         assert deployment.get("WhoAmI", client="user").status_code == 200
         time.sleep(int(deployment.get("WhoAmI").headers.get("Retry-After", 0)))
         assert deployment.get("WhoAmI").status_code == 200

@@ -1,4 +1,4 @@
-"""HTTP as clients and browsers use it: HEAD, OPTIONS, Expect, Accept, compression, and pages of other origins."""
+"""HTTP features that clients and browsers use: HEAD, OPTIONS, Expect, Accept, compression, and requests from pages of other origins."""
 
 import gzip
 import http.server
@@ -19,13 +19,13 @@ ORIGIN = "https://app.example.com"
 
 @pytest.fixture(scope="module")
 def browsers(page_server):
-    """A deployment that pages of two origins may use."""
+    """A deployment that allows requests from pages of two origins."""
     with Deployment.made(FIELDSEAL_ALLOWED_ORIGINS=f"{ORIGIN}, {page_server.origin}") as deployment:
         yield deployment
 
 
 class PageServer:
-    """Serves one page over HTTP on localhost."""
+    """A web server on localhost with one page."""
 
     def __init__(self):
         server = self
@@ -65,7 +65,7 @@ def chromium():
 
 
 def raw(service, request, wait_for=b"\r\n\r\n"):
-    """A TLS connection on which bytes were sent, and the response up to a mark."""
+    """Sends bytes over a new TLS connection. Returns the connection, and the response up to the bytes `wait_for`."""
     url = urllib.parse.urlsplit(service.base)
     context = ssl.create_default_context(cafile=service.dev["caFile"])
     connection = context.wrap_socket(socket.create_connection((url.hostname, url.port), timeout=60), server_hostname=url.hostname)
@@ -131,7 +131,7 @@ def test_a_client_that_waits_before_its_body_is_told_to_send_it(service):
     connection.sendall(body)
     answer = connection.recv(65_536)
     assert answer.startswith(b"HTTP/1.1 204"), answer
-    # The connection stays usable.
+    # The connection remains usable.
     connection.sendall(head)
     assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.close()
@@ -166,7 +166,7 @@ def test_the_form_of_a_response_is_what_is_accepted(service):
     refused(service.get("queues?$format=application/json;odata.metadata=full"), 406, "0x8005F100")
     refused(service.get("queues?$format=xml"), 406, "0x8005F100")
     assert "etag" not in service.get("queues?$top=1&$format=application/json;odata.metadata=none").text
-    # If the client does not accept JSON, the request is refused before anything is written.
+    # A write whose response the client would not accept is refused before anything is written.
     name = f"not acceptable {uuid.uuid4()}"
     refused(service.request("POST", "queues", {"name": name}, Accept="text/xml"), 406, "0x8005F100")
     for type in ("text/xml", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "application/json;IEEE754Compatible=true", "application/octet-stream"):
@@ -174,12 +174,12 @@ def test_the_form_of_a_response_is_what_is_accepted(service):
     assert service.get(f"queues?$filter=name eq '{name}'").json()["value"] == []
     for type in ("application/json", "application/json; charset=UTF-8", "application/json;odata.metadata=minimal"):
         assert service.request("POST", "queues", {"name": name}, Content_Type=type).status_code == 204
-    # Clients request JSON at these addresses too, so that is accepted.
+    # Clients also ask for JSON at these addresses. The service accepts that, although the response is a text.
     for path in ("queues/$count", f"queues({queue})/name/$value"):
         assert service.get(path, Accept="application/json").status_code == 200
     refused(service.get("$openapi", Accept="application/xml"), 406, "0x8005F100")
     assert service.get("$openapi", Accept="application/json").status_code == 200
-    # $metadata is XML.
+    # $metadata is available only as XML.
     for accept in ("application/json", "text/html, image/png", "application/xml;q=0", "application/xml; charset=utf-16"):
         refused(service.get("$metadata", Accept=accept), 406, "0x8005F100")
     for accept in ("application/xml", "application/json, application/xml;q=0.1", "text/html,application/xhtml+xml,*/*;q=0.8", "application/*", "application/xml; charset=utf-8", ""):
@@ -187,7 +187,7 @@ def test_the_form_of_a_response_is_what_is_accepted(service):
 
 
 def answered(service, encoding, path, body=None, type="application/json"):
-    """The head in lower case, and the bytes of a response as they were transferred."""
+    """Sends a request. Returns (head in lower case, bytes of the body as they were transferred)."""
     method = "GET" if body is None else "POST"
     head = (f"{method} {API_PATH}/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n"
             + ("" if body is None else f"Content-Type: {type}\r\nContent-Length: {len(body)}\r\n") + "\r\n")
@@ -199,7 +199,7 @@ def answered(service, encoding, path, body=None, type="application/json"):
 
 @pytest.fixture(scope="module")
 def long_list(service):
-    """The path of a list of 200 queues, whose response is long enough to be compressed."""
+    """Creates 200 queues. Returns the path of their list, whose response is long enough for compression."""
     service.request("POST", "queues/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": [
         {"@odata.type": "Microsoft.Dynamics.CRM.queue", "name": f"compressed {n}", "description": "x" * 500} for n in range(200)]})
     return "queues?$filter=startswith(name,%27compressed%27)&$orderby=name"
@@ -219,10 +219,10 @@ def test_large_responses_are_compressed(service, long_list):
 
 
 def test_what_may_hold_a_secret_is_not_compressed(service, long_list):
-    """The length of a compressed response could reveal a secret in it. So messages and batches are not compressed, no matter how long they are."""
+    """The length of a compressed response can reveal a secret in it. So responses of messages and batches are never compressed."""
     key = service.key()
     assert "content-encoding" not in answered(service, "gzip", "RetrieveDataEncryptionKey")[0]
-    # The key between two long lists. Each list alone would be compressed.
+    # The key is between two lists in a batch. Each list alone would be compressed.
     paths = [long_list, "RetrieveDataEncryptionKey", long_list]
     requests = json.dumps({"requests": [{"id": str(n), "method": "GET", "url": path} for n, path in enumerate(paths)]}).encode()
     parts = "".join(f"--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nGET {path} HTTP/1.1\r\n\r\n\r\n" for path in paths)
@@ -230,7 +230,7 @@ def test_what_may_hold_a_secret_is_not_compressed(service, long_list):
         head, answer = answered(service, "gzip", "$batch", body, type)
         assert " 200 " in head.split("\r\n")[0] and "content-encoding" not in head, head
         assert key.encode() in answer and answer.count(b"compressed 1") > 200 and len(answer) > 200_000
-    # Long responses of messages: the metadata of the entity, and 200 new ids.
+    # Responses of messages that are longer than the limit for compression.
     query = urllib.parse.quote(json.dumps({"Criteria": {"FilterOperator": "And", "Conditions": []}}))
     targets = [{"@odata.type": "Microsoft.Dynamics.CRM.queue", "name": f"not compressed {n}"} for n in range(250)]
     for path, body in ((f"RetrieveMetadataChanges(Query=@p)?@p={query}", None), ("queues/Microsoft.Dynamics.CRM.CreateMultiple", json.dumps({"Targets": targets}).encode())):
@@ -253,13 +253,13 @@ def test_pages_of_configured_origins_may_use_the_api(browsers):
     response = browsers.get("queues", Origin=ORIGIN)
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN and "OData-EntityId" in response.headers["Access-Control-Expose-Headers"]
     assert "Origin" in response.headers["Vary"]
-    # The page can read a refusal too.
+    # The page can also read an error response.
     assert browsers.get("queues", token="", Origin=ORIGIN).headers["Access-Control-Allow-Origin"] == ORIGIN
     for other in ("https://evil.example", "null", f"{ORIGIN}.evil.example", "http://app.example.com", f"{ORIGIN}:8443"):
         for method in ("GET", "OPTIONS"):
             response = browsers.request(method, "queues", Origin=other, Access_Control_Request_Method="GET")
             assert "Access-Control-Allow-Origin" not in response.headers, other
-    # The console uses a cookie, and no response allows pages of other origins to send it.
+    # The console uses a cookie. No response allows a page of another origin to send the cookie.
     for url in (f"{browsers.base}/contoso/", f"{browsers.base}/contoso/sign-in", f"{browsers.base}/healthz"):
         for method in ("GET", "OPTIONS"):
             response = browsers.request(method, url, token="", Origin=ORIGIN, Access_Control_Request_Method="POST")
@@ -302,12 +302,12 @@ def open_page(driver, page_server, deployment):
 
 def test_a_page_of_another_origin_signs_in_reads_and_writes(browsers, service, page_server, chromium):
     assert open_page(chromium, page_server, browsers) == "204 200 from a browser  204 204"
-    # If no origin is configured, the browser does not let the page read the response.
+    # Without configured origins, the browser does not let the page read the response.
     assert open_page(chromium, page_server, service).startswith("failed: ")
 
 
 def test_every_way_to_write_an_address_is_answered_alike(service):
-    """The service answers most requests without a search among the routes, and others with it. Both give the same responses."""
+    """The service finds most paths without a search among its routes, and other paths with one. Both ways give equal responses."""
     plain = service.get("queues?$select=name&$top=1")
     assert plain.status_code == 200
     for path in ("contoso//api/data/v9.2/queues", "contoso/api//data/v9.2/queues", "contoso/api/data//v9.2/queues", "contoso/api/data/v9.2//queues"):
@@ -334,7 +334,7 @@ def test_an_address_with_a_full_version_is_kept(service):
     page = service.get(f"{full}/queues?$select=name", Prefer="odata.maxpagesize=1").json()
     assert page["@odata.context"].startswith(f"{full}/$metadata#") and page["@odata.nextLink"].startswith(f"{full}/queues?")
     assert service.get(page["@odata.nextLink"]).status_code == 200
-    # In bodies too, such an address is recognized as the organization's.
+    # In a body, an address with a full version is recognized as one of this organization.
     me = service.get(f"{full}/WhoAmI").json()["UserId"]
     assert service.request("PATCH", queue, {"ownerid@odata.bind": f"{full}/systemusers({me})"}).status_code == 204
     sent = [{"id": "1", "method": "GET", "url": f"{queue}?$select=name"}, {"id": "2", "method": "GET", "url": "/contoso/api/data/v9.1.5/queues?$top=1&$select=name"}]

@@ -1,4 +1,4 @@
-"""Times that PostgreSQL can store and no date in JSON can express: infinity, and times outside of the years 1 to 9999."""
+"""Times that PostgreSQL can store, but JSON can't express: infinity, and times outside of the years 1 to 9999."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_one_such_moment_does_not_end_an_answer(service, moment, shown):
         fetch = (f"<fetch aggregate='true'><entity name='queue'><attribute name='createdon' alias='m' aggregate='max'/>"
                  f"<filter><condition attribute='queueid' operator='eq' value='{ids[1]}'/></filter></entity></fetch>")
         assert service.get(f"queues?fetchXml={fetch}").json()["value"][0]["m"] == shown
-        # Reading page by page in the order of the time ends.
+        # A client that reads page by page, sorted by such a time, reaches the end.
         seen, address = [], f"queues?$select=createdon&$filter={wanted}&$orderby=createdon,queueid"
         for _ in range(5):
             page = service.get(address, Prefer="odata.maxpagesize=1").json()

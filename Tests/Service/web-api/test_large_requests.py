@@ -1,4 +1,4 @@
-"""Large requests: what they use in sum is limited, and a request beyond the limit is refused and told to try again."""
+"""The memory for large request bodies is limited for each client and for all clients. A request beyond the limit is refused with Retry-After."""
 
 import re
 import select
@@ -19,13 +19,13 @@ SOAP = "Content-Type: text/xml; charset=utf-8"
 
 @pytest.fixture(scope="module")
 def deployment():
-    """A separate deployment, because large requests would leave too little for other tests."""
+    """A deployment of this module's own, because large requests would use up what other tests need."""
     with Deployment.made(FIELDSEAL_LIMITS_BODY_SECONDS="3600") as deployment:
         yield deployment
 
 
 class Upload:
-    """A request whose body is sent when the test says so."""
+    """A request whose head is sent at once. The test sends the body later."""
 
     def __init__(self, service, url, header, framing, client="admin"):
         parts = urllib.parse.urlsplit(url)
@@ -40,7 +40,7 @@ class Upload:
         self.socket.sendall(data)
 
     def head(self):
-        """The next response's head, in lower case."""
+        """Reads the head of the next response. Returns it in lower case."""
         received = b""
         while b"\r\n\r\n" not in received:
             data = self.socket.recv(1)
@@ -57,7 +57,7 @@ def batch(service, client="admin", framing=f"Content-Length: {LARGE}"):
 
 
 def held(upload):
-    """Whether the service sends 100 Continue, which it does before it checks the limits."""
+    """Whether the service responds with 100 Continue. It does so before it checks the limits."""
     return upload.head().startswith("http/1.1 100")
 
 
@@ -66,7 +66,7 @@ def status(upload):
 
 
 def answered(uploads):
-    """The first of the uploads that gets a response while none of their bodies has arrived."""
+    """The first of the uploads that gets a response, although no body was sent."""
     while True:
         for upload in uploads:
             if upload.socket.pending() or select.select([upload.socket], [], [], 0.05)[0]:
@@ -74,7 +74,7 @@ def answered(uploads):
 
 
 def filled(service):
-    """Uploads that use all that one client may use, and the response to the one that was refused."""
+    """Uploads that use all memory that one client may use, and the head of the response to one more upload."""
     uploads = [batch(service) for _ in range(4)]
     assert all(map(held, uploads))
     refused = answered(uploads)
@@ -84,7 +84,7 @@ def filled(service):
 
 
 def completed(upload):
-    """Sends the body of an upload that was accepted, and returns the status of the response."""
+    """Sends the body of an accepted upload. Returns the status of the response."""
     upload.send(b"-" * LARGE)
     code = status(upload)
     upload.close()
@@ -94,24 +94,24 @@ def completed(upload):
 def test_large_bodies_are_bounded_in_sum(deployment):
     uploads, head = filled(deployment)
     assert head.startswith("http/1.1 503") and "retry-after: 2" in head
-    # Small requests are served, and so are requests of other clients.
+    # The client's small requests are served, and so are large requests of other clients.
     assert deployment.get("WhoAmI").status_code == 200
     other = batch(deployment, "router")
     assert held(other) and completed(other) == 400
-    # SOAP and the Web API share the limit.
+    # Requests over SOAP count against the same limit.
     soap = Upload(deployment, address(deployment), SOAP, f"Content-Length: {LARGE}")
     assert held(soap)
     head = soap.head()
     assert head.startswith("http/1.1 500") and "retry-after: 2" in head
     soap.close()
-    # The accepted requests are answered, and their memory is free again.
+    # The accepted uploads get their responses. After that, their memory is free for another one.
     assert [completed(upload) for upload in uploads] == [400, 400, 400]
     again = batch(deployment)
     assert held(again) and completed(again) == 400
 
 
 def test_large_bodies_of_all_clients_are_bounded_in_sum(deployment):
-    """Each client uses less than one client may."""
+    """Each client uses less than its own limit. Together they exceed the limit of all clients."""
     uploads = [batch(deployment, client) for client in ("admin", "router", "user") for _ in range(3)]
     assert all(map(held, uploads))
     refused = answered(uploads)
@@ -138,7 +138,7 @@ def test_a_body_without_a_length_is_counted_as_it_arrives(deployment):
     uploads, _ = filled(deployment)
     head = send()
     assert head.startswith("http/1.1 503") and "retry-after: 2" in head
-    # When clients disconnect, their memory is free again.
+    # When the clients disconnect, the memory of their uploads becomes free.
     for upload in uploads:
         upload.close()
     deadline = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""Each name in Dataverse's documentation is either supported, refused by name, or listed in docs/web-api.md as having no effect."""
+"""Each name in Dataverse's documentation is supported, refused with an error that names it, or listed in docs/web-api.md as having no effect."""
 
 import json
 import pathlib
@@ -24,7 +24,7 @@ def prefix(service):
 
 
 def check(response, treatment, name, plain=None):
-    """Checks that a response is what the treatment of a name promises."""
+    """Checks that a response agrees with a name's treatment: "refused", "harmless" (equal to the response `plain`) or "honoured"."""
     if treatment == "refused":
         assert 400 <= response.status_code < 502, (name, response.status_code, response.text)
         assert response.json()["error"]["message"], name
@@ -41,7 +41,7 @@ def fetch(service, text, **headers):
 
 
 def query(prefix, element=None, attribute=None, value=None):
-    """A query with every element. One element can have another attribute."""
+    """A FetchXML query with every element. The element named `element` gets one more attribute."""
     def extra(name):
         return f" {attribute}={xml.sax.saxutils.quoteattr(value)}" if name == element else ""
 
@@ -121,9 +121,9 @@ def test_elements_of_fetchxml(service):
         check(response, treatment, name)
         assert f"<{name.split(' ')[0]}" in text
         if treatment == "refused":
-            # If the name replaces <fetch> or its entity, the message says what is expected.
+            # If the name replaces <fetch> or <entity>, the error says which element is expected instead.
             assert any(word in response.json()["error"]["message"] for word in (name, "begins with <fetch><entity")), response.text
-    # Attributes that every query here has. Without some of them, the query is refused for that.
+    # Attributes that the queries above always have. Each is left out once, and the response must agree with its treatment.
     whole = query("x", "nothing")
     for element, attributes in NAMES["fetchxml queries without an attribute"].items():
         for attribute, treatment in attributes.items():
@@ -220,12 +220,12 @@ def test_preferences(service):
         check(response, treatment, name.removeprefix("odata."), plain)
         if treatment == "refused":
             assert name in response.json()["error"]["message"], response.text
-    # Undocumented preferences are ignored, as RFC 7240 requires.
+    # RFC 7240 requires that unknown preferences are ignored.
     check(service.get("queues", Prefer="some-preference=1"), "honoured", "some-preference")
 
 
 def test_options_of_metadata(service):
-    """Query options at a list, at a single piece of metadata, and at $metadata."""
+    """Query options of a list of metadata, of a single piece of metadata, and of $metadata."""
     for path in ("EntityDefinitions", "EntityDefinitions(LogicalName='queue')", "EntityDefinitions(LogicalName='queue')/Attributes", "EntityDefinitions(LogicalName='queue')/Keys",
                  "EntityDefinitions(LogicalName='queue')/Attributes(LogicalName='statuscode')/Microsoft.Dynamics.CRM.StatusAttributeMetadata?$expand=OptionSet", "RelationshipDefinitions",
                  "GlobalOptionSetDefinitions"):
@@ -252,7 +252,7 @@ def harmless(group):
 
 
 def test_the_page_lists_what_changes_nothing(service):
-    """Each name on the page is one that a test sends and compares, and each such name is on the page."""
+    """The table in docs/web-api.md names exactly those names that these tests treat as harmless."""
     section = PAGE.split("### What changes nothing")[1].split("\n### ")[0].split("\n## ")[0]
     rows = {cells[0].strip(): set(re.findall("`([^`]+)`", cells[1])) for cells in (line.strip("| ").split(" | ", 1) for line in section.splitlines() if line.startswith("| ") and "---" not in line) if len(cells) > 1}
     attributes = {element: {name for name, (_, treatment) in given.items() if treatment == "harmless"} for element, given in NAMES["fetchxml attributes"].items()}
@@ -267,7 +267,7 @@ def test_the_page_lists_what_changes_nothing(service):
 
 
 def kept_value(service, attribute):
-    """A member of a body for an attribute that the service sets itself, with a value that the attribute does not have."""
+    """A member of a body for an attribute that the service sets itself. Its value differs from that of the record."""
     name, kind = attribute["LogicalName"], attribute["AttributeType"]
     if kind == "Lookup":
         (target,) = attribute["Targets"]
@@ -295,7 +295,7 @@ def test_what_the_service_keeps_changes_nothing_beside_others(service):
         key = next(n for n in plain if n == f"{entities[collection]}id")
         same = {n for n in plain if n not in own and n != key and not n.startswith("address") and n != "ownerid"}
         assert f"_{name}_value" in same or name in same or name in own and name in plain
-        # Two creates may happen in two different seconds, so a time that equals the record's creation is compared as the word createdon.
+        # The two records may be created in different seconds. So a time that equals createdon is compared as the word createdon.
         given_values, plain_values = ({n: "createdon" if record[n] == record["createdon"] else record[n] for n in same} for record in (given, plain))
         assert given_values == plain_values, (collection, name)
         assert given["createdon"] > "2020" and given["versionnumber"] > plain["versionnumber"], name
@@ -303,7 +303,7 @@ def test_what_the_service_keeps_changes_nothing_beside_others(service):
         changed = service.request("PATCH", path, {title: "kept 2", **value}, Prefer="return=representation").json()
         assert changed[title] == "kept 2" and {n: changed[n] for n in same} == {n: given[n] for n in same}, (collection, name)
         assert changed["createdon"] == given["createdon"] and changed["versionnumber"] > given["versionnumber"] and changed["modifiedon"] > "2020", name
-        # Alone in a request the value would be lost, so it is refused.
+        # A request with only this value is refused, because it would change nothing.
         response = service.request("PATCH", path, value)
         assert (response.status_code, response.json()["error"]["code"]) == (400, "0x80060413"), (name, response.text)
 
@@ -314,7 +314,7 @@ def test_constructs_of_sql(service):
 
 
 def test_messages_that_are_not_there(service):
-    """Each message is refused with its name or with the reason: as a function and as an action, bound to a record and to a collection."""
+    """Each message is refused with its name or the reason: as a function, as an action, and bound to a record or a collection."""
     (queue,) = service.get("queues?$select=queueid&$top=1").json()["value"]
     for name in NAMES["messages refused"]:
         bound = [f"queues({queue['queueid']})/Microsoft.Dynamics.CRM.{name}", f"queues/Microsoft.Dynamics.CRM.{name}"]
@@ -326,7 +326,7 @@ def test_messages_that_are_not_there(service):
 
 
 def test_each_documented_function_and_action_is_honoured_or_refused_by_name(service):
-    """The functions and actions in Dataverse's references. A supported one is declared in $metadata, and $metadata declares no others."""
+    """The functions and actions of Dataverse's reference. Each supported one is declared in $metadata, and only one other is."""
     documented = {**{name: "GET" for name in MESSAGES["functions"]}, **{name: "POST" for name in MESSAGES["actions"]}}
     honoured = set(MESSAGES["honoured"])
     schema = re.search(r'<Schema Namespace="Microsoft.Dynamics.CRM".*?</Schema>', service.get("$metadata").text, re.DOTALL)[0]

@@ -1,4 +1,4 @@
-"""Records over the Web API: create, retrieve, update, upsert, delete and list. Also, the responses to wrong input."""
+"""Records over the Web API are created, read, updated, upserted, deleted and listed. Also, the errors for wrong input."""
 
 import re
 import uuid

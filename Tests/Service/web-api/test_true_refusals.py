@@ -1,4 +1,4 @@
-"""What a refusal says is true: for addresses of nothing, for invalid ids and texts, and for what is not supported."""
+"""Errors give the true reason: for addresses without a resource, for invalid ids and values, and for what is not supported."""
 
 import json
 import uuid
@@ -77,7 +77,7 @@ def test_what_is_there_refuses_its_options(service):
     before = service.log().count(b"request failed")
     refused(service.request("POST", "CreateEntities", {}), 501, "0x80040219")
     refused(service.request("POST", "businessunits/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.businessunit", "businessunitid": str(uuid.uuid4()), "name": "x"}]}), 501, "0x80040219")
-    # The log reports no error, because such requests are not the operator's concern.
+    # The log has no error for these requests, because the operator has nothing to correct.
     assert service.log().count(b"request failed") == before
 
 
@@ -101,7 +101,7 @@ def test_the_empty_id_is_none(service):
         {"id": str(number), "atomicityGroup": "g", "method": "POST", "url": "queues", "body": {"name": f"zero {uuid.uuid4()}", "queueid": EMPTY}, "headers": {"content-type": "application/json"}}
         for number in range(2)]}, Content_Type="application/json")
     assert [one["status"] for one in answer.json()["responses"]] == [204, 204] and EMPTY not in answer.text
-    # Beside the key in the address, the empty id is refused too.
+    # If the address has a key, an empty id in the body is ignored.
     assert service.request("PATCH", f"mailboxes({made[0]})", {"name": "changed", "mailboxid": EMPTY}).status_code == 204
 
 
@@ -292,7 +292,7 @@ def test_a_record_is_one_target_by_whichever_key(service, message):
     for order in (targets, targets[::-1]):
         assert id in refused(service.request("POST", f"queues/Microsoft.Dynamics.CRM.{message}", {"Targets": order}), 400, "0x80048D19")
     assert service.get(f"queues({id})?$select=description").json()["description"] == "before"
-    # Two requests of a change set may concern the same record.
+    # In a change set, two parts may write the same record.
     answer = service.request("POST", "$batch", {"requests": [
         {"id": str(number), "atomicityGroup": "g", "method": "POST", "url": f"queues/Microsoft.Dynamics.CRM.{message}", "body": {"Targets": [target]}, "headers": {"content-type": "application/json"}}
         for number, target in enumerate(targets)]}, Content_Type="application/json")

@@ -1,4 +1,4 @@
-"""Names that a record does not have, in writes and in queries: they are refused with a true reason, and never taken for another name."""
+"""Names that an entity does not have, in writes and queries. They are refused with the true reason, and not taken for another name."""
 
 import uuid
 

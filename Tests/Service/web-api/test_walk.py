@@ -1,4 +1,4 @@
-"""A random walk over every way to write a record, compared with a model: the responses, the values that are read, and the contents of the cells."""
+"""A random walk through all ways to write a record. After each step, the response, the readable values and the contents of cells are compared with a model."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ class Walk:
     # MARK: Random parts
 
     def id(self):
-        """The id of a record, of a deleted record, or of none."""
+        """The id of a record, of a deleted record, or an id that no record ever had."""
         known = list(self.model) if self.random.random() < 0.7 else self.gone
         return self.random.choice(known) if known else str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
@@ -32,7 +32,7 @@ class Walk:
         body = {a: self.random.choice(TEXTS) for a in SECRETS if self.random.random() < 0.5}
         body |= {a: f"{a} {self.random.randint(0, 9)}" for a in ("name", "description") if self.random.random() < 0.5}
         if self.random.random() < 0.1:
-            # Values that are refused, for each record and for the request as a whole.
+            # A value that makes the service refuse the record, or the whole request.
             body |= self.random.choice([{"outgoingpassword": "y" * 251}, {"incomingpassword": 1}, {"nosuch": 1}, {"outgoingportnumber": "x"}])
         return body
 
@@ -44,12 +44,12 @@ class Walk:
 
     @staticmethod
     def written(record, body):
-        # An empty text is stored as null.
+        # The service stores an empty text as null.
         values = {a: v or None for a, v in body.items()}
         return {"name": None, "description": None, **{a: None for a in SECRETS}, **(record or {}), **values}
 
     def create(self, model, id, body):
-        """(status, the model afterwards)"""
+        """Models a create. Returns (status, the model afterwards)."""
         if not self.is_valid(body):
             return 400, model
         return (412, model) if id in model else (204, model | {id: self.written(None, body)})
@@ -67,7 +67,7 @@ class Walk:
         return (404, model) if id not in model else (204, {i: r for i, r in model.items() if i != id})
 
     def changes(self):
-        """Several single writes with their outcomes: [(request, status)], and the model after all of them."""
+        """Several single writes: [(request, status)], and the model after all of them."""
         model, result = self.model, []
         for _ in range(self.random.randint(1, 4)):
             id, body = self.id(), self.fields()
@@ -85,7 +85,7 @@ class Walk:
             result.append((request, status))
         return result, model
 
-    # MARK: Steps: each sends requests, and returns the expected result
+    # MARK: Steps. Each one sends requests, and returns (response, expected status, the model afterwards).
 
     def step_create(self):
         id, body = self.id(), self.fields()
@@ -126,15 +126,15 @@ class Walk:
         response = self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json")
         answered = [r["status"] for r in response.json()["responses"]]
         if failed:
-            # Bodies are parsed before anything is written.
+            # The service parses all bodies before it writes anything, so a malformed body decides the status.
             assert answered == [400 if any(status == 400 for _, status in changes) else failed], (answered, changes)
         else:
             assert answered == [204] * len(changes), (response.text, changes)
-        # The batch has the status of the request that made it fail.
+        # A change set that fails has the status of the part that failed.
         return response, answered[0] if failed else 200, self.model if failed else model
 
     def step_batch(self):
-        """Each request by itself. The batch ends at the first failure, or continues."""
+        """A batch without change sets. It ends at the first failure, or continues after it."""
         isGoingOn = self.random.random() < 0.5
         changes, _ = self.changes()
         model, statuses = self.model, []
@@ -154,7 +154,7 @@ class Walk:
         return response, 200 if isGoingOn else ended, model
 
     def step_create_with_mailboxes(self):
-        """A record and the records that refer to it: in one request, in a change set, or bound to it."""
+        """Creates a record with mailboxes that refer to it: nested in one request, in a change set, or bound as existing records."""
         id, body, mailbox = self.id(), self.fields(), str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         status, model = self.create(self.model, id, body)
         own, child = body | {"emailserverprofileid": id}, {"mailboxid": mailbox, "name": "of a walk", "password": self.random.choice([t for t in TEXTS if len(t or "") <= 200])}
@@ -173,7 +173,7 @@ class Walk:
         else:
             made = self.service.request("POST", "mailboxes", child).status_code
             assert made == (400 if isChildBad else 204)
-            # If a record that is to be bound does not exist, nothing is created.
+            # The mailbox to bind does not exist, so the record is not created either.
             if isChildBad:
                 status = 404 if self.is_valid(body) and id not in self.model else 400 if not self.is_valid(body) else 412
             response = self.service.request("POST", "emailserverprofiles", own | {"emailserverprofile_mailbox@odata.bind": [f"/mailboxes({mailbox})"]})
@@ -199,11 +199,11 @@ class Walk:
         response = self.service.request("POST", f"emailserverprofiles/Microsoft.Dynamics.CRM.{name}", {"Targets": targets})
         if not failed:
             return response, {"CreateMultiple": 200, "UpdateMultiple": 204, "UpsertMultiple": 200}[name], model
-        # If several requests fail, the service chooses which one it names.
+        # If several records can't be written, the service may name any of them.
         assert response.status_code >= 400 and response.json()["error"]["message"], response.text
         return response, response.status_code, self.model
 
-    # The same over SOAP
+    # Writes over SOAP
 
     @staticmethod
     def target(id, body):
@@ -214,14 +214,14 @@ class Walk:
 
     @staticmethod
     def answer(element):
-        """The HTTP status that the Web API would have for a SOAP response."""
+        """A response with the status that the Web API would have, made from a SOAP response."""
         if not element.tag.endswith("Fault"):
             return SimpleNamespace(status_code=204, text="", request=SimpleNamespace(body=None))
         code, number, message = soap.fault(element)
         return SimpleNamespace(status_code={"0x80040217": 404, "0x80040237": 412, "0x80060882": 412}.get(number, 400), text=f"{number} {message}", request=SimpleNamespace(body=None))
 
     def soap_request(self, request):
-        """The SOAP request with the same effect as a request of a change set."""
+        """The body of the SOAP request that has the same effect as a request of a change set."""
         id = (request.get("body") or {}).get("emailserverprofileid") or request["url"].split("(")[-1].rstrip(")")
         body = {name: value for name, value in (request.get("body") or {}).items() if name != "emailserverprofileid"}
         name = {"POST": "Create", "PATCH": "Update" if request.get("headers") else "Upsert", "DELETE": "Delete"}[request["method"]]
@@ -264,7 +264,7 @@ class Walk:
             assert (own["name"], own["description"], own["incomingpassword"], own["outgoingpassword"]) == (record["name"], record["description"], None, None), step
             assert all(own[f"is{a}set"] == (record[a] is not None) for a in SECRETS), (step, own, record)
             etags[id] = own["@odata.etag"]
-            # A record's version changes with the record, and only then.
+            # A record's version changes exactly if the record changes.
             if id in self.etags and self.model.get(id) == record and not self.touched:
                 assert etags[id] == self.etags[id], step
             if id in self.etags and self.model.get(id) != record:
@@ -284,7 +284,7 @@ class Walk:
             before = self.model
             response, status, model = step()
             assert response.status_code == status, (number, step.__name__, response.text, response.request.body)
-            # A batch may fail after some of its requests wrote.
+            # A batch can fail after some of its requests have written.
             self.touched = step.__name__ != "step_key" and model is not before
             self.check(model, (number, step.__name__, response.text, response.request.body))
             if number % 20 == 19 or step == self.step_key:

@@ -1,5 +1,5 @@
-"""A random walk over every way to link records, and to give them to users and teams, compared with a model: the responses, the links, and what a user
-with fewer rights may then read and write."""
+"""A random walk through all ways to link records, and to make users and teams their owners. After each step, the response, the links, and what users
+may read and write are compared with a model."""
 
 import os
 import urllib.parse
@@ -13,7 +13,7 @@ from sample import SEED, length
 
 STEPS = int(os.environ.get("FIELDSEAL_STEPS", length(80, 800)))
 ROLES, MEMBERS, TEAM_ROLES = "systemuserroles_association", "teammembership_association", "teamroles_association"
-#: The two ends of a relationship, each as entity set and entity; and the entity set and the entity of its links.
+#: For each relationship, its two ends as (entity set, entity), and the entity set and the entity of its links.
 RELATIONSHIPS = {
     ROLES: (("systemusers", "systemuser"), ("roles", "role"), "systemuserrolescollection", "systemuserroles"),
     MEMBERS: (("teams", "team"), ("systemusers", "systemuser"), "teammemberships", "teammembership"),
@@ -23,7 +23,7 @@ NO_SUCH_RECORD = "0x80040217"
 
 
 class Model:
-    """Teams, links as (relationship, first, second), and the owners of e-mails. Each change returns its status and the model after it."""
+    """Teams, links as (relationship, first id, second id), and the owners of e-mails. Each change returns (status, the model afterwards)."""
 
     def __init__(self, users, teams=frozenset(), links=frozenset(), owners=None):
         self.users, self.teams, self.links, self.owners = users, teams, links, owners or {}
@@ -32,7 +32,7 @@ class Model:
         return Model(**{**vars(self), **changes})
 
     def has(self, relationship, first, second):
-        """Whether both records exist. Roles always do."""
+        """Whether both records exist. Roles always exist."""
         users = {ROLES: first, MEMBERS: second}.get(relationship)
         teams = {MEMBERS: first, TEAM_ROLES: first}.get(relationship)
         return (users is None or users in self.users) and (teams is None or teams in self.teams)
@@ -45,7 +45,7 @@ class Model:
         return (204, self.but(links=self.links - {link})) if link in self.links else (404, self)
 
     def all(self, changes):
-        """Several changes of links as one: the status of the first change that fails."""
+        """Models several changes of links as one. Returns the status of the first change that fails, or 204, and the model afterwards."""
         model = self
         for link, isLinked in changes:
             status, model = model.link(link, isLinked)
@@ -92,14 +92,14 @@ class Walk:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def any_of(self, ids):
-        """Chooses one of the ids. They are sorted first, so that the choice depends only on the seed."""
+        """Chooses one of the ids. They are sorted before, so that the choice depends only on the seed."""
         return self.random.choice(sorted(ids))
 
     def user(self):
         return self.any_of(self.model.users) if self.random.random() < 0.95 else self.new()
 
     def team(self):
-        """The id of a team, of a deleted team, or of one that never existed."""
+        """The id of a team, of a deleted team, or an id that no team ever had."""
         if self.model.teams and self.random.random() < 0.9:
             return self.any_of(self.model.teams)
         return self.random.choice(self.gone) if self.gone else self.new()
@@ -115,7 +115,7 @@ class Walk:
         return {ROLES: lambda: (self.user(), role), MEMBERS: lambda: (self.team(), self.user()), TEAM_ROLES: lambda: (self.team(), role)}[relationship]()
 
     def change(self, relationship=None):
-        """(link, whether it is created or removed)"""
+        """A random change: (link, True to create it or False to remove it)."""
         relationship = relationship or self.random.choice([ROLES, MEMBERS, MEMBERS, TEAM_ROLES])
         existing = sorted(link for link in self.model.links if link[0] == relationship)
         if existing and self.random.random() < 0.45:
@@ -123,7 +123,7 @@ class Walk:
         return (relationship, *self.ends(relationship)), self.random.random() < 0.85
 
     def request(self, change):
-        """The request that makes a change, from either end."""
+        """The request for a change, from a random end of the relationship."""
         (relationship, *ids), isLinked = change
         (own, id), (other, otherID) = self.random.sample([*zip(RELATIONSHIPS[relationship][:2], ids)], 2)
         path = f"{own[0]}({id})/{relationship}"
@@ -136,7 +136,7 @@ class Walk:
     def batch(self, requests, **headers):
         return self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json", **headers)
 
-    # MARK: Steps: each sends requests, and returns the expected result
+    # MARK: Steps. Each one sends requests, and returns (response, expected status, the model afterwards).
 
     def step_reference(self):
         change = self.change()
@@ -150,7 +150,7 @@ class Walk:
         return self.batch(requests), 200 if status == 204 else status, model
 
     def step_batch(self):
-        """Each request by itself. The batch ends at the first failure, or continues."""
+        """A batch without change sets. It ends at the first failure, or continues after it."""
         isGoingOn = self.random.random() < 0.5
         changes, model, statuses = [self.change() for _ in range(self.random.randint(1, 4))], self.model, []
         for change in changes:
@@ -163,7 +163,7 @@ class Walk:
         return response, 200 if isGoingOn or max(statuses) < 400 else max(statuses), model
 
     def step_members(self):
-        """AddMembersTeam and RemoveMembersTeam. The second refuses users who are not members."""
+        """Sends AddMembersTeam or RemoveMembersTeam. The second is refused if one of the users is not a member."""
         team, users, isAdded = self.team(), {self.user() for _ in range(self.random.randint(1, 3))}, self.random.random() < 0.6
         members = [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": u} for u in sorted(users)]
         response = self.service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{'Add' if isAdded else 'Remove'}MembersTeam", {"Members": members})
@@ -173,7 +173,7 @@ class Walk:
         return response, 204, self.model.but(links=self.model.links | links if isAdded else self.model.links - links)
 
     def step_create_team(self):
-        """Creates a team with members and roles that are bound to it, or that are linked in the same change set."""
+        """Creates a team with members and roles, which are bound in the create or linked in the same change set."""
         team = self.new()
         links = {(relationship, team, self.ends(relationship)[1]) for relationship in self.random.choices([MEMBERS, TEAM_ROLES], k=self.random.randint(0, 3))}
         bound = {relationship: [link[2] for link in sorted(links) if link[0] == relationship] for relationship in (MEMBERS, TEAM_ROLES)}
@@ -196,7 +196,7 @@ class Walk:
         return self.service.request("DELETE", f"teams({team})"), *self.model.delete_team(team)
 
     def step_own(self):
-        """Sets a record's owner, in every way in which a lookup can be set."""
+        """Sets the owner of an e-mail, in a random one of the ways to set a lookup."""
         email, owner = self.email(), self.owner()
         isTeam = owner not in self.model.users
         address = f"{'teams' if isTeam else 'systemusers'}({owner})"
@@ -235,7 +235,7 @@ class Walk:
         return self.service.request("DELETE", f"emails({email})"), 204 if email in self.model.owners else 404, model
 
     def step_soap(self):
-        """Associate and Disassociate with several records at once."""
+        """Sends Associate or Disassociate with one or two records."""
         (relationship, first, second), isLinked = self.change()
         links = {(relationship, first, second)} | ({(relationship, first, self.ends(relationship)[1])} if self.random.random() < 0.5 else set())
         status, model = self.model.all((link, isLinked) for link in sorted(links))
@@ -246,7 +246,7 @@ class Walk:
         return self.soap("Associate" if isLinked else "Disassociate", content), status, model
 
     def soap(self, name, content):
-        """The HTTP status that the Web API would have for a SOAP response."""
+        """Sends an operation over SOAP. Returns a response with the status that the Web API would have."""
         element = soap.call(self.service, soap.operation("Execute", f"<request><x:Parameters>{content}</x:Parameters><x:RequestName>{name}</x:RequestName></request>"))
         if not element.tag.endswith("Fault"):
             return SimpleNamespace(status_code=204, text="", request=SimpleNamespace(body=content))
@@ -254,7 +254,7 @@ class Walk:
         return SimpleNamespace(status_code={NO_SUCH_RECORD: 404}.get(number, 400), text=f"{number} {message}", request=SimpleNamespace(body=content))
 
     def step_write_as_a_user(self):
-        """A write in the name of a user, with the user's rights: a record that does not belong to the user or the user's teams does not exist for the user."""
+        """A write in the name of a user succeeds only for e-mails of the user and the user's teams. For the user, other e-mails do not exist."""
         user, email = self.any_of(self.model.users), self.email()
         response = self.service.request("PATCH", f"emails({email})", {"category": "written"}, If_Match="*", MSCRMCallerID=user)
         if self.basic not in self.model.roles_of(user):
@@ -262,7 +262,7 @@ class Walk:
         return response, 204 if email in self.model.visible(user) else 404, self.model
 
     def step_create_as_a_user(self):
-        """A user may create records for itself and its teams, and for no other owner."""
+        """A user may create e-mails that the user or a team of the user owns, and no others."""
         user, owner, email = self.any_of(self.model.users), self.owner(), self.new()
         address = f"/{'systemusers' if owner in self.model.users else 'teams'}({owner})"
         response = self.service.request("POST", "emails", {"activityid": email, "subject": "walked", "ownerid@odata.bind": address}, MSCRMCallerID=user)
@@ -296,7 +296,7 @@ class Walk:
         return response.json()["value"]
 
     def check_readers(self):
-        """Checks what each user can read, in each language."""
+        """Checks in each query language which e-mails each user can read."""
         fetch = "<fetch><entity name='email'><attribute name='activityid'/><filter><condition attribute='subject' operator='eq' value='walked'/></filter></entity></fetch>"
         queries = ["$select=activityid&$filter=subject eq 'walked'", "fetchXml=" + urllib.parse.quote(fetch), "sql=" + urllib.parse.quote("SELECT activityid FROM email WHERE subject = 'walked'")]
         for user in self.model.users:
@@ -308,7 +308,7 @@ class Walk:
                 assert sorted(found) == sorted(self.model.visible(user)), (user, query)
 
     def check_languages(self):
-        """Checks the links from both ends, in each language."""
+        """Checks in each query language which links exist, from both ends."""
         for relationship, (*both, _, intersect) in RELATIONSHIPS.items():
             links = {link[1:] for link in self.model.links if link[0] == relationship}
             known = self.model.users | self.model.teams
@@ -346,5 +346,5 @@ def test_every_way_to_link_records(own_service):
     refused = sum(count for (_, status), count in walk.answers.items() if status >= 400)
     assert STEPS // 20 < refused < STEPS * 3 // 4, walk.answers
     report = own_service.json("doctor", "--deep", check=False)
-    # The key of the development deployment has no copy, so the doctor reports only that.
+    # The key of a development deployment was never copied out. The doctor finds nothing else.
     assert [finding["code"] for finding in report["findings"]] == ["key-never-copied"], report

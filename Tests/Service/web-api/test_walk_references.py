@@ -1,4 +1,4 @@
-"""A random walk over alternate keys and lookups, compared with a model. Keys belong to no record, to one or to several. Lookups are set and cleared
+"""A random walk through alternate keys and lookups, compared with a model. A key may belong to no record, one or several. Lookups are set and cleared
 from both ends, alone, in change sets, and for many records at once."""
 
 import os
@@ -15,13 +15,13 @@ NAMES = ["a", "A", "b", "it's", "c/d (e)", "50%", "x"]
 
 
 class Model:
-    """Profiles with name and description, and mailboxes, each with the profile that it refers to."""
+    """Profiles by id, as (name, description), and mailboxes with the id of their profile or None."""
 
     def __init__(self, profiles=None, boxes=None):
         self.profiles, self.boxes = profiles or {}, boxes or {}
 
     def named(self, key):
-        """(status, id) of the profile with an id or a name."""
+        """Finds a profile by its id or its name. Returns (status, id or None)."""
         if isinstance(key, uuid.UUID):
             return (200, key) if key in self.profiles else (404, None)
         found = [id for id, (name, _) in self.profiles.items() if name.lower() == key.lower()]
@@ -34,15 +34,15 @@ class Model:
         return 204, Model(self.profiles | {id: (self.profiles[id][0], text)}, self.boxes)
 
     def refer(self, box, key):
-        """Sets a lookup; clears it if the key is None."""
+        """Models that the lookup of a mailbox is set, or cleared if the key is None. Returns (status, the model afterwards)."""
         if box not in self.boxes:
-            # Both keys are looked up. A key that several records have is refused first.
+            # The service looks up both records. A key that several records have is reported before a missing mailbox.
             return (412 if key is not None and self.named(key)[0] == 412 else 404), self
         status, id = (200, None) if key is None else self.named(key)
         return (status, self) if status != 200 else (204, Model(self.profiles, self.boxes | {box: id}))
 
     def take_off(self, key, box):
-        """Clears a lookup that refers to this profile. The id of a deleted profile works too."""
+        """Models that the lookup of a mailbox is cleared if it refers to this profile. A deleted profile may be named by its id."""
         status, id = (200, key) if isinstance(key, uuid.UUID) else self.named(key)
         if status != 200:
             return status, self
@@ -86,7 +86,7 @@ class Walk:
         return self.random.choice(["", "/", f"{self.service.api}/"]) + self.path(key)
 
     def change(self, model):
-        """A write for a change set: (request, status, the model afterwards)."""
+        """A random write for a change set: (request, status, the model afterwards)."""
         key, box = self.key(), self.box()
         kind = self.random.choice(["describe", "property", "bind", "refer", "collect", "take off"])
         if kind in ("describe", "property"):
@@ -128,13 +128,13 @@ class Walk:
             failed = failed or (status if status >= 400 else None)
         response = self.service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json")
         if failed:
-            # If several requests fail, the service chooses which one it names.
+            # If several parts would fail, the service may report any of them.
             assert response.status_code in (404, 412), response.text
             return response, response.status_code, self.model
         return response, 200, model
 
     def step_create(self):
-        """Creates a profile with new mailboxes, and with existing mailboxes that are bound to it."""
+        """Creates a profile with new mailboxes and with bound existing mailboxes."""
         id, name, text = self.new(), self.name(), self.text()
         nested, bound = [self.new() for _ in range(self.random.randint(0, 2))], [self.box() for _ in range(self.random.randint(0, 2))]
         body = {"emailserverprofileid": str(id), "name": name, "description": text}
@@ -148,7 +148,7 @@ class Walk:
         return response, 204, Model(self.model.profiles | {id: (name, text)}, self.model.boxes | dict.fromkeys([*nested, *bound], id))
 
     def step_box_with_profile(self):
-        """Creates a mailbox together with the profile that it refers to."""
+        """Creates a mailbox and its profile in one request."""
         box, id, name = self.new(), self.new(), self.name()
         body = {"mailboxid": str(box), "name": self.tag, "emailserverprofile": {"emailserverprofileid": str(id), "name": name}}
         return self.service.request("POST", "mailboxes", body), 204, Model(self.model.profiles | {id: (name, None)}, self.model.boxes | {box: id})
@@ -166,7 +166,7 @@ class Walk:
         return Model(self.model.profiles | {id: (name, text)}, self.model.boxes)
 
     def step_many(self):
-        """UpsertMultiple and UpdateMultiple of records that are named by keys: all records are written, or none."""
+        """Sends UpsertMultiple or UpdateMultiple with records that are named by keys. All records are written, or none."""
         isUpdate = self.random.random() < 0.5
         names = {name.lower(): name for name in (self.name() for _ in range(3))}.values()
         texts, start = {name: self.text() for name in names}, self.model
@@ -198,7 +198,7 @@ class Walk:
         if status != 200:
             return response, status, self.model
         self.gone.append(id)
-        # The lookups of its mailboxes become null.
+        # Deleting a profile clears the lookups of its mailboxes.
         boxes = {box: None if profile == id else profile for box, profile in self.model.boxes.items()}
         return response, 204, Model({i: p for i, p in self.model.profiles.items() if i != id}, boxes)
 

@@ -1,4 +1,5 @@
-"""Writes of several records at once, and of links and parts of records, alone and in change sets. Also, what a write must not ignore."""
+"""Writes of several records at once, of links, and of single attributes, alone and in change sets. Also, parts of a request that the service must not
+ignore."""
 
 import base64
 import threading
@@ -33,7 +34,7 @@ def test_related_records_are_created_along(service):
     assert "secret" not in response.text
     profile, boxes = response.json()["emailserverprofileid"], named(service, "mailboxes", name)
     assert {b["_emailserverprofile_value"] for b in boxes} == {profile} and [b["ispasswordset"] for b in boxes] == [True, False]
-    # In a body, the record under a single-valued property is created first.
+    # The record under a single-valued property is created before the record that refers to it.
     box = service.create("mailboxes", {"name": f"{name} d", "emailserverprofile": {"name": f"{name} e", "outgoingpassword": "third secret"}})
     found = service.get(f"mailboxes({box})?$expand=emailserverprofile($select=name,isoutgoingpasswordset)").json()["emailserverprofile"]
     assert (found["name"], found["isoutgoingpasswordset"]) == (f"{name} e", True)
@@ -156,7 +157,8 @@ def test_the_key_in_the_address_is_the_key_in_the_body(service):
 
 
 def test_a_write_that_changes_what_is_attested_is_answered_with_its_record(service):
-    """The servers of profiles, and disabled users, are attested. So such a write changes the state that its session read at the beginning."""
+    """Servers of profiles and disabled users are in the attested state. So the write changes the state that its session read at its beginning, and
+    must still be able to read the record."""
     whole = {"Prefer": "return=representation"}
     profile = service.create("emailserverprofiles", {"name": f"attested {uuid.uuid4()}"})
     for n in range(2):
@@ -252,7 +254,7 @@ def test_an_unchanged_record_is_not_sent_again(service):
         assert service.get(path, If_None_Match=known).status_code == 304, known
     for known in ('W/"1"', "null", '"x"'):
         assert service.get(path, If_None_Match=known).status_code == 200, known
-    # A record that $expand brings along may have changed while the ETag stayed the same.
+    # A record that $expand includes can change without a change of this ETag, so the response is sent.
     assert service.request("PATCH", f"emailserverprofiles({profile})", {"name": "renamed"}).status_code == 204
     expanded = service.get(f"mailboxes({box})?$expand=emailserverprofile", If_None_Match=etag)
     assert expanded.status_code == 200 and expanded.json()["emailserverprofile"]["name"] == "renamed"
@@ -270,12 +272,12 @@ def test_a_part_of_an_unchanged_record_is_not_sent_again(service, path):
     assert service.get(f"mailboxes({box})/{path}", If_None_Match=etag, Prefer='odata.include-annotations="*"').status_code == 200
     assert service.request("PATCH", f"mailboxes({box})", {"name": tag()}).status_code == 204
     assert service.get(f"mailboxes({box})/{path}", If_None_Match=etag).status_code == 200
-    # Attributes that change without a new version are sent again.
+    # This attribute can change without a new version of the record, so the response is sent.
     etag = service.get(f"mailboxes({box})").headers["ETag"]
     service.sql("UPDATE org_contoso.mailbox SET noemailcount = 7 WHERE mailboxid = %s", [box])
     for known in (etag, "*"):
         assert service.get(f"mailboxes({box})/noemailcount", If_None_Match=known).json()["value"] == 7
-    # If there is no value, the client can't have a copy of it.
+    # If there is no value, the client can't have a copy of one. The response is 204 and not 304.
     assert service.get(f"mailboxes({box})/username", If_None_Match="*").status_code == 204
 
 
@@ -384,7 +386,7 @@ def test_the_status_of_an_email_is_one_of_its_state(service):
             else:
                 assert "is not one of the state" in refused(answer, 400, "0x80048408") and states() == before, body
             assert "statecode" in refused(service.request("POST", "emails", {"subject": tag(), **body}), 400, "0x80048D19")
-    # If only the state is given, the status becomes the default of that state.
+    # If only the state is set, the status becomes the default of that state.
     for state, status in ((2, 5), (0, 1), (1, 2), (0, 1)):
         assert service.request("PATCH", f"emails({id})", {"statecode": state}).status_code == 204 and states() == (state, status)
     many = {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": id, "statecode": 0, "statuscode": 5}]}
@@ -399,12 +401,12 @@ def test_creates_of_one_client_that_share_a_transaction_are_each_done_or_refused
     token = service.token()
 
     def create(number):
-        """Every fifth create has an id that another record has, and the others have a password."""
+        """Every fifth create uses the id of an existing record and fails. The others have a password."""
         body = {"name": f"{name} {number}", "mailboxid": taken} if number % 5 == 0 else {"name": f"{name} {number}", "password": f"secret {number}"}
         start.wait()
         return service.request("POST", "mailboxes", body, token=token)
 
-    # Creates share a transaction only if several wait at the same moment.
+    # Creates share a transaction only if they wait at the same moment, so this is repeated.
     for _ in range(50):
         with ThreadPoolExecutor(callers) as pool:
             for number, answer in enumerate(pool.map(create, range(callers))):
@@ -433,7 +435,7 @@ def test_a_subject_has_800_characters(service):
     refused(service.request("POST", "emails", {"subject": subject + "x"}), 400, "0x80044331")
     length = service.get("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/Microsoft.Dynamics.CRM.StringAttributeMetadata?$select=MaxLength").json()["MaxLength"]
     assert length == 800
-    # The stored name of a lookup's record has its own limit.
+    # A copy of a subject as the name of a lookup's record is cut at 400 characters.
     answer = service.create("emails", {"subject": "answer", "parentactivityid@odata.bind": f"/emails({email})"})
     assert service.get(f"emails({answer})?$select=parentactivityidname").json()["parentactivityidname"] == "ä" * 400
     assert service.get(f"emails?$filter=parentactivityid/subject eq '{subject}'&$select=subject").json()["value"][0]["subject"] == "answer"

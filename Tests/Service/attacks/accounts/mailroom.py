@@ -1,4 +1,4 @@
-"""A deployment whose router is stopped, so that tests act as the router: mailboxes, leases, credentials and e-mails."""
+"""A deployment whose router process is stopped. The tests send the router's requests themselves."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ GOOD, EVIL = "imap.good.example", "imap.evil.example"
 
 
 class Mailroom(Deployment):
-    """Requests are sent as one of the clients `admin`, `mailadmin`, `user` and `router`."""
+    """Each request is sent as the client that the argument `client` names: `admin`, `mailadmin`, `user` or `router`."""
 
     def start(self):
         super().start()
@@ -26,7 +26,7 @@ class Mailroom(Deployment):
         return self
 
     def started_router(self):
-        """Waits for the router's process, which starts beside the service."""
+        """Waits until the router's process has started. Returns its process id."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -50,7 +50,7 @@ class Mailroom(Deployment):
             **more}, client=client)
 
     def queue_box(self, profile=None, address=None, **more):
-        """A queue with its mailbox, which is approved and enabled: (queue, mailbox). Its password is `victim's secret`."""
+        """Creates a queue whose mailbox is approved and enabled. Returns (queue, mailbox). The mailbox's password is `victim's secret`."""
         address = address or f"q{uuid.uuid4().hex[:8]}@contoso.test"
         queue = self.create("queues", {"name": address, "emailaddress": address})
         box = self.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
@@ -58,13 +58,13 @@ class Mailroom(Deployment):
         return queue, box
 
     def user_box(self, user, profile=None, address=None, **more):
-        """Gives a systemuser a mailbox, as a new user gets one."""
+        """Creates a mailbox for a systemuser and enables it. Returns the mailbox's id."""
         address = address or f"u{uuid.uuid4().hex[:8]}@contoso.test"
         assert self.request("PATCH", f"systemusers({user})", {"internalemailaddress": address}).status_code == 204
         self.sql("UPDATE org_contoso.mailbox SET statecode = 1 WHERE regardingobjectid = %s", [user])
         box = self.create("mailboxes", {"name": address, "emailaddress": address, "ownerid@odata.bind": f"/systemusers({user})"})
         self.sql("UPDATE org_contoso.mailbox SET regardingobjectid = %s, regardingobjecttypecode = 'systemuser', isforwardmailbox = false WHERE mailboxid = %s", [user, box])
-        # SQL wrote the mailbox's owner, so an administrator confirms it by naming it.
+        # SQL wrote whose mailbox this is. The service accepts that after an administrator has named the user in a request.
         self.enable(box, profile, **{"regardingobjectid@odata.bind": f"/systemusers({user})"}, **more)
         return box
 
@@ -81,7 +81,7 @@ class Mailroom(Deployment):
     # The router's messages
 
     def lease(self, box):
-        """Takes the lease of a mailbox, as a router does."""
+        """Leases a mailbox as a router does. Returns the host id under which the lease is held."""
         self.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = now() + interval '1 day' WHERE mailboxid <> %s", [box])
         self.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
         host = f"test {uuid.uuid4()}"
@@ -99,7 +99,7 @@ class Mailroom(Deployment):
         return self.call("ReleaseCredential", MailboxId=box, Direction=direction, HostId=host or self.lease(box))
 
     def released(self, box, direction="Incoming"):
-        """The (server, user name, password) that a router receives."""
+        """Releases the password. Returns the (server, user name, password) that a router receives."""
         response = self.release(box, direction)
         assert response.status_code == 200, response.text
         answer = response.json()
@@ -133,7 +133,7 @@ class Mailroom(Deployment):
     def status(self, email):
         return self.sql("SELECT statuscode FROM org_contoso.email WHERE activityid = %s", [email])[0][0]
 
-    # What is recorded
+    # Events, alerts and findings
 
     def events(self, kind, outcome, text):
         return self.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = %s AND outcome = %s AND details LIKE %s", [kind, outcome, f"%{text}%"])[0][0]
@@ -142,14 +142,14 @@ class Mailroom(Deployment):
         return self.get(f"tracelogs?$filter=_regardingobjectid_value eq {box} and tracecode eq {code}").json()["value"]
 
     def findings(self, code):
-        """The doctor's findings with a code, each as JSON."""
+        """Runs the doctor. Returns its findings with the code, each as a JSON text."""
         output = self.run("doctor", "--json", "--settings", str(self.home / "fieldseal.yaml"), check=False).stdout
         return [json.dumps(finding) for finding in json.loads(output)["findings"] if finding["code"] == code]
 
     # Changes by SQL
 
     def sql_as(self, role, statement, parameters=None, triggers=True):
-        """Runs SQL as a role. Without triggers, which only a superuser can switch off, no guard of a table notices the change."""
+        """Runs SQL as a role. With `triggers=False`, for which the role must be a superuser, no trigger of a table rejects or notes the change."""
         with psycopg.connect(self.dev["postgres"], autocommit=True) as connection:
             connection.execute("SELECT set_config('role', %s, false)", [role])
             if not triggers:
@@ -159,13 +159,13 @@ class Mailroom(Deployment):
             return cursor.fetchall() if cursor.description else None
 
     def until_one_waits(self):
-        """Waits until a statement of the service waits for a lock."""
+        """Waits until a statement in the database waits for a lock."""
         deadline = time.monotonic() + PATIENCE
         while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'fieldseal'") == [(0,)]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    # Ways to write
+    # Change sets
 
     def change_set(self, *requests, client="mailadmin"):
         """Sends a change set of (method, address, body) and returns the statuses and the texts of the responses."""
@@ -177,7 +177,7 @@ class Mailroom(Deployment):
 
 
 def refusal(response, *statuses):
-    """Asserts that a write was refused with one of the statuses, in the usual form of errors."""
+    """Asserts that a write was refused with one of the statuses (403 by default), and that the response has an error message. Returns the error."""
     assert response.status_code in (statuses or (403,)), (response.status_code, response.text)
     assert response.json()["error"]["message"]
     return response.json()["error"]
@@ -185,7 +185,7 @@ def refusal(response, *statuses):
 
 @pytest.fixture(scope="module")
 def room():
-    """A room in which the user has a mailbox. Test modules import this fixture by its name."""
+    """A `Mailroom` in which the client `user` has a mailbox. Test modules import this fixture by its name."""
     with Mailroom.made() as room:
         room.person = room.users["user"]
         room.box = room.user_box(room.person, room.profile(), "user@contoso.test")

@@ -1,4 +1,4 @@
-"""Where a credential may be sent, in change sets whose parts have different callers: each part has the rights of its own caller."""
+"""Change sets whose parts have different callers. A part that changes where a password is sent needs the rights of its own caller."""
 
 import uuid
 
@@ -24,7 +24,7 @@ def victim(room):
 
 
 def in_json(room, *parts, **headers):
-    """Sends a change set of (method, address, body, caller). Returns its lowest and highest status, and its text."""
+    """Sends a change set of (method, address, body, caller). Returns the highest status of its parts, and the response's text."""
     answer = batch(room, [
         {"id": str(number), "atomicityGroup": "g", "method": method, "url": url, "body": body,
          "headers": {"Content-Type": "application/json", **({"MSCRMCallerID": room.users[caller]} if caller else {})}}
@@ -59,13 +59,13 @@ def test_a_part_has_the_rights_of_its_own_user(room, victim, send, way):
     request = moves(profile, mailbox, room.profile(incomingserverlocation=EVIL))[way]
     status, text = send(room, (*request, "mailadmin"))
     assert status == 403 and mailbox in text and "System Administrator" in text, text
-    # A harmless part in an administrator's name gives the harmful part no rights.
+    # A part in an administrator's name, here a change of the description, gives the other part no rights.
     status, text = send(room, ("PATCH", f"emailserverprofiles({profile})", {"description": "x"}, None), (*request, "mailadmin"))
     assert status == 403, text
     assert room.released(mailbox)[0] == GOOD
     [(actor,)] = room.sql("SELECT DISTINCT actor FROM org_contoso.security_event WHERE kind = 'mail server changed' AND outcome = 'refused' AND details LIKE %s", [f"%{mailbox if way == 'link' else profile}%"])
     assert actor == f"client:dev-admin as systemuser:{room.users['mailadmin']}"
-    # The control: as an administrator it succeeds, also with the callers exchanged.
+    # The control: a System Administrator's part succeeds, although the Email Administrator is the caller of the whole request.
     status, text = send(room, (*request, "second"), MSCRMCallerID=room.users["mailadmin"])
     assert status < 300, text
     assert room.released(mailbox)[0] == EVIL
@@ -81,12 +81,13 @@ def test_a_change_of_several_is_allowed_if_each_may_make_it(room, victim, send):
     for parts in (((server, None), (port, "mailadmin")), ((server, "mailadmin"), (port, None)), ((server, "mailadmin"), (server, None)), ((server, None), (server, "mailadmin"))):
         status, text = send(room, *(("PATCH", address, body, caller) for body, caller in parts))
         assert status == 403, (parts, text)
-    # An Email Administrator's part that changes no server is no hindrance. If all passwords are set again, no administrator is needed.
+    # A part of the Email Administrator that changes no server does not prevent the change set.
     status, text = send(room, ("PATCH", address, server, None), ("PATCH", address, {"description": "y", "incomingportnumber": 993}, "mailadmin"), ("PATCH", address, {"outgoingserverlocation": EVIL}, "second"))
     assert status == 204, text
     assert room.released(mailbox)[0] == EVIL
     actors = {actor for (actor,) in room.sql("SELECT actor FROM org_contoso.security_event WHERE kind = 'mail server changed' AND outcome = 'succeeded' AND details LIKE %s", [f"%{profile}%"])}
     assert actors == {"client:dev-admin", f"client:dev-admin as systemuser:{room.users['second']}"}
+    # If the change set also sets all passwords again, it needs no System Administrator.
     status, text = send(room, ("PATCH", address, {"incomingserverlocation": GOOD}, "mailadmin"), ("PATCH", f"mailboxes({mailbox})", {"password": "anew"}, "mailadmin"))
     assert status == 204, text
     assert room.released(mailbox) == (GOOD, "victim", "anew")

@@ -1,4 +1,5 @@
-"""A sender can't learn from a mail's subject or headers about e-mails that the mailbox's owner may not read, and can't attract answers to them."""
+"""Which e-mail an incoming mail answers: only one that the mailbox's owner may read. A sender learns nothing about other e-mails, and does not
+receive their answers."""
 
 import base64
 import hashlib
@@ -22,7 +23,7 @@ class Correspondents(Mailroom):
         return self
 
     def sent(self, client, subject, **more):
-        """An e-mail that a user submitted with a tracking token: (id, token, Message-ID)."""
+        """Submits an e-mail of a user. Returns (id, tracking token, Message-ID)."""
         id = self.drafted(self.users[client], client=client, subject=subject, **more)
         response = self.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True}, client=client)
         assert response.status_code == 200, response.text
@@ -31,7 +32,7 @@ class Correspondents(Mailroom):
         return id, re.search(r"CRM:\d+", response.json()["Subject"]).group(), messageID
 
     def deliver(self, client, subject, **more):
-        """Delivers a stranger's mail to a user's mailbox. Returns the record; None if it did not become one."""
+        """Delivers a mail from outside to a user's mailbox. Returns the e-mail's record, or None if the mailbox did not accept the mail."""
         name = uuid.uuid4().hex
         email = {"MessageId": f"<{name}@elsewhere.test>", "Subject": subject, "From": "customer@elsewhere.test", "To": [self.addresses[client]], "Body": name,
                  "Digest": base64.b64encode(hashlib.sha256(name.encode()).digest()).decode(), **more}
@@ -57,7 +58,7 @@ def room():
 
 @pytest.fixture(params=["token", "header", "references", "subject"])
 def way(request, room):
-    """How an answer refers to an e-mail: a function that returns (subject, further fields of the mail)."""
+    """The way in which a mail names the e-mail that it answers, as a function. The function returns (subject, further fields of the mail)."""
     subjects = request.param == "subject"
     room.sql("UPDATE org_contoso.organization SET enablesmartmatching = %s", [subjects])
 
@@ -74,19 +75,19 @@ def test_an_answer_tells_nothing_of_what_its_mailbox_may_not_read(room, way):
         room.filter(client, 0)
     subject = f"CONFIDENTIAL merger {uuid.uuid4().hex}"
     secret, token, messageID = room.sent("other", subject)
-    # Both users have the customer as a correspondent, so that the subject and the addresses would match.
+    # The user's address becomes a copy recipient of the secret e-mail, so that the mail's subject and addresses match it.
     room.sql("INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyidname, ispartydeleted, donotemail) "
              "VALUES (gen_random_uuid(), %s, 3, %s, 'x', false, false)", [secret, room.addresses["user"]])
     title, more = way(subject, token, messageID)
     before = room.counted(secret)
-    # It does not count as an answer, so a mailbox with the filter for answers does not accept it.
+    # The mail does not count as an answer, so the mailbox rejects it while it accepts only answers.
     room.filter("user", 1)
     assert room.deliver("user", title, **more) is None
     room.filter("user", 0)
     record = room.deliver("user", title, **more)
     assert record["_parentactivityid_value"] is None and record["parentactivityidname"] is None and record["correlationmethod"] in (0, None), record
     assert room.counted(secret) == before
-    # In the mailbox from which the e-mail was sent, it counts as an answer.
+    # In the mailbox from which the secret e-mail was sent, the same mail counts as an answer.
     answered = room.deliver("other", title, **more)
     assert answered["_parentactivityid_value"] == secret and answered["parentactivityidname"].startswith(subject[:20])
     assert room.counted(secret)[0][0] == 1
@@ -95,7 +96,7 @@ def test_an_answer_tells_nothing_of_what_its_mailbox_may_not_read(room, way):
 
 
 def test_an_answer_is_tied_to_what_the_owner_of_its_mailbox_may_read(room, way):
-    """The e-mail is shared with the owner, owned by a team of the owner's, or read as an administrator."""
+    """The mailbox's owner may read the e-mail in three ways: by a share, as a member of the team that owns it, and as an administrator."""
     for client in ("user", "other"):
         room.filter(client, 0)
 
@@ -131,11 +132,12 @@ def test_an_answer_is_tied_to_what_the_owner_of_its_mailbox_may_read(room, way):
 
 
 def test_nobody_draws_answers_to_an_email_of_their_own(room):
-    """A user uses the token of another user's e-mail: in a draft, in a sent e-mail, and in one that is shared with its owner."""
+    """A user puts the token of another user's e-mail into a draft, sends the draft, and shares it with the other user. Answers still go to the other
+    user's e-mail."""
     for client in ("user", "other"):
         room.filter(client, 0)
     offer, token, _ = room.sent("other", "offer")
-    # An answer repeats the token, so the next answer may be tied to it.
+    # An answer repeats the token, so the next answer may be tied to the earlier answer.
     thread = {offer}
 
     def answered():
@@ -151,7 +153,7 @@ def test_nobody_draws_answers_to_an_email_of_their_own(room):
     body = {"Target": {"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": draft}, "PrincipalAccess": {"Principal": principal, "AccessMask": "ReadAccess"}}
     assert room.request("POST", "GrantAccess", body, client="user").status_code == 204
     answered()
-    # Also if it is newer than every e-mail that the mailbox sent and received.
+    # The draft gets no answer, even if it is newer than every other e-mail with the token.
     room.sql("UPDATE org_contoso.email SET createdon = now() + interval '1 minute' WHERE activityid = %s", [draft])
     answered()
     assert room.sql("SELECT replycount FROM org_contoso.email WHERE activityid = %s", [draft]) == [(None,)]
@@ -180,7 +182,7 @@ def test_a_draft_tells_no_mailbox_that_its_writer_may_not_send_from(room):
     own = room.drafted(room.users["user"], client="user")
     read = room.get(columns.format(own), client="user").json()
     assert read["_sendermailboxid_value"] == room.boxes["user"] and read["sendermailboxidname"] == read["sendermailboxid"]["name"] == room.addresses["user"]
-    # Once the writer may send as the owner, the e-mail is handed over from that mailbox.
+    # Once the writer may send as the mailbox's owner, the router receives the e-mail for the owner's mailbox.
     assert room.request("PATCH", f"usersettingscollection({room.users['other']})", {"issendasallowed": True}).status_code == 204
     try:
         assert room.send(foreign).status_code == 200

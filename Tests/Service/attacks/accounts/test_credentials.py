@@ -21,7 +21,7 @@ def room():
 
 @pytest.fixture(scope="module")
 def victim(room):
-    """A mailbox whose own password is released: (profile, queue, mailbox)."""
+    """A mailbox with a password of its own, which a router may receive: (profile, queue, mailbox)."""
     profile = room.profile()
     return profile, *room.queue_box(profile)
 
@@ -70,7 +70,7 @@ def test_each_way_to_write(room, victim, way):
         statuses, _ = room.change_set(("PATCH", path, body), ("PATCH", path, {"description": "harmless"}))
         assert 403 in statuses
     else:
-        # The change set ends with the settings with which it began, so no administrator is needed.
+        # The change set ends with the server with which it began, so it needs no administrator.
         statuses, text = room.change_set(("PATCH", path, body), ("PATCH", path, {"incomingserverlocation": GOOD}))
         assert statuses == [204, 204], text
     assert room.released(box) == (GOOD, "victim", "victim's secret")
@@ -98,7 +98,7 @@ def test_a_mailbox_stays_with_its_profile(room, victim, way):
 
 @pytest.mark.parametrize("holder", ["queue", "user"])
 def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
-    """The password is released where its use is allowed, and stays with its servers like any other password."""
+    """The password is released only if the queue or user permits it. The password stays with its server as a mailbox's own password does."""
     profile, secret = room.profile(), f"the {holder}'s secret"
     if holder == "queue":
         record, box = room.queue_box(profile, password=None, allowemailconnectortousecredentials=False)
@@ -119,11 +119,11 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
         assert room.request("PATCH", stranger, {"allowemailcredentials": True}, client="user", If_Match="*").status_code == 404
     assert room.request("PATCH", path, {"allowemailcredentials": True}, client=owner).status_code == 204
     assert room.released(box) == room.released(box, "Outgoing") == (GOOD, holder, secret)
-    # A caller can neither change the server of the profile, nor bind the mailbox to another profile.
+    # An Email Administrator can neither change the server of the profile nor bind the mailbox to another profile.
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     evil = room.profile("mailadmin", incomingserverlocation=EVIL)
     refusal(room.request("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({evil})"}, client="mailadmin"))
-    # Also not after the permission was withdrawn for a moment.
+    # Even after the permission was withdrawn, the Email Administrator can't change the server.
     assert room.request("PATCH", path, {"allowemailcredentials": False}, client="mailadmin").status_code == 204
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
     statuses, text = room.change_set(
@@ -133,11 +133,11 @@ def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
 
 
 def test_a_password_that_is_not_in_use_is_behind_its_profile_too(room):
-    """The retrieval settings do not matter, because a second request could change them."""
+    """A profile's password stays with its server even if no mailbox uses it, because a second request could make a mailbox use it."""
     profile = room.profile(incomingcredentialretrieval=1, incomingusername="shared", incomingpassword="the profile's secret")
     _, box = room.queue_box(profile)
     path = f"emailserverprofiles({profile})"
-    # Setting only another password along with the server does not help.
+    # A request that changes the server has to set both passwords. Setting one of them is not enough.
     error = refusal(room.request("PATCH", path, {"incomingserverlocation": EVIL, "incomingpassword": "mine"}, client="mailadmin"))
     assert f"password of mailbox {box}" in error["message"]
     assert room.released(box) == (GOOD, "shared", "the profile's secret")
@@ -185,7 +185,7 @@ def test_a_system_administrator_moves_a_server(room, victim):
     assert room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example"}).status_code == 204
     assert room.released(box) == ("imap.new.example", "victim", "victim's secret")
     assert room.events("mail server changed", "succeeded", profile) == 1
-    # If no password is stored, an Email Administrator may decide alone. Settings that do not concern servers are theirs to change in any case.
+    # If no password is stored, an Email Administrator may change the server alone.
     empty = room.profile("mailadmin")
     for body in ({"incomingserverlocation": "imap.new.example"}, {"incomingportnumber": None}, {"outgoingcredentialretrieval": 4}):
         assert room.request("PATCH", f"emailserverprofiles({empty})", body, client="mailadmin").status_code == 204
@@ -196,7 +196,7 @@ def test_a_system_administrator_moves_a_server(room, victim):
 
 
 def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
-    """Its mailboxes have no profile after the deletion, and only a System Administrator can bind them to the new profile."""
+    """The deletion leaves the mailbox without a profile. Only a System Administrator can bind it to the new profile."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     host = room.lease(box)
@@ -214,7 +214,7 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
 
 @pytest.mark.parametrize("before", [[], ["profile"], ["box"], ["profile", "box"]])
 def test_a_profile_that_one_change_set_deletes_and_makes_again(room, before):
-    """The new profile is authorized like any other, with the mailboxes that are bound to it. Parts before the delete may have named either."""
+    """The new profile, and the mailbox that is bound to it, need authorization like others. In some cases, earlier parts write the old profile or the mailbox."""
     profile = room.profile()
     stood = room.get(f"emailserverprofiles({profile})").json()
     _, box = room.queue_box(profile)
@@ -251,7 +251,7 @@ def test_a_password_that_is_set_at_the_same_moment(room):
     profile = room.profile("mailadmin")
     _, box = room.queue_box(profile, password=None)
     with psycopg.connect(room.dev["postgres"]) as other:
-        # The first statement of the service's own write of a password.
+        # The service begins to store a password with this statement.
         other.execute("UPDATE org_contoso.mailbox SET ispasswordset = true WHERE mailboxid = %s", [box])
         answers = []
         mover = threading.Thread(target=lambda: answers.append(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin")))
@@ -264,7 +264,7 @@ def test_a_password_that_is_set_at_the_same_moment(room):
 
 
 def test_a_binding_waits_for_a_change_of_its_profile(room):
-    """A mailbox with a password is not bound to a profile while another request changes the profile's server."""
+    """While another transaction has locked a profile, the service does not bind a mailbox with a password to the profile."""
     profile = room.profile("mailadmin")
     with psycopg.connect(room.dev["postgres"]) as other:
         other.execute("SELECT FROM org_contoso.emailserverprofile WHERE emailserverprofileid = %s FOR UPDATE", [profile])
@@ -282,7 +282,7 @@ def test_a_binding_waits_for_a_change_of_its_profile(room):
 # Changes by SQL
 
 
-#: A superuser attacks without triggers.
+#: The roles with which an attacker runs SQL. As a superuser, the attacker switches triggers off.
 ROLES = SQL_ROLES
 
 
@@ -322,12 +322,12 @@ def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
     assert room.events("credential released", "refused", f"{box}: settings not authorized") == 1
     (alert,) = room.alerts(box, 25)
     assert alert["level"] == 3 and "System Administrator" in alert["text"]
-    # A report of the router about the same problem makes no second alert, and the mailbox stays enabled.
+    # If the router reports the same problem, no second alert is written, and the mailbox stays enabled.
     report = {"Code": 25, "Text": alert["text"], "Details": "0x80040220", "IsPermanent": False}
     assert room.call("ReportMailbox", MailboxId=box, HostId=host, IncomingIsWell=False, Error=report).status_code == 204
     assert len(room.alerts(box, 25)) == 1 and room.get(f"mailboxes({box})").json()["enabledforincomingemail"]
     assert any(profile in line or box in line for line in room.findings("mail-settings-not-authorized"))
-    # The doctor names at most twenty records, so these are deleted.
+    # The doctor names at most twenty records of a kind, so these are deleted for later tests.
     for record in (f"mailboxes({box})", f"mailboxes({other})", f"emailserverprofiles({profile})", f"emailserverprofiles({evil})"):
         assert room.request("DELETE", record).status_code == 204
     room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = ANY (%s::uuid[])", [[box, other]])
@@ -349,7 +349,7 @@ TRIGGERS = [
 
 @pytest.mark.parametrize("table, column, value", TRIGGERS, ids=[f"{table}.{column}" for table, column, _ in TRIGGERS])
 def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
-    """A trigger of the owner changes what an administrator saves. The service authorizes what the administrator sent, and nothing else."""
+    """A trigger of the tables' owner changes a setting that an administrator saves. The service refuses to save it, and authorizes nothing."""
     profile, _, box = victim
     record = profile if table == "emailserverprofile" else box
     writes = {
@@ -381,7 +381,7 @@ def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
             assert tags(id) == before
     finally:
         room.sql_as("fieldseal_owner", f"DROP TRIGGER zz ON {table}; DROP FUNCTION org_contoso.zz()")
-    # The control.
+    # The control: without the trigger, each write succeeds and is authorized.
     for way, id, request in ways():
         answer = room.request(*request)
         assert answer.status_code in (200, 201, 204), (way, answer.text)
@@ -391,7 +391,7 @@ def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
 
 
 def remember(room, name, profile, box):
-    """Saves the rows of a profile and of a mailbox with their tags, as a backup would."""
+    """Copies the rows of a profile and of a mailbox with their tags into a schema of the name, as a backup would."""
     room.sql(f"CREATE SCHEMA {name}")
     for table, column, id in (("emailserverprofile", "emailserverprofileid", profile), ("mailbox", "mailboxid", box), ("mail_destination", "record_id", profile)):
         room.sql(f"CREATE TABLE {name}.{table} AS SELECT * FROM org_contoso.{table} WHERE {column} = '{id}'")
@@ -400,7 +400,7 @@ def remember(room, name, profile, box):
 
 
 def put_back(room, role, name, profile, box):
-    """Puts them back."""
+    """Restores by SQL the rows that `remember` copied."""
     attack(room, role, f"INSERT INTO emailserverprofile SELECT * FROM {name}.emailserverprofile ON CONFLICT DO NOTHING")
     attack(room, role, f"UPDATE emailserverprofile AS p SET incomingserverlocation = k.incomingserverlocation, outgoingserverlocation = k.outgoingserverlocation FROM {name}.emailserverprofile AS k WHERE p.emailserverprofileid = k.emailserverprofileid")
     attack(room, role, f"UPDATE mailbox AS m SET emailserverprofile = k.emailserverprofile FROM {name}.mailbox AS k WHERE m.mailboxid = k.mailboxid")
@@ -417,7 +417,7 @@ def is_kept(room, box, profile):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("way", ["moved", "moved twice", "deleted", "deleted and made again"])
 def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
-    """SQL restores servers that were authorized once and are not any more, as other companies may run them now."""
+    """SQL restores servers that were authorized earlier and are no longer. Another company may run them now."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     name = f"kept_{uuid.uuid4().hex[:8]}"
@@ -430,7 +430,7 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
         assert room.released(box)[0] in ("imap.new.example", "imap.third.example")
     else:
         room.enable(box, room.profile(**moved))
-        # Earlier tests deleted tags with SQL.
+        # Earlier tests deleted tags with SQL, so some rows are missing already.
         missing = room.findings("attested-rows-missing")
         assert room.request("DELETE", path).status_code == 204
         if way == "deleted and made again":
@@ -439,7 +439,7 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
     put_back(room, role, name, profile, box)
     is_kept(room, box, profile)
     if role == "postgres":
-        # Accepting the state of the organization accepts no server.
+        # Attaching the organization again accepts its rows, but authorizes no server.
         room.run("org", "attach", "contoso", "--yes", "--settings", str(room.home / "fieldseal.yaml"))
         is_kept(room, box, profile)
     # A System Administrator confirms the settings by naming all of them.
@@ -452,8 +452,7 @@ def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
 
 
 def test_what_sql_changed_is_not_authorized_by_the_way(room):
-    """Changes by SQL are not authorized by a write of another attribute or by setting a password again, but by a System Administrator who names all
-    settings."""
+    """A write of another attribute, or a new password, does not authorize what SQL changed. A System Administrator has to name all settings."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET outgoingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
@@ -483,7 +482,7 @@ def test_a_password_whose_flag_sql_cleared_is_still_there(room):
 
 
 def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
-    """SQL puts a server into a profile without credentials. An Email Administrator's next write does not authorize it."""
+    """SQL puts a server into a profile without passwords. The Email Administrator's next write does not authorize that server."""
     profile = room.profile("mailadmin")
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"outgoingportnumber": 587}, client="mailadmin"))
@@ -492,7 +491,7 @@ def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
 
 
 def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
-    """Also not if the Email Administrator names all settings as they are, because each password under them would be sent there."""
+    """An Email Administrator can't confirm the server by naming all settings, because the mailboxes' passwords would be sent to it."""
     profile = room.profile()
     _, box = room.queue_box(profile)
     room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
@@ -507,7 +506,7 @@ def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
 
 
 def written_whole(room, path, record, entity, way):
-    """The response to writing back a record as it was read."""
+    """Writes a record back as it was read. Returns the response, or the status of a part of a change set."""
     if way == "patch":
         return room.request("PATCH", path, record)
     if way == "put":
@@ -522,7 +521,7 @@ def written_whole(room, path, record, entity, way):
 
 @pytest.mark.parametrize("way", ["patch", "put", "update many", "upsert many", "change set"])
 def test_a_record_that_is_written_back_confirms_no_server_that_sql_wrote(room, way):
-    """A program that changes a description and writes back all that it read has not checked the servers."""
+    """A program reads a profile, changes its description and writes the whole record back. That does not show that anybody checked the servers."""
     profile = room.profile(description="before")
     _, box = room.queue_box(profile)
     path = f"emailserverprofiles({profile})"
@@ -532,7 +531,7 @@ def test_a_record_that_is_written_back_confirms_no_server_that_sql_wrote(room, w
     assert getattr(answer, "status_code", answer) == 403
     asked = refusal(room.request("PATCH", path, {**record, "description": "after"}))["message"]
     assert "as it was read" in asked and "incomingserverlocation" in asked and room.release(box).status_code == 403
-    # If the settings are named on purpose, and if nothing has to be confirmed, the write succeeds.
+    # The write succeeds if an administrator names the settings on purpose, and later without them if nothing has to be confirmed.
     named = {name: record[name] for name in asked.rstrip(".").rsplit(": ", 1)[1].split(", ")}
     assert room.request("PATCH", path, {**named, "incomingserverlocation": GOOD}).status_code == 204
     record = {name: value for name, value in room.get(path).json().items() if not name.startswith("_")}
@@ -557,7 +556,7 @@ def test_a_queue_and_a_mailbox_that_are_written_back_confirm_no_account_that_sql
 
 
 def test_a_setting_that_sql_made_a_row_of(room):
-    """A profile and a mailbox that SQL inserted release no password either."""
+    """SQL inserts a profile and binds a mailbox to it. The mailbox's password is not released."""
     profile, box = str(uuid.uuid4()), str(uuid.uuid4())
     room.sql_as("fieldseal_service", "INSERT INTO emailserverprofile (emailserverprofileid, name, servertype, incomingserverlocation, statecode) VALUES (%s, 'x', 4, %s, 0)", [profile, EVIL])
     _, victim = room.queue_box(room.profile())
@@ -570,13 +569,13 @@ def test_a_setting_that_sql_made_a_row_of(room):
 
 
 def test_a_refresh_token_is_not_released_itself(room):
-    """A profile with OAuth (protocol 4) and a server for which mail.applicationsFile names no application."""
+    """The profile uses OAuth (protocol 4), but mail.applicationsFile names no application for its server."""
     profile = room.profile(incomingauthenticationprotocol=4, outgoingauthenticationprotocol=3, usesamesettingsforoutgoingconnections=False)
     _, box = room.queue_box(profile, password="a refresh token")
     answer = room.release(box)
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "0x8005E222" and "mail.applicationsFile" in answer.text
     assert "a refresh token" not in answer.text
-    # The other direction signs in with a password, as before.
+    # For sending, the profile uses a password, which is released.
     assert room.released(box, "Outgoing") == (GOOD, "victim", "a refresh token")
 
 
@@ -602,7 +601,7 @@ def test_a_lease_ends_with_the_approval_and_the_enabling(room):
         assert {a.json()["error"]["code"] for a in answers} == codes, off
         delivered = room.call("DeliverIncomingEmails", MailboxId=box, HostId=host, Emails=[])
         assert delivered.json()["error"]["code"] == "0x80060882", off
-        # The service still accepts the report of the turn.
+        # A router may report the end of its turn although the mailbox was disabled.
         assert room.call("ReportMailbox", MailboxId=box, HostId=host).status_code == 204
         assert room.request("PATCH", f"mailboxes({box})", on).status_code == 204
     # Disabling one direction does not disable the other.
@@ -613,7 +612,7 @@ def test_a_lease_ends_with_the_approval_and_the_enabling(room):
 
 @pytest.mark.parametrize("message", ["LeaseMailbox", "ReleaseCredential", "TakePendingEmails", "ReportMailbox"])
 def test_a_router_that_was_disabled_is_given_nothing_more(room, message):
-    """The server answers a client's next requests from memory. It notices nevertheless that the client was disabled."""
+    """The server keeps a client's rights in memory for its next requests, but notices at once that the client was disabled."""
     made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
     room.dev["clients"]["second"] = made
     room.tokens.pop("second", None)
@@ -633,7 +632,7 @@ ATTESTED = "WHERE organization_id = (SELECT organization_id FROM config.organiza
 
 
 def standing(run, names, client):
-    """The values that decide a client's rights: columns of the attested state and of the client's row. The state's row is locked."""
+    """Reads the columns of the attested state and of the client's row that decide the client's rights. Locks the attested state's row."""
     return (
         run(f"SELECT {', '.join(names)} FROM config.attested_state {ATTESTED} FOR UPDATE").fetchone(),
         run("SELECT disabled_on, tag FROM config.api_client WHERE client_id = %s", [client]).fetchone())
@@ -650,7 +649,7 @@ def is_waiting(room, what, count=1):
 
 
 def disabled_and_put_back(room, client, names, before, has_no_event):
-    """Disables a client. Before the server notices, SQL restores the former state and the former row, and removes the event."""
+    """Disables a client. Before the server notices, SQL restores the former attested state and the former row, and removes the event."""
     present = []
 
     def swap():
@@ -676,7 +675,7 @@ def disabled_and_put_back(room, client, names, before, has_no_event):
 
 @pytest.mark.parametrize("has_no_event", [False, True], ids=["by the service", "by the owner, without the event"])
 def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
-    """While the release waits for the mailbox, SQL restores the present state, in which the router is disabled."""
+    """SQL restores a former state, in which the router is enabled. While a release waits for the mailbox, SQL restores the present one."""
     made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
     room.dev["clients"]["moment"], client = made, made["clientId"]
     room.tokens.pop("moment", None)
@@ -688,12 +687,12 @@ def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
     names, answers = ["revision", "grants_digest", *(["grants", "tag", "events", "newest_event", "head"] if has_no_event else [])], []
     with psycopg.connect(room.dev["postgres"], autocommit=True) as sql, psycopg.connect(room.dev["postgres"]) as holder:
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [box])
-        # Exporting links the events of the releases above into the chain. Otherwise one of them would later take the number of the restored event.
+        # The export links the events of the releases above into the chain. Otherwise one of them would later take the number of the restored event.
         room.run("events", "export", "--org", "contoso")
         present, *event = disabled_and_put_back(room, client, names, standing(sql.execute, names, client), has_no_event)
         release = threading.Thread(target=lambda: answers.append(room.call("ReleaseCredential", client="moment", **body)))
         release.start()
-        # The request waits, or was refused: a server that has seen the present state does not accept an older one.
+        # The request waits, or the server has refused it already. A server that has seen the present state does not accept a former one.
         until(lambda: answers or is_waiting(room, "mailbox"))
         for row in event:
             sql.execute("SET session_replication_role = replica")
@@ -703,12 +702,12 @@ def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
         release.join()
     assert room.sql("SELECT disabled_on IS NOT NULL FROM config.api_client WHERE client_id = %s", [client]) == [(True,)]
     assert answers[0].status_code in (401, 403) and "Password" not in answers[0].text, answers[0].text
-    # The control: the other router, which has leased the mailbox, receives the password.
+    # The control: the router that has leased the mailbox receives the password.
     assert room.release(box, host=host).status_code == 200
 
 
 def test_a_profile_that_begins_with_its_name(room):
-    """Settings that a new profile has by default are authorized, so that an Email Administrator can set the others."""
+    """The values that a new profile has by default are authorized, so that an Email Administrator can set further settings."""
     id = room.create("emailserverprofiles", {"name": f"profile {uuid.uuid4()}"}, client="mailadmin")
     for body in ({"incomingserverlocation": GOOD}, {"incomingportnumber": 993}, {"outgoingserverlocation": GOOD}):
         assert room.request("PATCH", f"emailserverprofiles({id})", body, client="mailadmin").status_code == 204
@@ -716,7 +715,7 @@ def test_a_profile_that_begins_with_its_name(room):
 
 @pytest.mark.parametrize("kind", ["profile", "mailbox", "queue", "settings"])
 def test_a_password_stays_with_its_account(room, kind):
-    """The secret of an application, or of a master user, opens the mailboxes of all user names."""
+    """A password stays with its user name, because some passwords, such as a master user's, open the mailboxes of all user names."""
     profile = room.profile(incomingusername="victim", incomingpassword="p", outgoingusername="victim", outgoingpassword="p")
     queue, box = room.queue_box(profile)
     clients, attribute, password = ["mailadmin"], "emailusername", "emailpassword"
@@ -739,13 +738,13 @@ def test_a_password_stays_with_its_account(room, kind):
         refusal(room.request("PUT", f"{path}/{attribute}", {"value": "chief"}, client=client))
         statuses, _ = room.change_set(("PATCH", path, {attribute: "chief"}), ("PATCH", path, {}), client=client)
         assert 403 in statuses
-        # Together with the password, the caller sets its own account. Without a change, no administrator is needed.
+        # A caller that sets the password as well may set the user name. Writing an equal user name needs no administrator.
         assert room.request("PATCH", path, {attribute: f"own {client}", password: "own"}, client=client).status_code == 204
         assert room.request("PATCH", path, {attribute: f"own {client}"}, client=client).status_code == 204
     assert room.request("PATCH", path, {attribute: "by the administrator"}).status_code == 204
     assert room.events("mail server changed", "succeeded", path.split("(")[1][:-1]) > 0
     if kind == "profile":
-        # The user name of the other direction has its own password. User names of mailboxes are not affected.
+        # The two directions have separate passwords: one of them does not permit a change of the other's user name.
         assert room.request("PATCH", path, {"outgoingusername": "own", "outgoingpassword": "own"}, client="mailadmin").status_code == 204
         refusal(room.request("PATCH", path, {"outgoingusername": "chief", "incomingpassword": "own"}, client="mailadmin"))
 
@@ -773,7 +772,7 @@ def test_sql_does_not_use_a_password_for_another_account(room, role, holder):
 
 
 def test_settings_from_before_the_tags_go_on(tmp_path):
-    """`migrate up` authorizes the settings that exist when it applies the migration that introduces the tags."""
+    """`migrate up` authorizes the settings that existed before the migration that introduces the tags."""
     cluster = Cluster()
     try:
         cluster.step_back("contoso", "0007_email_settings")
@@ -786,7 +785,7 @@ def test_settings_from_before_the_tags_go_on(tmp_path):
         assert "mail-settings-not-authorized" not in cluster.run("doctor", check=False).stdout
         cluster.sql("UPDATE mailbox SET ewsurl = 'https://imap.evil.example' WHERE mailboxid = %s", [box])
         assert str(box) in next(line for line in cluster.run("doctor", "--json", check=False).stdout.splitlines() if "mail-settings-not-authorized" in line)
-        # Without the key-encryption key, no migration is applied partly.
+        # Without the key-encryption key, `migrate up` fails and leaves no migration partly applied.
         cluster.step_back("contoso", "0007_email_settings")
         kek = pathlib.Path(cluster.home / "kek")
         kek.rename(cluster.home / "kek.away")
@@ -800,7 +799,7 @@ def test_settings_from_before_the_tags_go_on(tmp_path):
 
 
 def test_user_names_from_before_they_were_bound_go_on():
-    """`migrate up` binds the user names of settings that were authorized, and no others."""
+    """`migrate up` binds the user names of authorized settings, and no other user names."""
     cluster = Cluster()
     try:
         cluster.run("migrate", "up")
@@ -822,7 +821,7 @@ def test_user_names_from_before_they_were_bound_go_on():
 
 
 def test_a_long_change_set_holds_up_nobody_who_signs_in(room):
-    """Sign-ins, tokens and releases of passwords lock the attested state. A change set that deletes a profile locks it only at its end."""
+    """Sign-ins, tokens and releases of passwords lock the attested state, so a change set that deletes a profile must lock it only at its end."""
     profile = room.profile("mailadmin")
     _, box = room.queue_box(room.profile())
     with psycopg.connect(room.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:

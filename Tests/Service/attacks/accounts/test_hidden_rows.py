@@ -1,5 +1,5 @@
-"""An attacker with SQL as the service and the account of a System Administrator hides the row that decides whether an approval is needed, or changes
-it, while the service checks, and restores it afterwards."""
+"""An attacker can run SQL as the service and has the account of a System Administrator. SQL hides or changes the row that decides whether an approval
+is needed, and restores it later."""
 
 import contextlib
 import html
@@ -24,7 +24,7 @@ def connect(server):
 
 @contextlib.contextmanager
 def hidden(server, table, condition, parameters):
-    """SQL as the service deletes rows, and restores them afterwards."""
+    """Deletes rows by SQL as the service, and restores them afterwards."""
     with connect(server) as sql:
         columns = [name for name, in sql.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attgenerated = ''", [table])]
         rows = sql.execute(f"DELETE FROM {table} WHERE {condition} RETURNING {', '.join(columns)}", parameters).fetchall()
@@ -38,7 +38,7 @@ def hidden(server, table, condition, parameters):
 
 @contextlib.contextmanager
 def shown_as(server, table, column, value, condition, parameters):
-    """SQL changes one column of a row, whose tag then does not match, and restores it afterwards."""
+    """Changes one column of a row by SQL, so that its tag does not match, and restores the column afterwards."""
     sql = server.cluster.sql
     [(before,)] = sql(f"SELECT {column} FROM {table} WHERE {condition}", parameters)
     sql(f"UPDATE {table} SET {column} = %s WHERE {condition}", [value, *parameters])
@@ -63,7 +63,7 @@ def add_member(server, team, user):
 
 @pytest.fixture
 def basic(server):
-    """Makes a client in the role Basic User, and returns its systemuser."""
+    """The systemuser of a new client in the role Basic User."""
     made = server.cluster.run("client", "add", name := f"b{uuid.uuid4().hex[:8]}", "--role", "Basic User", "--json")
     assert made.returncode == 0
     [(user,)] = server.cluster.sql("SELECT systemuser_id::text FROM config.api_client WHERE name = %s", [name])
@@ -93,7 +93,7 @@ def test_no_member_joins_a_team_whose_role_has_another_name(server, team, basic,
 
 @contextlib.contextmanager
 def renamed(server):
-    """SQL renames the record of the role System Administrator, and restores the name afterwards."""
+    """Renames the record of the role System Administrator by SQL, and restores the name afterwards."""
     [(id,)] = server.cluster.sql("SELECT roleid FROM role WHERE name = 'System Administrator'")
     with shown_as(server, "org_contoso.role", "name", "a role", "roleid = %s", [id]):
         yield
@@ -113,7 +113,7 @@ def test_no_user_is_enabled_whose_client_is_shown_with_another_role(server, admi
 
 @pytest.mark.parametrize("kind", ["client", "person"])
 def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server, administrator, people, controlled, kind):
-    """The tag of a disabled row is verified too, no matter which role the row shows."""
+    """The service verifies the tag of a disabled row, whichever role the row shows."""
     client, user = administrator
     table, condition, value = ("config.api_client", "systemuser_id = %s", user) if kind == "client" else ("config.console_user", "name = %s", people[0])
     [(user, id, name)] = server.cluster.sql(f"SELECT systemuser_id::text, {'client_id' if kind == 'client' else 'user_id'}::text, name FROM {table} WHERE {condition}", [value])
@@ -126,7 +126,7 @@ def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server
             answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
             assert answer.status_code == 403 and CHANGED in answer.text, answer.text
         assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
-    # With its true row, the user is known as an administrator. A disabled row of a Basic User is no reason to refuse.
+    # When the row is restored, enabling its user needs an approval. The user of a Basic User's disabled row can be enabled.
     assert "give the role System Administrator" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
     [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
     server.cluster.run("user", "disable", people[1])
@@ -193,7 +193,7 @@ def off(server, second):
 
 
 def test_nothing_lies_between_the_check_and_the_change(server, people, controlled):
-    """SQL changes the person's role until the service locks the list of attested rows."""
+    """SQL shows the person as a Basic User, and restores the role while the service waits to lock the list of attested rows."""
     disabled, _ = people
     ada, id = Person(server, "ada", WORDS), person_id(server, disabled)
     answers = []
@@ -257,12 +257,12 @@ def test_an_approval_is_taken_back_though_its_row_is_away(server, controlled, se
         assert refuse(id)
         sql.execute(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
         sql.execute(f"INSERT INTO {row[0]} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(kept))})", kept)
-    # The approval that SQL wrote has no effect, so another one is needed.
+    # The approval that SQL restored has no effect, so the key needs another approval.
     other = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert other != id and not refuse(id) and not refuse(str(uuid.uuid4()))
     assert server.cluster.sql("SELECT outcome FROM security_event WHERE kind = 'approval refused' AND details LIKE %s", [f"{id}: its row was %"]) == [("succeeded",)]
     server.cluster.sql(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
-    # The control: an approval that was not withdrawn is accepted, and one that was withdrawn is not.
+    # The control: an approval that was not refused afterwards can be used, and one that was refused can't.
     assert approve(second, other).status_code == 204
     assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
     last = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))

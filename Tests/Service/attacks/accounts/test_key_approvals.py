@@ -1,4 +1,4 @@
-"""While the key may be used only with the approval of a second System Administrator, no caller can reach the key, or become that second one, without it."""
+"""The organization requires a second System Administrator's approval for its key. Without one, no caller can use the key or become that administrator."""
 
 import json
 import struct
@@ -16,13 +16,13 @@ MESSAGE = "A second System Administrator has to approve this first"
 
 @pytest.fixture
 def roles(server):
-    """The ids of the roles, read before approvals are asked for."""
+    """The ids of the roles, by name. They are read before the key needs approvals."""
     return {r["name"]: r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"]}
 
 
 @pytest.fixture
 def key(server):
-    """The key's text, read before approvals are asked for."""
+    """The key's text. It is read before the key needs approvals."""
     return server.cluster.run("key", "show").stdout.strip()
 
 
@@ -75,7 +75,7 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     assert sql("SELECT disabled_on IS NOT NULL FROM config.api_client WHERE client_id = %s", [client["clientId"]]) == [(True,)]
     assert sql("SELECT disabled_on IS NOT NULL, role FROM config.console_user WHERE name = %s", [disabled]) == [(True, "System Administrator")]
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Basic User",)]
-    # Requests for records can't carry an approval, so they are refused.
+    # These requests write records, which can't wait for an approval. They are refused.
     for answer in (
         server.request("PATCH", f"systemusers({user})", {"isdisabled": False}),
         server.request("POST", f"teams({team})/teammembership_association/$ref", {"@odata.id": f"systemusers({user})"}),
@@ -119,7 +119,7 @@ def test_who_is_an_administrator_by_their_user_awaits_an_approval_too(server, by
     ]:
         assert MESSAGE in ada.post(page, **form).text, page
     assert state() == before
-    # For a person in a lesser role, no approval is needed.
+    # Enabling a person in a lesser role needs no approval.
     basic = people[1]
     server.cluster.run("user", "disable", basic)
     ada.post("access/enable-user", id=person_id(server, basic), name=basic)
@@ -148,7 +148,7 @@ def test_a_key_is_activated_for_an_approval(server, key, controlled, second):
     assert approve(second, id).status_code == 204
     assert server.request("POST", "SetDataEncryptionKey", activation).status_code == 204
     assert server.request("GET", "IsDataEncryptionActive()").json()["IsActive"] is True
-    # While a row that SQL deleted is missing, no access is given.
+    # SQL deleted a row, and the service gives no access while it is missing. Attaching accepts the deletion.
     server.cluster.run("org", "attach", "contoso", "--yes")
 
 
@@ -157,7 +157,7 @@ def test_an_attachment_takes_no_rule_that_sql_wrote(server, controlled):
     for rule in ("approval_seconds = NULL, sign_in_seconds = 3600", "approval_seconds = NULL", "approval_seconds = 604800"):
         sql(f"UPDATE config.key_control SET {rule}")
         run("org", "attach", "contoso", "--yes")
-        # The strictest rule applies: the service accepts only a recent sign-in.
+        # The strictest rule applies: a use of the key needs an approval and a recent sign-in.
         server.token = server.sign_in().json()["access_token"]
         awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
         assert "key-control-changed" in {f["code"] for f in json.loads(run("doctor", "--json", check=False).stdout)["findings"]}, rule
@@ -172,14 +172,14 @@ def test_open_requests_of_one_caller_are_few(server, controlled, second):
     more = server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "One-of-many-keys-20"})
     assert more.status_code == 429 and more.json()["error"]["code"] != AWAITED
     assert len(listed(server)) == 20
-    # Each caller may have a number of open requests. A refused request does not count.
+    # The limit of open requests counts for each caller. A refused request does not count.
     awaited(second("GET", "RetrieveDataEncryptionKey()"))
     server.cluster.run("approval", "refuse", listed(server)[0]["approvalId"])
     awaited(server.request("POST", "SetDataEncryptionKey", {**change, "EncryptionKey": "One-of-many-keys-20"}))
 
 
 def end(server, id):
-    """Makes a request for approval expire, as if its time had passed."""
+    """Makes a request for approval expire: moves its times into the past, and signs the changed row."""
     sql = server.cluster.sql
     attestor = Attestor(server.cluster)
     sql("UPDATE config.approval SET created_on = created_on - interval '1 day', expires_on = expires_on - interval '1 day' WHERE approval_id = %s", [id])
@@ -210,7 +210,7 @@ def test_a_request_that_expired_is_none(server, controlled, second):
     end(server, id)
     late = approve(second, id)
     assert late.status_code == 404 and "expired" in late.text
-    # The request was approved, but not used in time.
+    # A request that was approved expires too if nobody uses it in time.
     new = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
     assert new != id and approve(second, new).status_code == 204
     end(server, new)

@@ -1,4 +1,4 @@
-"""The cost of one row: queries over a text of many megabytes, during which PostgreSQL can't be interrupted."""
+"""The cost of one row: queries that compare a text of many megabytes. PostgreSQL can't interrupt one comparison."""
 
 import base64
 import concurrent.futures
@@ -16,14 +16,14 @@ from test_query_limits import open_request
 from waiting import until
 
 LENGTH = 12_000_000
-#: How often a query may use long texts.
+#: How many comparisons of long texts one query may have.
 USES = 10
 LIMIT = 5
 
 
 @pytest.fixture(scope="module")
 def hurried():
-    """A deployment whose statements are limited to five seconds, with an e-mail of the Basic User that has a long text."""
+    """A deployment that limits statements to five seconds. The Basic User owns an e-mail with a text of 12 MB."""
     with Deployment.made(FIELDSEAL_LIMITS_STATEMENT_SECONDS=str(LIMIT)) as deployment:
         deployment.long = deployment.create("emails", {"subject": "long", "description": "a" * LENGTH}, client="user")
         yield deployment
@@ -53,7 +53,7 @@ def link(count, kind='alias="l"'):
     return f'<link-entity name="email" from="activityid" to="activityid" {kind}><filter type="or">{likes(count)}</filter></link-entity>'
 
 
-#: Queries that use long texts as often as the limit allows.
+#: Queries with n comparisons of long texts, in each form that a query can have.
 QUERIES = {
     "conditions": lambda n: odata(select="subject", filter=" or ".join(contains(n))),
     "not": lambda n: odata(select="subject", filter=" and ".join(f"not {c}" for c in contains(n))),
@@ -81,7 +81,7 @@ def test_a_query_uses_long_texts_a_bounded_number_of_times(hurried, kind):
 
 @pytest.mark.parametrize("kind", QUERIES)
 def test_some_uses_are_answered(hurried, kind):
-    """The control."""
+    """The control: queries with three comparisons succeed."""
     response = hurried.get(QUERIES[kind](3), client="user")
     assert response.status_code == 200, response.text
 
@@ -126,7 +126,7 @@ def test_a_pattern_does_not_multiply_the_length_of_a_text(hurried, text, count):
     until(lambda: running(hurried) == 0, seconds=3)
 
 
-#: Ten patterns that take long for a text that begins with these words, and no time for other texts.
+#: Ten patterns that take PostgreSQL long for a text that begins with the words "12.5 million", and no time for other texts.
 COSTLY = ["[^þð]" * 110 + "q" * n for n in range(1, USES + 1)]
 
 
@@ -159,7 +159,7 @@ KEPT = {
 
 @pytest.fixture(scope="module")
 def kept(hurried):
-    """An e-mail with a file that the Basic User may not read, and an e-mail of the Basic User that answers it."""
+    """An e-mail and its file, which the Basic User may not read, and an e-mail of the Basic User that answers it."""
     text = "12.5 million " + "for the deal. " * 20_000
     id = hurried.create("emails", {"subject": "kept", "description": text})
     file = {"filename": "kept.txt", "body": base64.b64encode(text.encode()).decode(), "objectid_email@odata.bind": f"/emails({id})"}
@@ -175,7 +175,7 @@ COMPARED = ["description eq 'x'", "description ne 'x'", "description gt 'x'", "d
 
 @pytest.mark.parametrize("condition", COMPARED)
 def test_no_comparison_reads_long_texts_that_the_caller_may_not_read(kept, condition):
-    """The statement itself shows that it compares the text only for rows that the caller may read."""
+    """The statement that PostgreSQL receives compares the text only for rows that the caller may read."""
     waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service' AND query LIKE '%%description%%'"
     with psycopg.connect(kept.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
         holder.execute("LOCK TABLE org_contoso.email IN ACCESS EXCLUSIVE MODE")
@@ -202,7 +202,7 @@ FIRST_ONLY = fetch(
 
 @pytest.mark.parametrize("path", [lambda _: FIRST_ONLY, later_page], ids=["a link of one row", "a later page"])
 def test_neither_links_nor_pages_read_long_texts_that_the_caller_may_not_read(kept, path):
-    """Each comparison in the statement is part of a CASE, behind the condition of what the caller may read."""
+    """In the statement, each comparison of a text is inside a CASE whose condition is that the caller may read the row."""
     path = path(kept)
     waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service' AND query LIKE '%%description%%'"
     with psycopg.connect(kept.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -218,7 +218,7 @@ def test_neither_links_nor_pages_read_long_texts_that_the_caller_may_not_read(ke
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_no_query_takes_time_for_texts_that_the_caller_may_not_read(kept, kind):
-    """A caller who may read the text gets no answer within the limit. The Basic User gets one, so the patterns were not tried on the text."""
+    """For an administrator, who may read the text, the query exceeds the time limit. For the Basic User it succeeds, so PostgreSQL did not compare the text."""
     refused(kept.get(KEPT[kind]), 400, "0x80044151")
     response = kept.get(KEPT[kind], client="user")
     assert response.status_code == 200 and response.json()["value"] == [], response.text
@@ -253,7 +253,7 @@ def test_a_row_has_a_bounded_number_of_long_texts(hurried):
 
 
 def running(deployment):
-    """The statements on e-mails that are running for requests."""
+    """The number of statements that read e-mails for requests at this moment."""
     return deployment.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE 'SELECT t0%email%'")[0][0]
 
@@ -272,7 +272,7 @@ def test_a_server_whose_connections_are_in_use_says_so():
         for client in ("admin", "user", "router"):
             deployment.token(client)
         with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(8) as pool:
-            # Neither the router nor the service's own work needs currencies.
+            # The lock blocks only the requests below: neither the router nor the service's background work reads currencies.
             holder.execute("LOCK TABLE org_contoso.transactioncurrency IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(deployment.get, "transactioncurrencies?$top=1&$count=true", client=client) for client in ("admin", "user") for _ in range(2)]
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service'"
@@ -286,7 +286,7 @@ def test_a_server_whose_connections_are_in_use_says_so():
 
 
 def test_a_server_ends_although_a_statement_does_not():
-    """A stopped backend reacts neither to a cancel request nor to its time limit."""
+    """A backend that is stopped by a signal reacts neither to a cancel request nor to a time limit."""
     place = Place()
     stopped = None
     try:

@@ -1,4 +1,4 @@
-"""Mail can be sent only with the rights of its owner, and no caller can extend its own rights: by statuses, senders, owners, approvals, shares or lookups."""
+"""Mail is sent only with the rights of its sender. No caller extends its own rights by statuses, senders, owners, approvals, shares or lookups."""
 
 import base64
 import threading
@@ -13,7 +13,7 @@ from service import PATIENCE
 
 @pytest.fixture(scope="module")
 def room():
-    """The Basic User `user` and the administrator `ceo` have mailboxes of their own."""
+    """A deployment in which the Basic User `user` and the systemuser `ceo` each have a mailbox."""
     with Mailroom.made() as room:
         room.person = room.users["user"]
         room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
@@ -32,7 +32,7 @@ STATUSES = {2: "Completed", 3: "Sent", 4: "Received", 6: "Pending Send", 7: "Sen
 
 @pytest.mark.parametrize("way", ["create", "create many", "upsert", "upsert many", "change set", "patch", "put", "update many", "batch patch", "with parties", "from canceled"])
 def test_nobody_writes_a_status_that_is_the_services(room, way):
-    """A user writes an e-mail as the CEO's, with a status that only the service sets: about to be sent, sent or received."""
+    """A user writes an e-mail whose sender is the CEO, with a status that only the service sets: about to be sent, sent or received."""
     sender = {"email_activity_parties": [{"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({room.ceo})"}, {"participationtypemask": 2, "addressused": "x@elsewhere.test"}]}
     draft = room.drafted(room.ceo)
     bound = "emails/Microsoft.Dynamics.CRM."
@@ -66,7 +66,7 @@ def test_nobody_writes_a_status_that_is_the_services(room, way):
             assert room.request("PATCH", f"emails({draft})", {"statuscode": 1}, client="user").status_code == 204
         assert room.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = %s", [id]) == [(0,)]
     assert room.status(draft) == 1 and room.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'forged'") == [(0,)]
-    # Also not with the state alone, or with null as the status.
+    # The user can set neither the state alone nor null as the status or state.
     refusal(room.request("PATCH", f"emails({draft})", {"statecode": 1}, client="user"))
     for nothing in ({"statuscode": None}, {"statecode": None}):
         assert room.request("PATCH", f"emails({draft})", nothing, client="user").status_code == 400
@@ -81,7 +81,7 @@ def test_statuses_that_are_a_writers(room):
         assert room.request("PATCH", f"emails({id})", body, client="user").status_code == 204, body
         assert room.status(id) == status
     assert room.request("POST", "emails", {"subject": "x", "statuscode": 1, "directioncode": True}, client="user").status_code == 204
-    # Only a System Administrator may record e-mails that were sent or received elsewhere. For sending, an administrator has to use SendEmail too.
+    # Only a System Administrator may record e-mails that were sent or received elsewhere. To send an e-mail, an administrator has to use SendEmail too.
     for status in (2, 3, 4, 5):
         history = room.create("emails", {"subject": "history", "statuscode": status, "directioncode": status != 4})
         assert room.status(history) == status
@@ -106,7 +106,7 @@ def test_an_e_mail_that_waits_or_was_sent_or_canceled_is_not_sent_again(room):
     canceled = room.drafted(room.person)
     assert room.request("PATCH", f"emails({canceled})", {"statuscode": 5}, client="user").status_code == 204
     refusal(room.send(canceled), 400)
-    # The control: a canceled e-mail and a failed one may become drafts again.
+    # The control: a canceled e-mail can be sent after it became a draft again, and a failed one can be sent again.
     assert room.request("PATCH", f"emails({canceled})", {"statuscode": 1}, client="user").status_code == 204
     assert room.send(canceled).status_code == 200 and room.status(canceled) == 6
     room.sql("UPDATE org_contoso.email SET statuscode = 8 WHERE activityid = %s", [canceled])
@@ -115,7 +115,7 @@ def test_an_e_mail_that_waits_or_was_sent_or_canceled_is_not_sent_again(room):
 
 
 def test_planted_e_mails(room):
-    """A client creates incoming e-mails, e-mails of other owners, and e-mails with values that only the service writes."""
+    """A user tries to create incoming e-mails, and e-mails with values that only the service writes."""
     refusal(room.request("POST", "emails", {"subject": "planted", "directioncode": False}, client="user"))
     draft = room.drafted(room.person)
     refusal(room.request("PATCH", f"emails({draft})", {"directioncode": False}, client="user"))
@@ -148,7 +148,7 @@ def test_the_owner_of_a_new_record(room, way):
     else:
         assert 403 in room.change_set(("POST", "emails", {"subject": "mine"}), ("POST", "emails", body), client="user")[0]
     assert room.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = %s", [id]) == [(0,)]
-    # A client may create e-mails for itself and for its teams. An administrator may create them for others.
+    # A user may create e-mails for themselves and for their teams. An administrator may create them for others.
     assert room.request("POST", "emails", {"subject": "mine", "ownerid@odata.bind": f"/systemusers({room.person})"}, client="user").status_code == 204
     unit = room.get("WhoAmI").json()["BusinessUnitId"]
     team = room.create("teams", {"name": f"team {uuid.uuid4()}", "businessunitid@odata.bind": f"/businessunits({unit})"})
@@ -180,19 +180,19 @@ def test_the_address_of_a_sender_is_its_own(room):
     for parties in ([{**party, "addressused": "ceo@contoso.test"}, to], two, two[::-1]):
         for method, path in (("POST", "emails"), ("PATCH", f"emails({draft})")):
             assert room.request(method, path, {"email_activity_parties": parties}, client="user").status_code == 400, parties
-    # No caller may send from an address without a user, or from an address that SQL wrote.
+    # An e-mail can't be sent from an address without a user, or from an address that SQL wrote.
     nobody = room.create("emails", {"email_activity_parties": [{"participationtypemask": 1, "addressused": "ceo@contoso.test"}, to]}, client="user")
     assert room.send(nobody).status_code == 400
     assert room.send(draft).status_code == 200
     room.sql_as("fieldseal_service", "UPDATE activityparty SET addressused = 'ceo@contoso.test' WHERE activityid = %s AND participationtypemask = 1", [draft])
     assert draft not in [m["EmailId"] for m in room.take(room.box)] and room.status(draft) == 8
-    # When it is sent again, it leaves from the right address.
+    # When the e-mail is sent again, it has the user's own address as its sender.
     assert room.send(draft).status_code == 200
     assert [m["From"][0]["Address"] for m in room.take(room.box) if m["EmailId"] == draft] == ["user@contoso.test"]
 
 
 def failed(room, id, box, what):
-    """Whether an e-mail failed when the router came for it, and the sender, the record and the alerts say so."""
+    """Asserts that an e-mail failed when a router asked for it, and that the record, an event and an alert give the reason."""
     assert id not in [m["EmailId"] for m in room.take(box)]
     (reason,) = room.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])[0]
     assert room.status(id) == 8 and what in reason
@@ -205,7 +205,7 @@ def test_sending_as_another_user(room):
     error = refusal(room.send(id))
     assert "issendasallowed" in error["message"] and room.status(id) == 1
     refusal(room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False}, client="user"))
-    # While the CEO's settings permit it, the e-mail is sent.
+    # While the CEO's settings permit that others send as the CEO, the e-mail is sent.
     assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}).status_code == 204
     kept = room.drafted(room.ceo)
     assert room.send(id).status_code == 200 and room.send(kept).status_code == 200
@@ -213,7 +213,7 @@ def test_sending_as_another_user(room):
     room.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = %s", [kept])
     assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": False}).status_code == 204
     failed(room, kept, room.ceo_box, "issendasallowed")
-    # Other users can't give this permission in the CEO's place.
+    # Neither an Email Administrator nor a Basic User may set this permission for the CEO.
     refusal(room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="mailadmin"))
     answer = room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="user", If_Match="*")
     assert answer.status_code == 404
@@ -232,24 +232,24 @@ def test_a_status_that_sql_wrote_sends_nothing(room):
 
 
 def submitted(room, **more):
-    """An e-mail of the user's own, which waits to be sent."""
+    """Sends an e-mail of the user, which then waits for a router. Returns its id."""
     id = room.drafted(room.person, email_activity_mime_attachment=[{"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(b"right").decode()}], **more)
     assert room.send(id).status_code == 200
     return id
 
 
 def end(room):
-    """Reports the e-mails that these tests took as sent. Otherwise they would wait again at the next lease."""
+    """Marks the e-mails of the user's mailbox as sent. Otherwise they would wait for the next lease in a later test."""
     room.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [room.box])
 
 
 CHANGES = [
-    # SQL makes a draft wait to be sent, in the name of a person who may send as its sender.
+    # SQL sets a draft to Pending Send, with a submitter who may send as its sender.
     "UPDATE email SET statuscode = 6, submitter = s.partyid FROM activityparty AS s WHERE s.activityid = email.activityid AND s.participationtypemask = 1 AND email.activityid = %(draft)s",
     "UPDATE email SET statuscode = 6, submitter_is_administrator = true WHERE activityid = %(draft)s",
-    # SQL gives a draft the tag of another e-mail.
+    # SQL gives a draft the tag of an e-mail that was submitted.
     "UPDATE email SET statuscode = 6, submitter = o.submitter, submission_tag = o.submission_tag FROM email AS o WHERE o.activityid = %(mine)s AND email.activityid = %(draft)s",
-    # SQL changes the subject or the recipient of an e-mail that waits to be sent.
+    # SQL changes an e-mail that waits to be sent.
     "UPDATE email SET subject = 'pay now' WHERE activityid = %(mine)s",
     "UPDATE email SET description = 'pay now' WHERE activityid = %(mine)s",
     "UPDATE email SET mimetype = 'text/html' WHERE activityid = %(mine)s",
@@ -271,7 +271,7 @@ def test_sql_has_no_e_mail_sent_and_changes_none_that_waits(room, role, change):
     room.sql_as(role, change, {"mine": mine, "draft": draft})
     taken = room.take(room.box)
     changed = draft if "draft" in change else mine
-    # The control: the unchanged e-mail is handed over, and so is the one that waited beside the forged one.
+    # The router receives the unchanged e-mails, but not the one that SQL changed.
     assert {m["EmailId"] for m in taken} & {mine, draft, other} == {mine, other} - {changed}
     [(status, failure, attempts)] = room.sql("SELECT statuscode, failure, deliveryattempts FROM org_contoso.email WHERE activityid = %s", [changed])
     assert status == 8 and "Send it again" in failure and attempts == 0
@@ -303,7 +303,7 @@ MEANWHILE = [
 
 
 def until_contents_are_read(room):
-    """Waits until a transaction that reads attachments, or is about to read them, waits for a lock."""
+    """Waits until a transaction that has locked the table of attachments, or asks for that lock, waits for a lock."""
     deadline = time.monotonic() + PATIENCE
     while room.sql(
             "SELECT count(*) FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid) "
@@ -313,7 +313,7 @@ def until_contents_are_read(room):
 
 
 def taking(room, lock, changes, mine):
-    """What the router receives if the service waits for a lock while SQL makes changes."""
+    """SQL makes changes while the service waits for a lock. Returns the e-mails that the router then receives, by their ids."""
     host, taken = room.lease(room.box), []
     with psycopg.connect(room.dev["postgres"]) as holder:
         holder.execute("SET search_path = org_contoso, public")
@@ -337,7 +337,7 @@ def unchanged(message):
 
 
 def test_sql_changes_no_e_mail_while_it_is_handed_over(room):
-    """After the verification of this e-mail, the service refuses another one, and for that waits for the attested state."""
+    """The service has verified this e-mail and refuses the next one. To record the refusal, it waits for the lock on the attested state."""
     for changes in ([], *([change] for change in MEANWHILE), MEANWHILE):
         mine = submitted(room)
         copy = room.sql("SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'org_contoso' AND table_name = 'email' AND column_name <> 'activityid' AND is_generated = 'NEVER'")
@@ -349,7 +349,7 @@ def test_sql_changes_no_e_mail_while_it_is_handed_over(room):
 
 
 def test_sql_changes_no_attachment_between_two_reads(room):
-    """The service reads the attachments after it has locked the e-mail's row. They then have to match the tag."""
+    """The service reads the attachments after it has locked the e-mail's row. If they do not match the tag, the e-mail fails."""
     mine = submitted(room)
     given = taking(room, "LOCK TABLE activitymimeattachment IN ACCESS EXCLUSIVE MODE", [MEANWHILE[2]], mine)
     assert mine not in given and room.status(mine) == 8
@@ -361,7 +361,7 @@ def test_sql_changes_no_attachment_between_two_reads(room):
 
 
 def test_contents_of_every_kind_fit_the_tag_that_they_were_given(room):
-    """PostgreSQL computes the digest when an e-mail is submitted, and the service computes it when the e-mail is handed over."""
+    """PostgreSQL computes the digest when an e-mail is submitted, and the service computes it when a router takes the e-mail. Both must agree."""
     texts = ["", "quote \" and \\ and / back", "line\nend\r\n\ttab \b \f \x01 \x1f \x7f", "Ünïcödé \u2028 \U0001f600 \u202e", "x" * 200]
     for text in texts:
         mine = room.drafted(room.person, email_activity_mime_attachment=[
@@ -382,7 +382,7 @@ def test_contents_of_every_kind_fit_the_tag_that_they_were_given(room):
 
 
 def test_what_was_not_issued_is_not_sent_by_sql(room):
-    """An e-mail that was sent by other means, or canceled, has no tag that SQL could use."""
+    """SQL sets the status of an e-mail that was recorded as sent by other means. It has no tag, so it is not sent."""
     id = room.drafted(room.person)
     assert room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False, "TrackingToken": ""}, client="user").status_code == 200
     room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6 WHERE activityid = %s", [id])
@@ -390,7 +390,7 @@ def test_what_was_not_issued_is_not_sent_by_sql(room):
 
 
 def test_what_the_router_and_the_service_write_keeps_an_e_mail_submitted(room):
-    """The control: an e-mail whose turn failed is handed over at the next one."""
+    """The control: a router that reports a temporary failure receives the e-mail again at its next turn."""
     id = submitted(room, description="x" * 100_000)
     host = room.lease(room.box)
     assert id in [m["EmailId"] for m in room.take(room.box, host)]
@@ -398,20 +398,20 @@ def test_what_the_router_and_the_service_write_keeps_an_e_mail_submitted(room):
     assert report.status_code in (200, 204), report.text
     room.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = NULL WHERE activityid = %s", [id])
     assert id in [m["EmailId"] for m in room.take(room.box)]
-    # A router does not report. At the next lease, its e-mail waits to be sent again.
+    # The router has not reported the e-mail. At the next lease, it waits to be sent again.
     assert id in [m["EmailId"] for m in room.take(room.box)]
     end(room)
 
 
 def test_sending_as_a_queue(room):
     queue, box = room.queue_box(room.profile())
-    # A caller that may not read a queue can't find out that it exists, and can't name it as a sender or recipient.
+    # A user who may not read a queue can't find out that it exists, and can't name it as a sender or recipient.
     there, nowhere = room.draft(queue), room.request("POST", "emails", {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({uuid.uuid4()})"}]}, client="user")
     assert there.status_code == nowhere.status_code == 404 and there.json()["error"]["message"] == nowhere.json()["error"]["message"]
     draft = room.drafted(room.person)
     party = {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}]}
     assert room.request("PATCH", f"emails({draft})", party, client="user").status_code == 404
-    # Another user wrote an e-mail from the queue and shared it. The user with whom it is shared may not send it.
+    # An administrator wrote an e-mail from the queue and shared it with the user. The user may not send it.
     theirs = room.drafted(queue, client="admin")
     share(room, "emails", theirs, room.person, "ReadAccess,WriteAccess")
     refusal(room.send(theirs))
@@ -427,7 +427,7 @@ def test_sending_as_a_queue(room):
     assert room.send(kept).status_code == 200
     assert room.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members).status_code == 204
     failed(room, kept, box, "queue's owner")
-    # The owner of a queue may send from it too.
+    # The owner of a queue may send from it.
     assert room.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({room.person})"}).status_code == 204
     mine = room.drafted(queue)
     assert room.send(mine).status_code == 200 and mine in [m["EmailId"] for m in room.take(box)]
@@ -448,7 +448,7 @@ def test_nothing_is_sent_as_who_is_not_active(room, kind, off, on, what):
     assert what in refusal(room.send(draft, client="admin"), 400)["message"]
     failed(room, waiting, box, what)
     assert what in refusal(room.send(waiting, client="admin"), 400)["message"]
-    # An e-mail that was sent by other means can still be recorded.
+    # An e-mail that was sent by other means can be recorded although its sender is not active.
     assert room.request("POST", f"emails({elsewhere})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False}).status_code == 200
     assert room.request("PATCH", f"{kind}s({sender})", on).status_code == 204
     assert room.send(waiting, client="admin").status_code == 200
@@ -481,7 +481,7 @@ def sent(room, id, **token):
 
 
 def test_the_token_that_an_email_keeps_stands_in_its_subject(room):
-    """Also if the subject was changed after sending, and if a user wrote a token that no e-mail has."""
+    """An e-mail is sent with its token in the subject, even if the subject was changed, or if a user wrote the token."""
     id = room.drafted(room.person, subject="Offer")
     subject, token = sent(room, id)
     assert subject == f"Offer {token}"
@@ -499,7 +499,7 @@ def test_a_reply_has_one_token_and_its_answer_is_tied_to_it(room):
     reply = room.drafted(room.person, subject=f"Re: Problem {token} CRM:0001111")
     subject, newest = sent(room, reply)
     assert subject == f"Re: Problem {newest}" and newest != token
-    # The customer's own e-mail has the token too, and is newer. The answer is tied to the e-mail that was sent.
+    # The customer's earlier answers have the token too, and are newer. An answer is tied to the e-mail that was sent.
     for words in (f"AW: {subject}", f"AW: AW: {subject}", f"{token} and {subject}"):
         body = {"MailboxId": room.box, "MessageId": f"<{uuid.uuid4()}@elsewhere.test>", "From": "customer@elsewhere.test", "To": "user@contoso.test", "Subject": words, "Body": ""}
         answer = room.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body)
@@ -523,7 +523,7 @@ def test_an_address_that_changed_since(room):
     assert room.send(id, client="admin").status_code == 200
     assert room.request("PATCH", f"queues({queue})", {"emailaddress": "another@contoso.test"}).status_code == 204
     failed(room, id, box, "sender's address")
-    # The mailbox's own address may differ from the queue's, but it must have one.
+    # The addresses of the mailbox and of the queue may differ, but the mailbox must have one.
     assert room.request("PATCH", f"mailboxes({box})", {"emailaddress": None}).status_code == 204
     assert "emailaddress" in room.send(id, client="admin").text
     assert room.request("PATCH", f"mailboxes({box})", {"emailaddress": "box@contoso.test"}).status_code == 204
@@ -533,7 +533,7 @@ def test_an_address_that_changed_since(room):
 
 
 def test_what_was_submitted_goes_out_as_it_is(room):
-    """After the sender has sent an e-mail, users who may write it can't change it, but they can cancel it."""
+    """After the sender has sent an e-mail, users who may write it can't change it. The sender can cancel it."""
     body = {"email_activity_mime_attachment": [{"filename": "a.txt", "body": base64.b64encode(b"a").decode()}]}
     id = room.drafted(room.person, **body)
     (attachment,) = room.get(f"activitymimeattachments?$filter=_objectid_value eq {id}", client="user").json()["value"]
@@ -578,7 +578,7 @@ def test_a_user_does_not_approve_or_enable_a_mailbox(room, attribute, value):
     refusal(room.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"mailboxid": room.box, attribute: value}]}, client="user"))
     refusal(room.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpsertMultiple", {"Targets": [{"mailboxid": room.box, attribute: value}]}, client="user"))
     assert 403 in room.change_set(("PATCH", path, {attribute: value}), client="user")[0]
-    # A router may not update records, except through its own messages.
+    # A router may write records only through its own messages, and has no right to update a mailbox.
     refusal(room.request("PATCH", path, {attribute: value}, client="router", If_Match="*"))
 
 
@@ -611,7 +611,7 @@ def share(room, collection, id, user, mask, client="admin", name="GrantAccess", 
 
 
 def test_an_e_mail_is_sent_by_those_who_may_write_it(room):
-    """The e-mail's sender is the user, and its owner is another user."""
+    """The user is the e-mail's sender, but not its owner. The user may send it once it is shared with the right to write."""
     id = room.drafted(room.person, client="admin")
     assert room.send(id).status_code == 404 and room.status(id) == 1
     share(room, "emails", id, room.person, "ReadAccess")
@@ -625,7 +625,7 @@ def test_an_e_mail_is_sent_by_those_who_may_write_it(room):
 def test_sharing_gives_no_right_that_the_sharer_lacks(room):
     id = room.drafted(room.person)
     me, third = room.users["other"], room.users["mailadmin"]
-    # Without the right to read, the record does not exist for the user with whom it is shared.
+    # For a user who may share an e-mail, but not read it, the e-mail does not exist.
     share(room, "emails", id, me, "ShareAccess", client="user")
     assert refusal(share(room, "emails", id, third, "ShareAccess", client="other", expected=404), 404)["code"] == "0x80040217"
     assert room.get(f"emails({id})", client="other").status_code == 404
@@ -635,25 +635,25 @@ def test_sharing_gives_no_right_that_the_sharer_lacks(room):
             for mask in ("WriteAccess", "DeleteAccess", "AssignAccess", "ShareAccess,WriteAccess", "AppendAccess", "CreateAccess"):
                 error = refusal(share(room, "emails", id, user, mask, client="other", name=name, expected=403))
                 assert error["code"] == "0x80040220"
-    # A user can share only rights that they have themselves, through a share or as the owner.
+    # A user can share only rights that they have through a share or as the owner.
     share(room, "emails", id, third, "ReadAccess", client="other")
     share(room, "emails", id, third, "ReadAccess,WriteAccess", client="other", expected=403)
     share(room, "emails", id, me, "WriteAccess,DeleteAccess,AssignAccess", client="user")
     share(room, "emails", id, third, "ReadAccess,WriteAccess", client="other", name="ModifyAccess")
-    # Without the right to share, a user can share nothing. An administrator's role allows sharing.
+    # A user without the right to share can share nothing. An Email Administrator has this right to mailboxes by role.
     share(room, "emails", id, me, "ReadAccess,WriteAccess", client="user", name="ModifyAccess")
     share(room, "emails", id, third, "ReadAccess", client="other", expected=403)
     share(room, "mailboxes", room.box, me, "ReadAccess,WriteAccess", client="mailadmin")
 
 
 def test_a_share_of_one_record_is_none_of_another_with_its_id(room):
-    """Clients choose ids. A client creates an e-mail with the id of another user's mailbox. Sharing the e-mail gives no right to the mailbox."""
+    """Clients may choose ids. A user creates an e-mail with the id of another user's mailbox. Sharing the e-mail gives no right to the mailbox."""
     _, box = room.queue_box()
     assert room.request("POST", "emails", {"activityid": box, "subject": "the same id"}, client="user").status_code == 204
     share(room, "emails", box, room.person, "ReadAccess,WriteAccess,DeleteAccess,ShareAccess,AssignAccess", client="user")
     assert room.get(f"mailboxes({box})", client="user").status_code == 404
     refusal(room.request("PATCH", f"mailboxes({box})", {"password": "mine"}, client="user", If_Match="*"), 404)
-    # A share belongs to one record, and is deleted with it.
+    # The share of a record is deleted with the record. Deleting the e-mail leaves the mailbox's share.
     share(room, "mailboxes", box, room.person, "ReadAccess")
     assert room.get(f"mailboxes({box})", client="user").status_code == 200
     assert room.request("DELETE", f"emails({box})", client="user").status_code == 204
@@ -689,14 +689,14 @@ def test_giving_a_record_away_is_a_right_of_its_own(room, way):
 
 
 def test_a_lookup_tells_no_more_than_a_read(room):
-    """Binding to a record that the caller may not read is refused as if the record did not exist."""
+    """Binding a lookup to a record that the caller may not read gives the error for a record that does not exist."""
     theirs = room.create("emails", {"subject": "the CEO's", "ownerid@odata.bind": f"/systemusers({room.ceo})"})
     mine = room.drafted(room.person)
     for id in (theirs, str(uuid.uuid4())):
         error = refusal(room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({id})"}, client="user"), 404)
         assert error["message"] == "parentactivityid refers to an email that does not exist."
     assert room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({mine})"}, client="user").status_code == 204
-    # A user tries to read the names of profiles through a mailbox that the user owns.
+    # A user can't find out which profiles exist by binding their own mailbox to ids and names of profiles.
     profile = room.profile(name="guess me")
     answers = {room.request("PATCH", f"mailboxes({room.box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({key})"}, client="user").text
                for key in (profile, uuid.uuid4(), "name='guess me'", "name='not there'")}

@@ -1,5 +1,4 @@
-"""A person sits down at another person's browser some minutes after that person entered the password, and can do nothing for which the password is
-asked again."""
+"""A person uses another person's browser ten minutes after that person entered the password. They can do nothing that needs the password again."""
 
 import re
 import uuid
@@ -36,7 +35,7 @@ def other(place):
 
 
 def state(place):
-    """The rows that the forms below would change."""
+    """Reads the rows that the forms below would change."""
     return place.sql(
         "SELECT (SELECT count(*) FROM config.organization_key), (SELECT string_agg(concat_ws(' ', u.name, u.role, u.disabled_on, u.salt), ',' ORDER BY u.name) FROM config.console_user AS u), "
         "(SELECT string_agg(concat_ws(' ', c.name, c.role, c.disabled_on, (SELECT count(*) FROM config.api_client_secret AS s WHERE s.client_id = c.client_id)), ',' ORDER BY c.name) "
@@ -59,7 +58,7 @@ def test_the_password_is_asked_for_again(place, visitor, other):
         answer = visitor.page(page, csrf=csrf, **form)
         assert answer.status_code == 403 and 'action="/contoso/fresh"' in answer.text, (page, answer.status_code, answer.text[-1500:])
     assert state(place) == before
-    # With a wrong password, none of the forms succeeds. With the right one, they do.
+    # With a wrong password, no form succeeds. With the right one, the forms succeed.
     wrong = visitor.page("fresh", csrf=csrf, password="another long password")
     assert wrong.status_code == 403 and "__Host-fieldseal" not in wrong.headers.get("Set-Cookie", "") and state(place)[0][:3] == before[0][:3]
     fresh = visitor.page("fresh", csrf=csrf, password=PASSWORD)

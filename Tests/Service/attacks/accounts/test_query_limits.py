@@ -1,4 +1,4 @@
-"""How much one query and one client may use: joins, time and connections. Also, what happens when a client disconnects."""
+"""How many joins, how much time and how many connections one query and one client may use, and what happens when a client disconnects."""
 
 import concurrent.futures
 import socket
@@ -38,7 +38,7 @@ def hurried():
 
 @pytest.fixture(scope="module")
 def patient():
-    """A deployment with four connections, of which one client may hold two."""
+    """A deployment with four connections, of which one client may use two."""
     deployment = filled(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_LIMITS_STATEMENT_SECONDS="300")
     try:
         yield deployment
@@ -64,7 +64,7 @@ def sql(joins, condition=""):
     return f"systemusers?sql={urllib.parse.quote(text + condition)}"
 
 
-#: Queries within the limits on joins, for which PostgreSQL must still count the cube of the number of users.
+#: Queries within the limits on joins. PostgreSQL must count as many rows as the cube of the number of users.
 HEAVY = {"fetch": fetch(links(2)), "sql": sql(2)}
 
 FANNED = '<fetch aggregate="true"><entity name="businessunit"><attribute name="businessunitid" alias="n" aggregate="count" />' + "".join(
@@ -101,7 +101,7 @@ def test_ordinary_links_are_answered(service):
 def test_a_query_that_takes_too_long_is_ended_and_says_so(hurried, language):
     assert "longer" in refused(hurried.get(HEAVY[language], client="user"), 400, "0x80044151")
     assert running(hurried) == 0
-    # In a batch, the refusal is the response of one part.
+    # In a batch, only the part with the query is refused.
     body = "\r\n".join([
         "--b", "Content-Type: application/http", "", f"GET /contoso/api/data/v9.2/{HEAVY[language]} HTTP/1.1", "", "",
         "--b", "Content-Type: application/http", "", "GET /contoso/api/data/v9.2/WhoAmI HTTP/1.1", "", "", "--b--", ""]).encode()
@@ -127,7 +127,7 @@ def test_a_write_that_waits_too_long_is_ended_and_changes_nothing(hurried):
                  "DROP FUNCTION public.slow CASCADE", id="create"),
 ])
 def test_what_several_requests_share_a_connection_for_is_ended_too(hurried, method, slow, quick):
-    """Single records are read and written over a few connections that all requests share. The time limit applies there too."""
+    """Requests for single records share a few connections. The time limit applies to their statements too."""
     name = f"made by {method}"
     id = hurried.create("mailboxes", {"name": name})
     request = ("GET", f"mailboxes({id})") if method == "GET" else ("POST", "mailboxes", {"name": name})
@@ -144,7 +144,7 @@ def test_what_several_requests_share_a_connection_for_is_ended_too(hurried, meth
 
 
 def test_long_work_has_no_such_limit(hurried):
-    """A key change whose writers wait for longer than the time limit of a request's statements."""
+    """A key change waits for a writer for longer than the time limit of a request's statements, and then succeeds."""
     id = hurried.create("mailboxes", {"name": "kept", "password": "before the change"})
     with psycopg.connect(hurried.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
         holder.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [id])
@@ -157,7 +157,7 @@ def test_long_work_has_no_such_limit(hurried):
 
 
 def running(deployment):
-    """The statements of the service that count users, while they run."""
+    """The number of statements of the service that count users at this moment."""
     return deployment.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE '%count(%systemuser%'")[0][0]
 
@@ -201,7 +201,7 @@ def test_a_stream_of_http_2_that_is_reset_takes_its_query_along(patient):
         client.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         connection.sendall(client.data_to_send())
         until(lambda: running(patient) == 0)
-        # The connection remains usable.
+        # The HTTP/2 connection remains usable.
         stream = get("WhoAmI")
         events = []
         while not any(isinstance(event, h2.events.ResponseReceived) for event in events):
@@ -214,7 +214,7 @@ def test_twenty_heavy_queries_of_one_client_leave_the_others_served(patient):
     connections = [open_request(patient, HEAVY["fetch"]) for _ in range(20)]
     try:
         until(lambda: running(patient) == 2)
-        # Other clients can read, write and sign in while the queries run.
+        # Other clients can read, write and sign in while the 20 queries run or wait.
         for client in ("admin", "router"):
             patient.tokens.pop(client, None)
             assert patient.get("WhoAmI", client=client).status_code == 200
@@ -222,7 +222,7 @@ def test_twenty_heavy_queries_of_one_client_leave_the_others_served(patient):
         for _ in range(5):
             assert patient.get("mailboxes?$top=3&$count=true").status_code == 200
         assert running(patient) == 2
-        # The client itself is told to wait, but its lookups of single records are answered.
+        # The client itself is told to wait.
         answer = patient.get("mailboxes?$top=1&$count=true", client="user")
         refused(answer, 429, "0x80072326")
         assert int(answer.headers["Retry-After"]) > 0
@@ -236,7 +236,7 @@ def test_twenty_heavy_queries_of_one_client_leave_the_others_served(patient):
 def test_more_requests_at_a_time_than_one_client_may_have():
     deployment = Deployment(FIELDSEAL_LIMITS_REQUESTS="40").start()
     try:
-        # One client may have a quarter of the 40 requests, but at least 16.
+        # One client may have a quarter of the 40 requests, but at least 16. So 8 of its 24 requests are refused.
         with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(24) as pool:
             deployment.token(), deployment.token("user")
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""Each input that is refused by name. An e-mail, a record or a command has only this input, and is accepted without it."""
+"""Input that the service refuses with a specific error. Each e-mail, record or command has one such input, and is accepted without it."""
 
 import base64
 import json
@@ -56,7 +56,7 @@ def test_an_attachment_is_base64_and_is_created_with_its_e_mail(room):
 
 
 def sending(room, body, then=None):
-    """The response to SendEmail for an e-mail. `then` is SQL that changes the e-mail first."""
+    """Creates an e-mail, and returns the response to sending it. `then` is an SQL text that changes the e-mail before."""
     created = room.request("POST", "emails", body)
     assert created.status_code == 204, created.text
     id = created.headers["OData-EntityId"][-37:-1]
@@ -83,7 +83,7 @@ def test_what_can_not_be_sent(room):
          "SELECT gen_random_uuid(), activityid, 1, partyid, partyobjecttypecode, addressused FROM org_contoso.activityparty WHERE activityid = %(email)s AND participationtypemask = 1"),
     ]:
         refusal(sending(room, body, then), 400)
-    # The mailbox's address is missing, or is not one address.
+    # The mailbox's address is missing, or is not exactly one address.
     for address in (None, "no address", "a@contoso.test, b@contoso.test"):
         room.sql("UPDATE org_contoso.mailbox SET emailaddress = %s WHERE mailboxid = %s", [address, room.box])
         refusal(sending(room, email([sender(room), TO])), 400)
@@ -115,7 +115,7 @@ def test_a_server_s_name_is_nothing_but_a_name(room, location):
         refusal(room.request("PATCH", f"emailserverprofiles({profile})", {attribute: location}), 400)
     _, box = room.queue_box(profile)
     assert room.release(box).status_code == 200
-    # SQL writes such a name.
+    # SQL writes such a name. The password is not released.
     room.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [location, profile])
     refusal(room.release(box), 400, 403, 404, 409, 412)
 

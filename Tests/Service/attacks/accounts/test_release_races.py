@@ -1,4 +1,4 @@
-"""A password is released while the organization's key is changed. The router receives the right password, or is told to try again."""
+"""A password is released while the organization's key changes. The router receives the right password, or an error that tells it to try again."""
 
 import json
 import time
@@ -9,15 +9,15 @@ from server import Server
 from service import PATIENCE
 
 SECRET = "hunter2-of-the-races"
-#: The statements of a release, in their order: they read the lease, the key, and the cells with their key version, and write the event.
+#: Parts of the SQL of a release, in the order of its statements: read the lease, read the key, read the cells with their key version, write the event.
 PLACES = {"lease": "m.hostid = $2 AND m.processingstatecode = 1", "key": "config.organization_key", "cells": "AS dm ON dm.entity = 'mailbox'", "event": "WHERE a.organization_id = $1 FOR NO KEY UPDATE"}
-#: How many times a release may read a key and cells that do not match, before it gives up.
+#: How many times a release reads a key and cells that do not match before it fails.
 ATTEMPTS = 4
 
 
 @pytest.fixture(scope="module")
 def router(cluster):
-    """A router that has leased a mailbox with a password. call(name, body) sends one of its messages."""
+    """A router that has leased a mailbox with a password, as a function: call(name, body) sends one of its messages."""
     server = Server(cluster, "proxied")
     try:
         profile = record(server, "emailserverprofiles", {
@@ -54,8 +54,7 @@ def record(server, entity_set, values):
 
 
 def racing(cluster, router, place, times):
-    """Releases the password. Changes and commits the key before each of the first `times` statements of a kind. Returns the response and the number
-    of key changes."""
+    """Releases the password, and changes the key before each of the first `times` statements of a kind. Returns the response and the number of key changes."""
     changed = []
 
     def change(_, sql):
@@ -70,7 +69,7 @@ def racing(cluster, router, place, times):
 
 
 def change_the_key(cluster):
-    """Changes the key. A server that sweeps after the previous change may hold the lock for a moment."""
+    """Changes the key. Tries again while a server that sweeps after the previous change holds the lock."""
     for _ in range(10):
         answer = cluster.run("key", "change", check=False)
         if "being set already" not in answer.stderr:
@@ -90,7 +89,7 @@ def test_a_key_change_in_the_middle_of_a_release(cluster, router, place, times):
         assert answer.json()["Password"] == SECRET
     else:
         assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0 and SECRET not in answer.text, answer.text
-    # The control: the next request receives the password.
+    # The control: the next request, without a key change, receives the password.
     again = router("ReleaseCredential", MailboxId=router.box, Direction="Incoming")
     assert again.status_code == 200 and again.json()["Password"] == SECRET, again.text
     # Each release is recorded with the key version that opened the password.
@@ -100,7 +99,7 @@ def test_a_key_change_in_the_middle_of_a_release(cluster, router, place, times):
 
 def test_a_key_that_changes_all_the_time_is_an_answer_and_no_endless_loop(cluster, router):
     answer, changed = racing(cluster, router, "cells", 2 * ATTEMPTS)
-    # One more change if the list of authorized settings was read again.
+    # The release makes one more attempt if it read the list of authorized settings again.
     assert changed in (ATTEMPTS, ATTEMPTS + 1)
     assert answer.status_code in (500, 503) and int(answer.headers["Retry-After"]) > 0 and SECRET not in answer.text, answer.text
     assert router("ReleaseCredential", MailboxId=router.box, Direction="Incoming").json()["Password"] == SECRET

@@ -1,4 +1,4 @@
-"""A router may change only the mailboxes that it has leased, and only the e-mails that it took from them."""
+"""A router may change only the mailboxes that it has leased, and only the e-mails that it took from these mailboxes."""
 
 import uuid
 
@@ -20,14 +20,14 @@ def boxes(room):
 
 
 def waiting(room, queue):
-    """An e-mail of the queue, which waits to be sent."""
+    """Sends an e-mail of the queue, which then waits for a router. Returns its id."""
     id = room.drafted(queue, client="admin")
     assert room.send(id, client="admin").status_code == 200
     return id
 
 
 def messages(box, email):
-    """Each message of a router about a mailbox, with its other parameters."""
+    """The messages of a router about a mailbox, as (name, parameters without the host id)."""
     return [
         ("ReleaseCredential", {"MailboxId": box, "Direction": "Incoming"}), ("ReleaseCredential", {"MailboxId": box, "Direction": "Outgoing"}),
         ("TakePendingEmails", {"MailboxId": box, "Limit": 10}), ("DeliverIncomingEmails", {"MailboxId": box, "Emails": []}),
@@ -43,13 +43,13 @@ def test_no_message_without_the_lease(room, boxes):
     host = room.lease(box)
     assert [m["EmailId"] for m in room.take(box, host)] == [email]
     known = room.sql("SELECT count(*) FROM org_contoso.mailbox_message")
-    # A mailbox that another router has leased, and one that no router of this name has leased.
+    # A message is refused if another host has leased the mailbox, or if the host's lease is of the other mailbox.
     for name, body in [*messages(box, email), *messages(other, email)]:
         foreign = f"another {uuid.uuid4()}" if body["MailboxId"] == box else host
         error = refusal(room.call(name, HostId=foreign, **body), 412)
         assert error["code"] == "0x80060882", (name, error)
     assert room.status(email) == 7 and room.sql("SELECT count(*) FROM org_contoso.mailbox_message") == known
-    # The control: the messages succeed, and the last one ends the lease.
+    # The control: the host of the lease sends each message with success. The last message ends the lease.
     for name, body in messages(box, email):
         answer = room.call(name, HostId=host, **body)
         assert answer.status_code in (200, 204), (name, answer.text)
@@ -72,7 +72,7 @@ def test_a_router_takes_and_settles_the_e_mails_of_its_mailbox_alone(room, boxes
         return room.call("ReportEmails", MailboxId=box, HostId=by, Reports=[{"EmailId": id, "Outcome": outcome, "Reason": "why", "Code": 20}])
 
     for outcome in ("HandingOver", "Sent", "Temporary", "Permanent", "Unknown"):
-        # An e-mail of another mailbox, a draft, and an id that no e-mail has.
+        # A report is refused for an e-mail of another mailbox, a draft, and an id that no e-mail has.
         for id in (theirs, draft, str(uuid.uuid4())):
             refusal(report(id, outcome), 412)
     assert [room.status(id) for id in (mine, theirs, draft)] == [7, 7, 1]

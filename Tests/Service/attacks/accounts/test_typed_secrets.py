@@ -1,4 +1,4 @@
-"""How the console treats a secret that was typed into a form that can't be saved, and texts with U+0000."""
+"""What the console does with a secret that was typed into a form that can't be saved, and with texts that contain U+0000."""
 
 import html
 import re
@@ -32,7 +32,7 @@ class Browser:
             f"{self.root}/{path}", body, headers={"Content-Type": "application/x-www-form-urlencoded"}, timeout=120)
 
     def form(self, page, marker):
-        """The fields of the form whose action ends with a marker, as a browser would send them."""
+        """The fields of the form whose action ends with `marker`, as a browser would send them."""
         for form in re.findall(r"<form.*?</form>", page.text, re.S):
             if f'{marker}"' in form.split(">")[0]:
                 fields = {}
@@ -69,7 +69,7 @@ def test_a_password_survives_a_wrong_value_elsewhere(service, browser):
     assert refused.status_code == 400 and "s3cret-of-newcomer" not in refused.text and "is kept until you save" in refused.text
     again = browser.form(refused, "records/mailboxes/new")
     assert again["password"] == "" and again["password!kept"]
-    # The secret is kept after a second refusal too.
+    # After a second refusal, the secret is still kept.
     refused = browser.post("records/mailboxes/new", {**again, "itemsfailedforlastsync": "-1"})
     assert refused.status_code == 400
     saved = browser.post("records/mailboxes/new", {**browser.form(refused, "records/mailboxes/new"), "itemsfailedforlastsync": "1"})
@@ -85,7 +85,7 @@ def test_a_password_survives_a_conflict_and_what_is_typed_later_counts(service, 
     assert conflict.status_code == 409 and "typed-in-conflict" not in conflict.text
     kept = browser.form(conflict, path)
     assert "Saved." in browser.post(path, kept).text and password(service, "contested") == "typed-in-conflict"
-    # The form is sent again with another value, and this value is stored.
+    # The form is sent again with another password, and that password is stored.
     assert service.request("PATCH", f"mailboxes({id})", {"emailaddress": "b@contoso.test"}).status_code == 204
     conflict = browser.post(path, {**kept, "password": ""})
     assert conflict.status_code == 409
@@ -200,7 +200,7 @@ def test_one_time_passwords_are_turned_off_with_a_code_only(service):
     assert browser.post("account/end", {"code": code}, csrf).status_code == 200 and not is_on()
 
 
-# U+0000 elsewhere.
+# U+0000 in other texts
 
 
 ENCRYPTED = [
@@ -235,14 +235,14 @@ def test_no_query_and_no_key_takes_the_character(service):
     ):
         response = service.get(url)
         assert response.status_code == 400, (url, response.text)
-    # Two quotes stand for one quote. No text may contain U+0000.
+    # A record's key and an organization key with U+0000 are refused too.
     assert service.get("mailboxes(name='a%00b')").status_code in (400, 404)
     response = service.set_key(f"Typed-key{NUL}12345-67890")
     assert response.status_code == 400 and "control character" in response.text, response.text
 
 
 def test_a_text_with_the_character_that_reaches_the_database_is_a_refusal(service):
-    """U+0000 in names and parameters for which no attribute's rule exists."""
+    """Names and parameters that belong to no attribute are refused if they contain U+0000."""
     browser = Browser(service)
     csrf = browser.form(browser.get("access/clients/new"), "access/add-client")["csrf"]
     answer = browser.post("access/add-client", {"name": f"a{NUL}b", "role": "Basic User"}, csrf)

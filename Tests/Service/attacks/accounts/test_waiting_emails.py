@@ -1,4 +1,4 @@
-"""An e-mail that waits to be sent: users who may write it can cancel it, but can't delete it, or change it in the same request."""
+"""An e-mail that waits to be sent: users who may write it can cancel it, but can't delete it, and can't change it in the request that cancels it."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ def test_it_is_not_deleted(room, waiting, way):
     status, text = in_change_set(room, "DELETE", f"emails({waiting})")
     assert status == 400 and "Cancel the e-mail" in text
     assert stored(room, waiting) == [(6, False)]
-    # Cancelled, it is.
+    # A canceled e-mail can be deleted.
     assert room.request("PATCH", f"emails({waiting})", {"statuscode": 5}, client="user").status_code == 204
     assert room.request("DELETE", f"emails({waiting})", client="user").status_code == 204
     assert stored(room, waiting) == []
@@ -61,7 +61,7 @@ def test_cancelling_changes_nothing_else(room, waiting, body):
 
 @pytest.mark.parametrize("body", [{"statuscode": 5}, {"statecode": 2}, {"statecode": 2, "statuscode": 5}])
 def test_its_writers_cancel_it(room, waiting, body):
-    """The control."""
+    """The control: a user who may write the e-mail can cancel it, and then change it."""
     assert room.request("PATCH", f"emails({waiting})", body, client="user").status_code == 204
     assert stored(room, waiting) == [(5, False)]
     assert room.request("PATCH", f"emails({waiting})", {"statuscode": 1, "subject": "changed"}, client="user").status_code == 204
@@ -74,7 +74,7 @@ def files(room, id):
 
 @pytest.mark.parametrize("state", ["Pending Send", "Sending"])
 def test_a_system_administrator_changes_nothing_of_it_either(room, state):
-    """An e-mail is sent as it was submitted, or not at all."""
+    """Until an e-mail is sent, an administrator can change neither it nor its attachments."""
     body = base64.b64encode(b"right").decode()
     id = room.drafted(room.person, description="text", email_activity_mime_attachment=[{"filename": "a.txt", "body": body}])
     assert room.send(id).status_code == 200
@@ -110,7 +110,7 @@ def test_a_change_set_that_sends_it_changes_nothing_after_that(room):
 
 @pytest.mark.parametrize("client", ["admin", "user"])
 def test_it_is_written_back_as_it_was_read(room, client):
-    """Writing equal values changes nothing, also for an e-mail that was sent."""
+    """An update that writes the values that an e-mail has succeeds and changes nothing, also for an e-mail that was sent."""
     id = room.drafted(room.person, client="user")
 
     def back(**more):
@@ -142,5 +142,5 @@ def test_it_is_written_back_as_it_was_read(room, client):
 
 
 def test_a_system_administrator_deletes_it(room, waiting):
-    """The control."""
+    """The control: unlike other users, a System Administrator can delete it."""
     assert room.request("DELETE", f"emails({waiting})").status_code == 204

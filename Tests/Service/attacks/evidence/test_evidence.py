@@ -1,4 +1,4 @@
-"""Each password that was written leaves evidence. No event can be removed, changed, forged or replayed unnoticed, also not by the owner of the database."""
+"""Each write of a password leaves an event. No event can be removed, changed, forged or replayed unnoticed, not even by the owner of the database."""
 
 import concurrent.futures
 import contextlib
@@ -28,7 +28,7 @@ def evidence():
 
 
 def exported(service, after=0):
-    """The security events, after all pending events were linked."""
+    """Exports the security events, which first links all pending events into the chain. Returns the events after the id `after`."""
     lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso", "--after", str(after)).stdout.splitlines()]
     assert "attested" in lines[-1]
     return lines[:-1]
@@ -39,7 +39,7 @@ def newest(service):
 
 
 def passwords(service, after):
-    """The (kind of event, address of the password, actor) of the events after one."""
+    """The (kind of event, address of the password, actor) of the events about passwords after the id `after`."""
     return [(e["kind"], e["details"], e["actor"]) for e in exported(service, after) if e["kind"].startswith("password")]
 
 
@@ -55,14 +55,14 @@ def codes(service, *arguments):
 
 
 def as_role(service, role, statement, parameters=None):
-    """Returns the result of a statement that runs as a role of the database."""
+    """Runs a statement as a role of the database. Returns its rows."""
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute(f"SET ROLE {role}")
         cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else None
 
 
-# Passwords leave a trace ----------------------------------------------------------------------------------------------
+# Each write of a password has an event ------------------------------------------------------------------------------------
 
 ATTRIBUTES = [
     ("mailboxes", "mailbox", "password"), ("queues", "queue", "emailpassword"), ("emailserverprofiles", "emailserverprofile", "incomingpassword"),
@@ -100,11 +100,10 @@ def test_every_way_to_write(evidence):
     # The first upsert creates the record, and the second one updates it.
     for name in ("first", "second"):
         assert evidence.request("PATCH", f"mailboxes({ids[0]})", {"name": name, "password": SECRET}).status_code in (201, 204)
-    # Bulk operations.
     targets = [{"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "mailboxid": id, "name": "bulk", "password": SECRET} for id in ids[1:3]]
     assert evidence.request("POST", "mailboxes/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": targets}).status_code == 200
     assert evidence.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": targets}).status_code in (200, 204)
-    # A batch's change set.
+    # A change set of a batch.
     boundary = "b"
     parts = "".join(
         f"--c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\nContent-ID: {n}\r\n\r\nPATCH {evidence.api}/mailboxes({id}) HTTP/1.1\r\n"
@@ -118,7 +117,7 @@ def test_every_way_to_write(evidence):
 
 
 def visitor(service):
-    """A browser session of a System Administrator in the console."""
+    """Signs a System Administrator in to the console. Returns the browser's session."""
     session = requests.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
     session.headers["Origin"] = service.dev["baseURL"]
@@ -169,7 +168,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     id = evidence.create("mailboxes", {"name": "audited", "password": SECRET})
     for value in ("another", None):
         assert evidence.request("PATCH", f"mailboxes({id})", {"password": value}).status_code == 204
-    # A change by SQL has no person, so the event names the database role.
+    # A change by SQL has no person, so its entry in the audit names only the database role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
     third = evidence.create("mailboxes", {"name": "third", "password": SECRET})
@@ -183,7 +182,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     superuser = evidence.sql("SELECT session_user::text")[0][0]
     for record in (other, third):
         assert changes(record) == [("# dev-admin", "fieldseal_service", "set"), (None, superuser, "cleared")]
-    # Deleting a record deletes its password, with one event.
+    # Deleting a record also deletes its password. The password is in no entry of the audit.
     assert evidence.request("DELETE", f"mailboxes({id})").status_code == 204
     assert evidence.sql("SELECT count(*) FROM org_contoso.audit WHERE changedata LIKE %s", [f"%{SECRET}%"])[0][0] == 0
 
@@ -192,7 +191,7 @@ def test_a_killed_server_leaves_the_trace(own_service):
     own_service.key()
     mark = newest(own_service)
     with psycopg.connect(own_service.dev["postgres"]) as lock:
-        # While this transaction locks the end of the chain, no event is linked.
+        # While this transaction locks the attested state, the service links no event into the chain.
         lock.execute("SELECT FROM config.attested_state FOR UPDATE")
         id = own_service.create("mailboxes", {"name": "killed", "password": SECRET})
         own_service.stop(signal.SIGKILL)
@@ -269,9 +268,9 @@ RECORDED = ["org_contoso.security_event", "config.attested_state", "config.event
 
 @contextlib.contextmanager
 def tampered(service, *statements, role=None):
-    """The evidence after an attack with SQL. Afterwards restores the former evidence, with what the service recorded meanwhile."""
+    """Attacks the events with SQL, and restores them at the end. Events that the service recorded in the meantime are kept."""
     exported(service)
-    # The attested row is locked before an event is written, so the saved rows and the restored rows belong to one moment.
+    # The service locks the attested state before it writes an event. So the saved rows belong to one moment, as do the restored rows.
     lock = "LOCK TABLE config.attested_state IN EXCLUSIVE MODE"
     kept = "; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(RECORDED))
     service.sql(f"BEGIN; {lock}; {kept}; COMMIT")
@@ -296,7 +295,7 @@ def tampered(service, *statements, role=None):
             for (definition,) in functions:
                 connection.execute(definition)
             end = "(SELECT max(security_event_id) FROM public.kept_0)"
-            # What the service recorded meanwhile is attested by a newer tag.
+            # If the service recorded events in the meantime, the attested state has a newer tag and is kept with these events.
             later = connection.execute("SELECT count(*) FROM config.attested_state AS a JOIN public.kept_1 AS k USING (organization_id) WHERE a.tag <> k.tag").fetchone()[0]
             connection.execute(f"DELETE FROM org_contoso.security_event WHERE security_event_id <= {end}" if later else "DELETE FROM org_contoso.security_event")
             connection.execute("INSERT INTO org_contoso.security_event SELECT * FROM public.kept_0")
@@ -345,7 +344,7 @@ def test_the_owner_changes_the_chain(evidence, statements):
     evidence.key()
     with tampered(evidence, *statements):
         assert problems(evidence) != []
-        # The next event does not repair the chain: the event is refused, or it follows the changed one.
+        # Reading the key does not repair the chain: the service refuses the request, or links its event to the changed event.
         evidence.get("RetrieveDataEncryptionKey")
         assert problems(evidence) != [] and codes(evidence) & {"event-chain-broken", "event-chain-cut"}
     assert evidence.get("RetrieveDataEncryptionKey").status_code == 200 and problems(evidence) == []
@@ -380,7 +379,7 @@ def test_a_function_that_loses_pending_events_is_noticed(own_service):
 
 
 @pytest.mark.parametrize("function", [
-    # The trigger computes the hash over a changed event, or stores a changed event.
+    # The trigger stores a false hash, changes the event, or does not store it.
     "CREATE OR REPLACE FUNCTION org_contoso.chain_security_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "NEW.security_event_id := (SELECT max(security_event_id) + 1 FROM org_contoso.security_event); NEW.hash := sha256('x'); RETURN NEW; END $$",
     "CREATE OR REPLACE FUNCTION org_contoso.innocent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.actor := 'client:innocent'; RETURN NEW; END $$; "
@@ -394,7 +393,7 @@ def test_an_event_that_the_database_would_change_is_not_attested(evidence, funct
     with tampered(evidence):
         evidence.sql(f"SET fieldseal.maintenance = 'on'; {function}")
         try:
-            # An action that can't be recorded is refused.
+            # The service refuses an action whose event can't be recorded.
             answer = evidence.get("RetrieveDataEncryptionKey")
             assert answer.status_code == 403 and "EncryptionKey" not in answer.json(), answer.text
         finally:
@@ -411,18 +410,18 @@ def test_a_checkpoint_that_was_moved(evidence):
     assert problems(evidence) == [] and problems(evidence, "--from-checkpoint") == []
     behind = f"DELETE FROM security_event WHERE security_event_id = {NTH}"
     assert evidence.sql("SELECT count(*) FROM config.event_checkpoint") == [(1,)]
-    # With a genuine checkpoint, events before it are not read, but the end of the chain and the number of events are verified.
+    # From a genuine checkpoint, the verification reads only later events. A verification of all events finds the missing one.
     with tampered(evidence, behind):
         assert problems(evidence, "--from-checkpoint") == [] and problems(evidence) != [] and codes(evidence) & {"event-chain-broken"}
-    # A checkpoint that SQL wrote is ignored, and is reported.
+    # The verification ignores a checkpoint that SQL wrote, and reports it.
     evidence.key()
     for moved in ("last_id = last_id + 1", "head = sha256('x')", "last_id = (SELECT max(security_event_id) FROM security_event), head = (SELECT hash FROM security_event ORDER BY security_event_id DESC LIMIT 1)"):
         with tampered(evidence, behind, f"UPDATE config.event_checkpoint SET {moved}"):
             assert any("checkpoint" in p for p in problems(evidence, "--from-checkpoint"))
-    # Without a checkpoint, all events are read.
+    # Without a checkpoint, the verification reads all events.
     with tampered(evidence, behind, "DELETE FROM config.event_checkpoint"):
         assert problems(evidence, "--from-checkpoint") != []
-    # The event that the checkpoint names was changed later, and is not the newest one any more.
+    # SQL changed the event that the checkpoint names, after later events were recorded.
     assert problems(evidence) == []
     evidence.key()
     with tampered(evidence, "UPDATE security_event SET hash = sha256('x') WHERE security_event_id = (SELECT last_id FROM config.event_checkpoint)"):
@@ -435,7 +434,7 @@ def test_a_checkpoint_that_was_moved(evidence):
 
 @pytest.fixture(scope="module")
 def archived():
-    """A deployment with archives of its events."""
+    """A deployment whose events are moved to archives."""
     with Deployment.made() as deployment:
         deployment.key()
         yield deployment
@@ -448,7 +447,7 @@ def archive(service, file, *arguments, before=None, **options):
 
 
 def verified_without_fieldseal(path):
-    """Verifies an archive's chain with docs/operations.md alone, and returns (first previous hash, last hash)."""
+    """Verifies an archive's chain in Python, only with what docs/operations.md says. Returns (first previous hash, last hash)."""
     lines = path.read_bytes().splitlines(keepends=True)
     assert json.loads(lines[-1])["sha256"] == hashlib.sha256(b"".join(lines[:-1])).hexdigest()
     header, events = json.loads(lines[0]), [json.loads(line) for line in lines[1:-1]]
@@ -471,7 +470,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
     left = exported(archived)
     assert len(left) == 2 and left[-1]["kind"] == "events archived" and str(len(before) - 1) in left[-1]["details"]
     assert problems(archived) == [] and archived.sql("SELECT * FROM org_contoso.verify_security_events()") == []
-    # The running server continues, and the next archive begins where this one ends.
+    # The server goes on recording. The second archive begins where the first one ends.
     for _ in range(3):
         archived.key()
     archive(archived, second)
@@ -480,12 +479,12 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
     assert beginning is None and verified_without_fieldseal(second)[0] == middle
     assert [json.loads(line) for line in first.read_text().splitlines()[1:-1]] == before[:-1]
 
-    # One archive is missing, one is named twice, and one belongs to another organization.
+    # One of the two archives is missing, or one is named twice.
     assert any("missing" in p for p in problems(archived, "--archive", str(second)))
     assert any("missing" in p for p in problems(archived, "--archive", str(first)))
     assert problems(archived, "--archive", str(first), str(first), str(second)) != []
 
-    # An archive was changed, with the former digest and with a new one.
+    # One archive was changed, and has the former digest or a new one.
     lines = second.read_bytes().splitlines(keepends=True)
     altered = tmp_path / "altered.jsonl"
     at = next(number for number, line in enumerate(lines) if b"succeeded" in line)
@@ -498,7 +497,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
         altered.write_bytes(body)
         assert any("altered" in p for p in problems(archived, "--archive", str(first), str(altered)))
 
-    # SQL restores archived events, or changes where the chain begins.
+    # SQL restores an archived event, or changes the row that says where the chain begins.
     columns = "security_event_id, occurred_on, kind, outcome, actor, address, request_id, key_version, fingerprint, details, previous_hash, hash"
     last = json.loads(lines[-2])
     put_back = (f"INSERT INTO security_event ({columns}) SELECT {last['id']}, to_timestamp({last['microseconds']} / 1e6), '{last['kind']}', '{last['outcome']}', "
@@ -513,7 +512,7 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
 
 
 def test_an_older_beginning_is_not_accepted(archived, tmp_path):
-    """After another archive, SQL restores the former row that says where the chain begins, with its genuine tag."""
+    """SQL restores the row, with its genuine tag, that said before the last archive where the chain begins."""
     archived.key()
     archive(archived, tmp_path / "one.jsonl")
     archived.sql("DROP TABLE IF EXISTS public.old_beginning; CREATE TABLE public.old_beginning AS TABLE config.event_archive")
@@ -525,7 +524,7 @@ def test_an_older_beginning_is_not_accepted(archived, tmp_path):
 
 
 def test_a_beginning_that_sql_wrote_hides_no_event(archived, tmp_path):
-    """SQL deletes the first events, and changes the row that says where the chain begins to match."""
+    """SQL deletes the first events, and changes the row that says where the chain begins, so that both agree."""
     for _ in range(3):
         archived.key()
     archive(archived, tmp_path / "one.jsonl")
@@ -557,7 +556,7 @@ def test_what_archiving_refuses(archived, tmp_path):
     result = archive(archived, tmp_path / "x", before="2001-01-01", check=False)
     assert result.returncode and "no security events before" in result.stderr
     assert there.read_text() == "precious" and list(tmp_path.iterdir()) == [there] and len(exported(archived)) == count
-    # Neither the service's role, nor the owner by accident, can remove events.
+    # Neither the service's role nor the owner can remove events. For the owner, a trigger prevents it.
     for table in ("security_event", "audit"):
         for role, state in (("fieldseal_service", "42501"), ("fieldseal_owner", "FS007" if table == "security_event" else "FS013")):
             for statement in (f"DELETE FROM org_contoso.{table}", f"TRUNCATE org_contoso.{table}", f"SET fieldseal.evidence = 'move'; UPDATE org_contoso.{table} SET databaserole = 'x'"):
@@ -566,7 +565,7 @@ def test_what_archiving_refuses(archived, tmp_path):
                 with pytest.raises(psycopg.Error) as error:
                     as_role(archived, role, statement)
                 assert error.value.sqlstate == state, statement
-    # Events of a broken chain are not archived.
+    # A broken chain is not archived.
     archived.key()
     archived.key()
     with tampered(archived, "UPDATE security_event SET actor = 'x' WHERE security_event_id = (SELECT min(security_event_id) FROM security_event)"):
@@ -582,7 +581,7 @@ def test_a_crash_between_the_file_and_the_database(archived, tmp_path):
     file = tmp_path / "archive.jsonl"
     at = archived.sql("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
     with psycopg.connect(archived.dev["postgres"]) as lock:
-        # The statement that removes the events has to wait here. By then the file is complete.
+        # The archiving waits here with the statement that deletes the events. By then the file is complete.
         lock.execute("SELECT FROM org_contoso.security_event ORDER BY security_event_id LIMIT 1 FOR UPDATE")
         process = subprocess.Popen(
             [PROGRAM, "events", "archive", "--org", "contoso", "--before", at, "--to", str(file)], env=archived.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -593,10 +592,10 @@ def test_a_crash_between_the_file_and_the_database(archived, tmp_path):
         process.wait()
         archived.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DELETE FROM%%security_event%%' AND wait_event_type = 'Lock'")
     assert exported(archived) == before and problems(archived) == []
-    # The same command replaces the file, because its events are still in the database.
+    # The events are still in the database, so the same command replaces the file.
     archive(archived, file, before=at)
     assert problems(archived) == [] and verified_without_fieldseal(file)
-    # Now only the file has the events.
+    # Now the file has the only copy of the events, so the command does not replace it.
     assert "exists" in archive(archived, file, before=at, check=False).stderr
 
 
@@ -628,17 +627,17 @@ def test_an_export_shows_later_that_an_older_state_was_restored(tmp_path):
         assert set(json.loads(shipped.read_text().splitlines()[-1])["attested"]) >= {"revision", "events", "newest", "head", "tag"}
         cluster.run("key", "show")
         assert cluster.run("events", "verify", "--against", str(shipped)).returncode == 0
-        # SQL restores the whole former state, with its genuine tags, while no server runs.
+        # While no server runs, SQL restores the former events and attested state with their genuine tags.
         for n, table in enumerate(RECORDED[:2]):
             cluster.sql(f"SET session_replication_role = replica; DELETE FROM {table}; INSERT INTO {table} SELECT * FROM public.older_{n}")
         assert cluster.run("events", "verify").returncode == 0
         found = cluster.run("events", "verify", "--against", str(shipped), check=False)
         assert found.returncode == 1 and "older state was restored" in found.stdout
-        # The same after as many new events were recorded.
+        # The restored chain now has as many events as the export. The difference is still found.
         for _ in range(3):
             cluster.run("key", "show")
         assert "older state was restored" in cluster.run("events", "verify", "--against", str(shipped), check=False).stdout
-        # The export of another organization, or a damaged one.
+        # Files that are not exports are refused.
         for line in ("{}", '{"attested": {}}', "not json"):
             shipped.write_text(line + "\n")
             refused = cluster.run("events", "verify", "--against", str(shipped), check=False)
@@ -666,7 +665,7 @@ def test_the_console_exports_and_pages_through_events(evidence):
      "DROP TRIGGER a_lie ON org_contoso.security_event; DROP FUNCTION public.before()"),
 ])
 def test_the_database_does_not_say_when_an_event_was(evidence, lie, mend):
-    """The owner of the database replaces the functions for the time. No event with a false time is attested, and the doctor reports the replacement."""
+    """The owner of the database replaces the functions that tell the time. The service records no event, and the doctor reports the replacement."""
     before = newest(evidence)
     evidence.sql(f"SET fieldseal.maintenance = 'on'; {lie}")
     try:

@@ -1,4 +1,5 @@
-"""A superuser deletes evidence without triggers, before it is linked into the chain. The server that wrote it and the doctor notice the loss."""
+"""A superuser switches triggers off and deletes an event before the service links it into the chain. The server that wrote it, and the doctor, notice
+the loss."""
 
 import json
 
@@ -19,7 +20,7 @@ def service():
 
 
 def events(service, kind):
-    """The details of the events of one kind, after all waiting events were linked."""
+    """The details of the events of one kind. The export first links all pending events into the chain."""
     lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
     return [line["details"] for line in lines if line.get("kind") == kind]
 
@@ -29,7 +30,7 @@ def findings(service, code):
 
 
 def quietly(service, *statements):
-    """What a superuser does without triggers: no guard refuses it, no rows cascade, and the audit has no entry."""
+    """Runs SQL as a superuser without triggers: no guard rejects it, no rows cascade, and the audit has no entry."""
     with psycopg.connect(service.dev["postgres"]) as connection:
         connection.execute("SET session_replication_role = replica; SET search_path = org_contoso, config, public")
         for statement in statements:
@@ -56,7 +57,7 @@ def test_an_event_that_is_taken_away_before_it_is_linked_is_missed(service, atta
     with unlinked(service):
         new = service.create("mailboxes", {"name": "new", "password": SECRET})
         assert service.request("PATCH", f"mailboxes({set_before})", {"password": SECRET}).status_code == 204
-        # A refused request has no event, so no event is missed.
+        # Requests that set no password write no event, so none is missed.
         assert service.request("PATCH", f"mailboxes({refused})", {"password": "x"}, If_Match='W/"1"').status_code == 412
         assert service.request("PATCH", f"mailboxes({refused})", {"password": None}).status_code == 204
         quietly(service, attack)
@@ -69,7 +70,7 @@ def test_an_event_that_is_taken_away_before_it_is_linked_is_missed(service, atta
 
 def test_events_that_another_process_links_or_that_are_archived_are_not_missed(own_service, tmp_path):
     own_service.key()
-    # The control: the server looks for its events the whole time, and misses the deleted one.
+    # The control: the server misses the event that SQL deletes here, so it compares its events during the whole test.
     with unlinked(own_service):
         gone = own_service.create("mailboxes", {"name": "gone", "password": SECRET})
         quietly(own_service, "DELETE FROM unchained_event")
@@ -77,11 +78,11 @@ def test_events_that_another_process_links_or_that_are_archived_are_not_missed(o
     ids = []
     for number in range(20):
         ids.append(own_service.create("mailboxes", {"name": "linked elsewhere", "password": SECRET}))
-        # This command or the server links the event. Both are right.
+        # Either this command or the server links the event.
         assert f"mailbox({ids[-1]}).password" in events(own_service, "password set")
         if number == 10:
             archive(own_service, tmp_path / "events.jsonl")
-            # The event of the control is in the file too.
+            # The archive also contains the event that reports the deleted one.
             assert f"mailbox({gone}).password" in (tmp_path / "events.jsonl").read_text()
             ids.clear()
     assert events(own_service, "event lost") == []
@@ -97,14 +98,14 @@ def test_passwords_that_a_superuser_removes_without_a_trace_are_missed(own_servi
     queue = service.create("queues", {"name": "queue", "emailpassword": SECRET})
     user = service.get("WhoAmI").json()["UserId"]
     assert service.request("PATCH", f"usersettingscollection({user})", {"emailpassword": SECRET}).status_code == 204
-    # The controls: deletions through the Web API are in the audit.
+    # The controls: deletions through the Web API or by a DBA with triggers have entries in the audit.
     assert service.request("DELETE", f"mailboxes({made['deleted']})").status_code == 204
     assert service.request("PATCH", f"mailboxes({made['cleared']})", {"password": None}).status_code == 204
     service.sql("DELETE FROM org_contoso.mailbox WHERE mailboxid = %s", [made["by a DBA"]])
     service.sql("DELETE FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [made["cell by a DBA"]])
     service.sql("UPDATE org_contoso.mailbox SET ispasswordset = false WHERE mailboxid = %s", [made["cell by a DBA"]])
     assert {f"mailbox({id}).password" for id in made.values()} <= set(events(service, "password set")) and findings(service, "passwords-lost") == []
-    # A clone has its own events, audit and cells.
+    # The clone of an organization has its own events, audit and cells. The doctor misses no passwords there.
     file = tmp_path / "contoso.fieldseal"
     service.run("org", "export", "contoso", str(file))
     service.run("org", "import", str(file), "--as-new", "--name", "copy", stdin=service.run("key", "show", "--org", "contoso").stdout)
@@ -117,6 +118,6 @@ def test_passwords_that_a_superuser_removes_without_a_trace_are_missed(own_servi
         service, f"DELETE FROM queue_cell WHERE queueid = '{queue}'", f"UPDATE queue SET isemailpasswordset = false WHERE queueid = '{queue}'",
         f"DELETE FROM usersettings_cell WHERE systemuserid = '{user}'", f"UPDATE usersettings SET isemailpasswordset = false WHERE systemuserid = '{user}'")
     assert findings(service, "passwords-lost")[0].startswith("3 passwords are gone")
-    # Archived entries of the audit can't be read any more, so passwords from their time are not checked.
+    # The doctor can't read archived entries of the audit, so it does not check passwords from their time.
     archive(service, tmp_path / "audit.jsonl", "--audit")
     assert findings(service, "passwords-lost") == []

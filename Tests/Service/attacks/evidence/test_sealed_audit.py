@@ -1,4 +1,4 @@
-"""Sealed entries of the audit are evidence: they can't be changed, deleted, added or moved unnoticed."""
+"""Entries of the audit that were sealed in a block can't be changed, deleted, added or moved unnoticed."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ KEPT = ["org_contoso.audit", "org_contoso.audit_block", "org_contoso.security_ev
 
 @pytest.fixture(scope="module")
 def cluster():
-    """An organization whose audit was sealed three times, and another organization with sealed entries."""
+    """A deployment with two organizations. The audit of each has entries in three blocks."""
     cluster = Cluster()
     try:
         cluster.run("key", "show")
@@ -44,7 +44,7 @@ def own_cluster():
 
 
 def write(cluster, name, count=1, schema="org_contoso"):
-    """Records that are audited."""
+    """Inserts teams by SQL. The audit gets an entry for each."""
     cluster.sql(
         f"INSERT INTO {schema}.team (teamid, name, businessunitid) SELECT gen_random_uuid(), '{name} ' || n, "
         f"(SELECT businessunitid FROM {schema}.businessunit LIMIT 1) FROM generate_series(1, {count}) AS n")
@@ -80,7 +80,7 @@ def blocks(cluster):
 
 @contextlib.contextmanager
 def tampered(cluster, *statements, role=None):
-    """The organization after SQL without triggers. Afterwards restores the former state."""
+    """Attacks the audit with SQL, without triggers, and restores the former rows at the end."""
     cluster.sql("; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(KEPT)))
     with psycopg.connect(cluster.superuser, autocommit=True) as connection:
         connection.execute("SET search_path = org_contoso, public; SET fieldseal.maintenance = 'on'")
@@ -101,15 +101,15 @@ def tampered(cluster, *statements, role=None):
     finally:
         cluster.sql("SET session_replication_role = replica; " + "; ".join(
             f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM public.kept_{n}" for n, t in enumerate(KEPT)))
-        # The numbers of events have no gaps, so the sequence is reset.
+        # The events that were recorded in the meantime are gone. The next event must follow the newest restored one without a gap.
         cluster.sql("SELECT setval(pg_get_serial_sequence('security_event', 'security_event_id'), max(security_event_id)) FROM security_event")
 
 
-# What a sealing is ------------------------------------------------------------------------------------------------------------
+# Sealing --------------------------------------------------------------------------------------------------------------------
 
 
 def digest_of(cluster, number, previous):
-    """A block's digest, computed from docs/evidence.md alone."""
+    """A block's digest, computed in Python only with what docs/evidence.md says."""
     values = ", ".join(f"(extract(epoch FROM {c}) * 1000000)::bigint" if c == "createdon" else c for c in COLUMNS)
     rows = cluster.sql(f"SELECT auditid, jsonb_build_array({values})::text FROM audit WHERE block = {number}")
     members = b"".join(sorted(id.bytes + hashlib.sha256(text.encode()).digest() for id, text in rows))
@@ -218,7 +218,7 @@ def test_what_sql_does_to_the_sealed_audit_is_named(cluster, attack, role):
         doctor = cluster.run("doctor", "--json", check=False)
         assert {f["code"] for f in json.loads(doctor.stdout)["findings"]} & {"audit-changed", "event-chain-cut", "event-chain-broken"}
         assert doctor.returncode == 2
-        # Later sealings do not repair the audit.
+        # Sealing again does not repair the audit.
         cluster.run("events", "seal", check=False)
         assert problems(cluster) != []
     assert problems(cluster) == []
@@ -326,7 +326,7 @@ def test_a_step_back_gives_the_blocks_up_on_record(own_cluster):
     assert "because the migration 0025_sealed_audit is undone; sealed up to block 1" in events(own_cluster)[-1]
     assert problems(own_cluster) == [] and seal(own_cluster) > count[0][0] and [n for n, _ in blocks(own_cluster)] == [2]
     assert problems(own_cluster) == [] and events(own_cluster, "audit entries doubted") == []
-    # SQL alone can't undo the migration unnoticed.
+    # If only SQL removes the blocks, as undoing the migration does, that is reported.
     with tampered(own_cluster, "UPDATE audit SET block = NULL", "DELETE FROM audit_block"):
         assert any("block 2: it is missing" in p for p in problems(own_cluster))
 
@@ -353,7 +353,7 @@ def test_an_entry_that_is_forged_into_the_past_is_doubted(own_cluster, columns, 
     [doubted] = events(own_cluster, "audit entries doubted")
     assert doubted.startswith("1 up to block ") and f"{forged}: {words}" in doubted
     assert "audit-doubted" in codes(own_cluster) and problems(own_cluster) == []
-    # The doctor reports old entries that are not sealed, as this entry claims to be.
+    # SQL forges an entry with an old time. The doctor reports it, because an entry of that age should have been sealed.
     own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 hour$$')}")
     assert "audit-not-sealed" in codes(own_cluster)
 
@@ -368,7 +368,7 @@ def test_many_changes_in_one_sealing_hide_no_forged_entry(own_cluster):
         assert seal(own_cluster) == count + 2
     doubted = events(own_cluster, "audit entries doubted")
     assert len(doubted) == 2 and all(d.startswith("2 up to block ") and "had ended" in d and "before its transaction began" in d for d in doubted)
-    # The next sealing knows which transactions had ended too.
+    # The next block is checked in the same way, with the transactions that had ended before it.
     own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 hour$$')}")
     assert seal(own_cluster) == 1 and len(events(own_cluster, "audit entries doubted")) == 3 and problems(own_cluster) == []
 
@@ -402,7 +402,7 @@ def test_long_transactions_and_savepoints_are_not_doubted(own_cluster):
     assert seal(own_cluster) >= 2 and events(own_cluster, "audit entries doubted") == [] and problems(own_cluster) == []
 
 
-# Archives, exports, and what accepts a changed state ----------------------------------------------------------------------------
+# Archives, exports, and accepting a changed state ------------------------------------------------------------------------------
 
 
 def archive(cluster, file, *arguments, before=None):
@@ -418,7 +418,7 @@ def test_archives_of_whole_blocks_leave_the_others_verifiable(own_cluster, tmp_p
     own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon - interval '50 days' WHERE block IS NULL")
     write(own_cluster, "new", 2)
     own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon - interval '50 days' WHERE block = 1")
-    # A changed audit is not archived.
+    # No entry is older than the date, so nothing is archived.
     refused = archive(own_cluster, tmp_path / "x", "--audit", before="2026-01-01")
     assert refused.returncode and "no entries before" in refused.stderr
     own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon + interval '50 days' WHERE block = 1")
@@ -431,7 +431,7 @@ def test_archives_of_whole_blocks_leave_the_others_verifiable(own_cluster, tmp_p
     seal(own_cluster)
     last = lines[0]["last"]
     assert blocks(own_cluster) == [(last + 1, 2)] and problems(own_cluster) == []
-    # SQL restores an archived block. An archive of the events also moves the events about sealings, but what they say stays known.
+    # SQL restores an archived block. After the events about blocks are archived too, the service still knows which blocks were archived.
     with tampered(own_cluster, f"INSERT INTO audit_block VALUES ({last}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x'))"):
         assert any("was put back" in p for p in problems(own_cluster))
     own_cluster.run("key", "show")
@@ -563,7 +563,7 @@ def test_an_archive_says_what_is_wrong_with_events_that_came_in_between(own_clus
     assert own_cluster.sql("SELECT count(*) FROM audit") == count
 
 
-# Crashes, servers and organizations that sleep ------------------------------------------------------------------------------------
+# Crashes, several servers, and organizations without requests -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -601,7 +601,7 @@ def test_two_servers_seal_what_all_write_and_hold_nobody_up(own_cluster):
         sealings = len(events(own_cluster))
         assert problems(own_cluster) == [] and sealings == len(blocks(own_cluster))
         assert events(own_cluster, "audit entries doubted") == []
-        # A key change, and a transaction that has written and stays open: the entries of others are sealed.
+        # During a key change, and while another transaction has written and stays open, the entries of further transactions are sealed.
         with psycopg.connect(own_cluster.superuser) as open_transaction:
             open_transaction.execute("UPDATE org_contoso.team SET description = 'open'")
             own_cluster.run("key", "change", "--org", "contoso", stdin="")
@@ -639,7 +639,7 @@ def test_a_lock_on_the_audit_is_told_of_after_a_while(own_cluster):
         assert "audit-not-sealed" not in codes(own_cluster)
         server = Server(own_cluster, sealing="1")
         try:
-            # The entry is recent, but the server knows for how long it could not seal it.
+            # The entry is recent. The server reports it because it has tried to seal it for longer than the limit.
             until(lambda: own_cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'audit not sealed'") == [(1,)])
             assert "audit-not-sealed" in codes(own_cluster)
             owner.rollback()
@@ -655,7 +655,7 @@ def test_locks_on_some_organizations_keep_no_other_from_being_sealed(own_cluster
     own_cluster.run("org", "create", "fabrikam")
     own_cluster.run("events", "seal")
     [(id,)] = own_cluster.sql("SELECT organization_id FROM org_fabrikam.encryption")
-    # Old notes of an organization without new entries, and of organizations that do not exist any more.
+    # Old notes that an organization may have unsealed entries: of an organization without new entries, and of organizations that do not exist.
     own_cluster.sql("INSERT INTO config.unsealed_audit (organization_id) SELECT gen_random_uuid() FROM generate_series(1, 20)")
     own_cluster.sql("UPDATE config.unsealed_audit SET noted_on = noted_on - interval '1 hour'")
     with psycopg.connect(own_cluster.superuser) as service, psycopg.connect(own_cluster.superuser) as owner:
@@ -667,7 +667,7 @@ def test_locks_on_some_organizations_keep_no_other_from_being_sealed(own_cluster
             until(lambda: own_cluster.sql(quiet) in ([], [(True,)]))
             write(own_cluster, "waits")
             until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
-            # Not even read.
+            # The table of the entries is locked, so the server can't even read which entries to seal.
             write(own_cluster, "waits longer")
             owner.execute("SET ROLE fieldseal_owner")
             owner.execute("LOCK TABLE org_contoso.audit")
@@ -686,7 +686,7 @@ def test_a_server_visits_organizations_that_are_noted_and_a_few_others(own_clust
     own_cluster.run("org", "create", "asleep")
     own_cluster.run("events", "seal")
     own_cluster.sql("DELETE FROM config.unsealed_audit")
-    # SQL deleted the note about an entry.
+    # The organization has an unsealed entry, but SQL deleted the note about it.
     own_cluster.sql("SET session_replication_role = replica; " + FORGED.format("databaserole", "'x'").replace("INTO audit", "INTO org_asleep.audit"))
     server = Server(own_cluster, sealing="1")
     try:
@@ -698,7 +698,7 @@ def test_a_server_visits_organizations_that_are_noted_and_a_few_others(own_clust
         for n in range(3):
             write(own_cluster, f"more {n}")
         assert own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(1,)]
-        # The note is removed after half an hour, but not before every transaction that may rely on it has ended.
+        # The note is removed after half an hour. Before, each transaction must have ended that may have relied on it.
         with psycopg.connect(own_cluster.superuser) as relying:
             relying.execute("UPDATE org_contoso.team SET description = 'relies'")
             own_cluster.sql("UPDATE config.unsealed_audit SET noted_on = noted_on - interval '31 minutes'")

@@ -21,7 +21,7 @@ def cluster():
 
 
 def changed(lines, index, **members):
-    """The lines, with other members in one of them. For the last line, the members of `attested` are changed."""
+    """Returns the lines with changed members in one of them. In the last line, the members of `attested` are changed."""
     line = json.loads(lines[index])
     (line["attested"] if "attested" in line else line).update(members)
     return [*lines[:index], json.dumps(line, separators=(",", ":")), *lines[index + 1:]]
@@ -34,8 +34,7 @@ def verified(cluster, tmp_path, lines):
 
 
 def test_what_was_written_is_whole(cluster, tmp_path):
-    """The controls: an unchanged export, a part that begins later, no event, a repeated line as a receiver may get it, two exports, an export that
-    ends before `after`, and one with more events since."""
+    """The controls: an unchanged export, a later part, no event, a repeated line, two exports in one file, more events, and an end without `after`."""
     lines = cluster.lines
     cluster.run("key", "show")
     later = cluster.run("events", "export", "--since", "3").stdout.splitlines()
@@ -98,7 +97,7 @@ def test_archives_of_the_audit_are_verified(cluster, tmp_path):
     text = audit.read_text()
     audit.write_text(text.replace("audited", "Audited", 1))
     assert text != audit.read_text() and verify().returncode == 1 and "was changed" in verify().stdout
-    # With a new digest. Entries of the audit have no chain, so only the tag shows the change.
+    # The file also gets a matching digest. Entries of the audit have no chain, so only the tag of the file shows the change.
     *lines, seal = audit.read_bytes().splitlines(keepends=True)
     audit.write_bytes(b"".join(lines) + json.dumps({**json.loads(seal), "sha256": hashlib.sha256(b"".join(lines)).hexdigest()}).encode() + b"\n")
     assert verify().returncode == 1 and "was not sealed by this service" in verify().stdout
@@ -112,7 +111,7 @@ def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
 
 
 def made(cluster, name):
-    """Makes an organization with some events, and returns their export."""
+    """Creates an organization with some events. Returns the lines of their export."""
     cluster.run("org", "create", name)
     for _ in range(3):
         cluster.run("key", "show", "--org", name)
@@ -154,7 +153,7 @@ def test_a_copy_from_before_archiving_is_compared_with_the_archive(cluster, tmp_
 
 
 def received(cluster, organization):
-    """What a receiver writes for an organization: each event, with the attested end of the chain at that time."""
+    """What a receiver stores for an organization: each event, with the attested end of the chain."""
     *events, end = map(json.loads, cluster.run("events", "export", "--org", organization).stdout.splitlines())
     return [json.dumps({**event, "attested": end["attested"]}) for event in events]
 
@@ -167,7 +166,7 @@ def test_a_receivers_file_of_several_organizations_is_compared(cluster, tmp_path
     for name in ("first", "last"):
         result = compared(cluster, tmp_path, name, lines)
         assert result.returncode == 0 and "is whole" in result.stdout, result.stdout + result.stderr
-    # A line of the other organization does not belong to this one. Each problem is reported for its own organization.
+    # A changed line of the organization `first` is reported for `first`, and not for `last`.
     forged = [line.replace('"succeeded"', '"refused"') if line == first[1] else line for line in lines]
     assert compared(cluster, tmp_path, "last", forged).returncode == 0
     result = compared(cluster, tmp_path, "first", forged)

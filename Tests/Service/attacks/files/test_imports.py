@@ -1,4 +1,4 @@
-"""An export file may come from an attacker: only its rows are read, and nothing in it is executed. A refused import leaves nothing behind."""
+"""An export file may come from an attacker. An import reads only its rows, executes nothing from it, and leaves nothing behind if it is refused."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def deployment():
 
 @pytest.fixture
 def there(deployment):
-    """Another deployment, which has no organizations before and after a test."""
+    """The deployment into which the tests import. It has no organizations before and after each test."""
     yield deployment
     for (name,) in deployment.sql("SELECT name FROM config.organization"):
         forget(deployment, name)
@@ -50,7 +50,7 @@ def there(deployment):
 
 
 def forget(cluster, name):
-    """Removes an organization with all its traces."""
+    """Deletes an organization by SQL: its schema, and its rows in `config`."""
     tables = cluster.sql(
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'config' AND column_name = 'organization_id' "
         "AND table_name IN (SELECT relname FROM pg_class WHERE relkind = 'r') ORDER BY table_name = 'organization'")
@@ -76,7 +76,7 @@ def parts(path):
 
 
 def write(path, dump, manifest):
-    """Writes a file as an attacker without the key would: length and digest match."""
+    """Writes an export file as an attacker without the key can: the length and the digest match, the tag does not."""
     manifest = {**manifest, "dumpLength": len(dump), "dumpSHA256": hashlib.sha256(dump).hexdigest()}
     text = json.dumps(manifest).encode()
     path.write_bytes(dump + text + len(text).to_bytes(8, "big") + MARK)
@@ -84,7 +84,7 @@ def write(path, dump, manifest):
 
 
 def dumped(cluster, *arguments, schema="org_contoso"):
-    """A dump that pg_dump itself made, uncompressed."""
+    """The bytes of an uncompressed dump that pg_dump makes."""
     return subprocess.run(
         ["pg_dump", "-Fc", "--compress=0", f"--schema={schema}", *arguments, cluster.superuser], check=True, capture_output=True).stdout
 
@@ -144,7 +144,7 @@ def test_what_stands_beside_the_rows_is_not_executed(here, there, tmp_path):
     assert not marker.exists() and there.sql("SELECT to_regclass('public.owned')") == [(None,)]
     for catalog, column in [("pg_proc", "proname"), ("pg_trigger", "tgname"), ("pg_class", "relname"), ("pg_rewrite", "rulename"), ("pg_policy", "polname")]:
         assert there.sql(f"SELECT {column} FROM {catalog} WHERE {column} ~ 'evil|touch'") == []
-    # The schema is the one that the migrations make, with all guards, and it has the rows.
+    # The import created the schema with its migrations, so all guards exist. The rows are those of the file.
     assert schema_findings(there) == []
     assert opened(there, key) == values
     with pytest.raises(Exception, match="cannot be truncated"):
@@ -170,7 +170,7 @@ def test_a_dump_that_names_another_statement_than_copy_is_refused(here, there, t
     assert not marker.exists() and there.sql("SELECT to_regclass('public.owned')") == [(None,)]
 
 
-# Rows that the program does not know, or that are incomplete
+# Rows that the program does not know, or that are missing
 
 
 def test_tables_and_columns_that_are_not_known_are_refused_by_name(there, tmp_path):
@@ -223,7 +223,7 @@ def test_a_file_that_was_cut_off_is_refused(here, there, tmp_path):
 
 
 def test_a_file_that_was_damaged_is_refused(here, there, tmp_path):
-    """The rows are valid, but their content differs from the manifest."""
+    """One row of the dump was changed, so its content differs from what the manifest says."""
     _, manifest = parts(export(here, tmp_path / "file"))
     content = write(tmp_path / "whole", dumped(here), manifest).read_bytes()
     assert content.count(b"\tfilled\t") > 0
@@ -256,7 +256,7 @@ UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TA
         ("SELECT setval('version_number', 9223372036854775807)", "version_number"),
     ])
 def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
-    """A file from an attacker who can make dumps and has no key."""
+    """An attacker changes one row, makes a dump of it, and writes a file without the key."""
     _, manifest = parts(export(here, tmp_path / "file"))
     here.sql("CREATE DATABASE copy TEMPLATE fieldseal")
     copy = here.superuser.replace("dbname=fieldseal", "dbname=copy")
@@ -276,7 +276,7 @@ def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
         refused(there, write(tmp_path / "changed", dump, {**manifest, **change}), words=words)
     for name in ("x; DROP", "Upper", ""):
         refused(there, tmp_path / "file", "--name", name, words="not an organization's name")
-    # The import refuses these before it reads rows or derives a key.
+    # The import refuses these manifests before it reads rows or derives a key.
     for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"iterations": 0}, {"salt": "AAAA"},
                    {"schema": "config"}, {"organization": "x; DROP"}, {"organization": "x; DROP", "schema": "org_x; DROP"}, {"cells": [1]}, {"format": f"{manifest['format']}0"}):
         changed = write(tmp_path / "changed", dump, {**manifest, **change})
@@ -285,12 +285,12 @@ def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
 
 
 def test_a_file_that_is_changed_while_it_is_read_is_refused(here, there, tmp_path):
-    """The digest was right, but another program writes to the file while the import reads its rows."""
+    """The digest of the file matched, but another program writes to the file while the import reads its rows."""
     file = tmp_path / "file"
     export(here, file)
     for is_changed in (True, False):
         with psycopg.connect(there.superuser) as holder:
-            # The import waits at the point where it registers the organization.
+            # The import waits here, at the registration of the organization.
             holder.execute("LOCK TABLE config.organization IN SHARE MODE")
             process = there.popen("org", "import", str(file))
             until(lambda: there.sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'config.organization'::regclass") == [(1,)])
@@ -308,7 +308,7 @@ def test_a_file_that_is_changed_while_it_is_read_is_refused(here, there, tmp_pat
 def test_a_file_that_was_changed_is_refused_where_the_key_is_given(here, there, tmp_path):
     dump, manifest = parts(export(here, tmp_path / "file"))
     assert manifest["authentication"]
-    # The attacker changes the mail server, and makes length and digest match.
+    # The attacker changes a mail server, and writes a file whose length and digest match.
     here.sql("UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.test'")
     moved = dumped(here)
     here.sql("UPDATE emailserverprofile SET incomingserverlocation = NULL")
@@ -318,12 +318,12 @@ def test_a_file_that_was_changed_is_refused_where_the_key_is_given(here, there, 
     assert "changed since" in there.run("org", "inspect", str(changed), "--key", stdin=here.key, settings=None, check=False).stderr
     for change in ({"exportedOn": "2020-01-01T00:00:00Z"}, {"productVersion": "9"}, {"authentication": "AAAA"}, {"note": "more"}):
         refused(there, write(tmp_path / "changed", dump, {**manifest, **change}), "--key", words="was changed since", stdin=here.key)
-    # Without the key the change can't be noticed, and the command says so.
+    # Without the key, the import can't check the tag. The command says so.
     output = there.run("org", "import", str(changed)).stdout
     assert "authenticity was not checked" in output
     assert not json.loads(there.run("org", "inspect", str(changed), "--json", settings=None).stdout).get("isAuthentic")
     forget(there, "contoso")
-    # An export from which the tag was removed: the command says that too.
+    # The attacker removed the tag. An import with the key succeeds, and says that the file could have been changed.
     stripped = write(tmp_path / "stripped", moved, {k: v for k, v in manifest.items() if k != "authentication"})
     for arguments in (["--key"], ["--as-new", "--name", "clone"]):
         for file in (stripped, tmp_path / "file"):
@@ -332,7 +332,7 @@ def test_a_file_that_was_changed_is_refused_where_the_key_is_given(here, there, 
     assert "could have been changed" in output
     assert "authenticity not checked" in there.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'organization imported'")[0][0]
     forget(there, "contoso")
-    # The file as it was exported.
+    # The control: the file as it was exported.
     inspected = there.run("org", "inspect", str(tmp_path / "file"), "--key", stdin=here.key, settings=None).stdout
     assert "It is authentic" in inspected
     imported = json.loads(there.run("org", "import", str(tmp_path / "file"), "--key", "--json", stdin=here.key).stdout)
@@ -355,7 +355,7 @@ def test_a_clone_has_a_key_of_its_own_wherever_the_original_is(here, there, tmp_
         with pytest.raises(Exception):
             assert opened(cluster, here.key, "org_clone") == here.values
         assert cluster.sql("SELECT origin, copied_on IS NULL FROM config.organization_key JOIN config.organization USING (organization_id) WHERE name = 'clone'")[0][0] == "generated"
-        # The functions are the organization's own. They read and write no tables of other organizations.
+        # The clone's functions refer to its own schema only.
         settings = cluster.sql("SELECT DISTINCT c FROM pg_proc, unnest(proconfig) AS c WHERE pronamespace = 'org_clone'::regnamespace AND c LIKE '%%org_%%'")
         assert settings == [('search_path=org_clone, pg_temp',)]
         ids = cluster.sql("SELECT DISTINCT organizationid FROM org_clone.organization UNION SELECT organization_id FROM org_clone.encryption")
@@ -395,7 +395,7 @@ def test_an_import_whose_commit_has_no_answer_is_looked_up(here, there, tmp_path
     there.proxy.reset()
     registered = there.sql("SELECT count(*) FROM config.organization")[0][0] == 1
     assert registered == is_there and (result.returncode == 0) == is_there, result
-    # A registered organization has its schema, and one that is not registered has none.
+    # A registered organization has its schema. An organization that is not registered has none.
     assert schemas(there) == (["org_contoso"] if registered else [])
     if registered:
         there.run("key", "activate", stdin=here.key)
@@ -417,7 +417,7 @@ def test_an_export_is_its_owners_alone(here, tmp_path):
     before = file.read_bytes()
     assert run(file).returncode != 0 and file.read_bytes() == before
     assert run(file, "--force").returncode == 0 and file.read_bytes() != before and stat.S_IMODE(file.stat().st_mode) == 0o600
-    # A symbolic link that an attacker made there is not followed.
+    # An attacker made a symbolic link with the name of the partial file. The export does not write through it.
     victim = tmp_path / "victim"
     victim.write_text("kept")
     (tmp_path / "linked.partial").symlink_to(victim)
@@ -425,7 +425,7 @@ def test_an_export_is_its_owners_alone(here, tmp_path):
     (tmp_path / "linked.partial").unlink()
     (tmp_path / "linked").symlink_to(victim)
     assert run(tmp_path / "linked").returncode != 0 and victim.read_text() == "kept"
-    # A file with a second name is not overwritten. A pipe, or another user's file, is not written to.
+    # An export writes to no file with a second name, to no pipe, and to no file of another user.
     (tmp_path / "shared.partial").hardlink_to(victim)
     os.mkfifo(tmp_path / "piped.partial")
     (tmp_path / "theirs.partial").write_text("kept")
@@ -435,7 +435,7 @@ def test_an_export_is_its_owners_alone(here, tmp_path):
         refused = run(tmp_path / name)
         assert refused.returncode == 1 and "has its name" in refused.stderr, refused
     assert victim.read_text() == "kept" and stat.S_IMODE(victim.stat().st_mode) != 0o600
-    # The partial file of a killed export is written again from its beginning.
+    # An export that was killed left a partial file. The next export overwrites it from its beginning.
     (tmp_path / "again.partial").write_bytes(b"x" * 10_000_000)
     assert run(tmp_path / "again").returncode == 0 and (tmp_path / "again").stat().st_size < 1_000_000
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""An upgrade from plaintext keeps what it copies, and loses only what --discard names."""
+"""An upgrade of a schema with plaintext passwords keeps what it copies, and loses only what --discard names."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ def deployment():
 
 @pytest.fixture
 def legacy(deployment):
-    """A schema that keeps passwords in plaintext. What a test makes is removed afterwards."""
+    """A deployment with a schema that keeps passwords in plaintext. The database is restored after each test."""
     other = deployment.superuser.replace("dbname=fieldseal", "dbname=postgres")
 
     def administer(*statements):
@@ -54,7 +54,7 @@ def test_what_is_known_is_taken_over(legacy):
     result = upgrade(legacy, "--json", check=True)
     assert json.loads(result.stdout)["losses"] == [] and json.loads(result.stdout)["cells"] == 10
     assert legacy.sql("SELECT fullname FROM org_legacy.systemuser") == [("Ada",)]
-    # Each user has user settings, as a new user would.
+    # Each user gets user settings, as users that are created later do.
     assert legacy.sql("SELECT count(*) FROM org_legacy.systemuser JOIN org_legacy.usersettings USING (systemuserid, businessunitid)") == [(1,)]
     assert "all of them open" in legacy.run("verify", "--org", "legacy").stdout
     assert [f for f in json.loads(legacy.run("doctor", "--json", check=False).stdout)["findings"] if f["code"] != "key-never-copied"] == []
@@ -140,7 +140,7 @@ def test_flags_of_the_old_table_are_no_cells(legacy):
 
 
 def test_nobody_writes_a_row_that_is_lost(legacy):
-    """A writer of any table of the schema waits, and is then told that the table does not exist any more."""
+    """A writer has inserted a row, and commits while the upgrade waits for the writer. The upgraded schema contains the row."""
     with psycopg.connect(legacy.superuser) as writer:
         writer.execute("INSERT INTO org_legacy.businessunit VALUES (gen_random_uuid(), 'late')")
         results = []

@@ -1,4 +1,4 @@
-"""When an administrator changes a person or a client, their row gets a new tag. A row that SQL wrote or restored gets none."""
+"""If an administrator changes a person or a client, the service writes a new tag, but not for a row that SQL wrote or restored."""
 
 import json
 
@@ -12,7 +12,7 @@ POWERFUL, WEAK = "System Administrator", "Basic User"
 @pytest.fixture(scope="module")
 def place(place):
     place.run("key", "show")
-    # Another administrator, so that others may be disabled and get other roles.
+    # Another administrator, because the last one can't be disabled or get another role.
     place.add_user("keeper")
     return place
 
@@ -23,7 +23,7 @@ def run(place, kind, *arguments, check=True):
 
 
 def administers(place, person):
-    """Whether a person can sign in, and is then an administrator."""
+    """Whether a person can sign in and has the rights of an administrator."""
     for password in (PASSWORD, NEW):
         visitor = place.visit(person, password)
         if visitor.is_in:
@@ -46,7 +46,7 @@ def test_a_person_s_former_row_that_sql_put_back_is_not_signed(place, role, what
         answer = run(place, "user", what[0], person, *what[1:], check=False)
         assert answer.returncode == 1 and "changed by SQL" in answer.stderr
         assert not administers(place, person)
-        # An administrator disables the row that the doctor names. After that the row grants nothing either.
+        # After an administrator disables the row that the doctor names, SQL can restore it, but it grants nothing.
         assert person in place.doctor()["row-put-back"]
         run(place, "user", "disable", place.person_id(person))
         restore(role)
@@ -59,7 +59,7 @@ def test_a_person_s_former_row_that_sql_put_back_is_not_signed(place, role, what
 @pytest.mark.parametrize("what", ACTS, ids=lambda what: what[0])
 @pytest.mark.parametrize("was_disabled", [True, False])
 def test_a_disabled_person_s_former_row_that_sql_put_back_is_not_signed(place, role, was_disabled, what):
-    """The former row of a Basic User, now disabled, says that they are an administrator, enabled or disabled."""
+    """A Basic User was disabled. SQL restores their former row, in which they are an administrator, enabled or disabled."""
     person = name("former")
     place.add_user(person, POWERFUL)
     if was_disabled:
@@ -74,7 +74,7 @@ def test_a_disabled_person_s_former_row_that_sql_put_back_is_not_signed(place, r
             answer = run(place, "user", what[0], person, *what[1:], check=False)
             assert answer.returncode == 1 and "changed by SQL" in answer.stderr
             assert not administers(place, person)
-            # The control: the true disabled row can be enabled, with its role.
+            # The control: when the present row is restored, the person can be enabled, and keeps the lesser role.
             mend(role)
             run(place, "user", "enable", person)
             assert place.visit(person).is_in and not administers(place, person)
@@ -107,11 +107,11 @@ def test_a_disabled_client_s_former_row_that_sql_put_back_is_not_signed(place, r
             assert answer.returncode == 1 and "changed by SQL" in answer.stderr
             assert not client_administers(place, id, secret)
             mend(role)
-            # A disabled client gets no role and no secret.
+            # A disabled client gets neither a role nor a new secret.
             for disabled in (("role", WEAK), ("rotate",)):
                 refused = run(place, "client", disabled[0], id, *disabled[1:], check=False)
                 assert refused.returncode == 1 and "is disabled" in refused.stderr
-            # The control.
+            # The control: the client can be enabled, with its present role.
             run(place, "client", "enable", id)
             assert place.token(client).status_code == 200 and not client_administers(place, id, secret)
     run(place, "client", "remove", id)
@@ -123,7 +123,7 @@ def test_a_disabled_client_s_former_row_that_sql_put_back_is_not_signed(place, r
 ])
 @pytest.mark.parametrize("kind, table, key", [("user", "console_user", "name"), ("client", "api_client", "client_id")])
 def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key, held, is_disabled, change):
-    """The row has the tag that the attested list has as the latest one, but other contents."""
+    """SQL changes a row, but keeps the tag that the attested list has for it."""
     if kind == "user":
         who, acts = name("changed"), ACTS
         place.add_user(who, held)
@@ -142,7 +142,7 @@ def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key
             answer = run(place, kind, what[0], who, *what[1:], check=False)
             assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (what, answer)
             assert not is_powerful(), what
-        # The control: the unchanged row is enabled with its role.
+        # The control: when the change is undone, the row can be enabled and given a role.
         mend()
         if is_disabled:
             run(place, kind, "enable", who)
@@ -154,7 +154,7 @@ def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key
 @pytest.mark.parametrize("kind, table, key", [("user", "console_user", "name"), ("client", "api_client", "client_id")])
 @pytest.mark.parametrize("way", ["disabled", "attached"])
 def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind, table, key, way):
-    """An administrator disables the restored row, which says that it is disabled already, or accepts the state, and enables the row later."""
+    """SQL restores a former, disabled row. An administrator disables it again or attaches the organization. Later, the row can't be enabled."""
     if kind == "user":
         who, acts = name("again"), ACTS
         place.add_user(who, POWERFUL)
@@ -179,7 +179,7 @@ def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind,
                 answer = run(place, kind, what[0], who, *what[1:], check=False)
                 assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (what, answer)
                 assert not is_powerful(), what
-            # The control: a row that was disabled again can be enabled. A row that was not accepted can't.
+            # The control: the present row can be enabled if an administrator disabled it, but not after the organization was attached with the former row.
             mend()
             assert (run(place, kind, "enable", who, check=False).returncode == 0) == (way == "disabled")
             assert not is_powerful()
@@ -208,7 +208,7 @@ def test_a_former_secret_that_sql_put_back_is_not_signed_by_a_rotation(place, ro
         [(former,)] = place.sql("SELECT secret_id FROM config.api_client_secret WHERE client_id = %s", [id])
         run(place, "client", "rotate", id, "--overlap", "0")
         restore(role)
-        # The newest secret is accepted for another day.
+        # A rotation keeps the newest secret valid for another day, so SQL makes the former secret the newest.
         place.sql_as(role, "UPDATE config.api_client_secret SET created_on = now() + interval '1 minute' WHERE secret_id = %s", [former])
         assert place.token(client).status_code == 401
         new = json.loads(run(place, "client", "rotate", id, "--json").stdout)["clientSecret"]

@@ -1,5 +1,6 @@
-"""What SQL without the key-encryption key can't do: act as another caller, undo a revocation, put a retired key back into force, or change security
-events unnoticed. Each attack is tried on a running and on a fresh server, beside the legitimate use."""
+"""What SQL without the key-encryption key can't do: act as another caller, undo a revocation, bring a retired key back into force, or change events
+unnoticed.
+Most attacks are tried on a running and on a fresh server."""
 
 import base64
 import hashlib
@@ -36,7 +37,7 @@ def test_a_session_that_sql_inserts_is_none(place, role):
     assert real.page().status_code == 200 and real.key().status_code == 200
     token = f"{'forged':x<43}"
     csrf = hashlib.sha256(f"form {token}".encode()).hexdigest()
-    # With a forged tag, and with the tag of another session of the same person.
+    # The session has a forged tag, or the tag of another session of the same person.
     for tag in ("sha256('tag')", "(SELECT max(s.tag::text)::bytea FROM config.console_session AS s JOIN config.console_user USING (user_id) WHERE name = %(name)s)"):
         place.sql_as(role, f"""
             INSERT INTO config.console_session (token_hash, user_id, fresh_on, tag)
@@ -50,7 +51,7 @@ def test_a_session_that_sql_inserts_is_none(place, role):
         place.everywhere(refused)
         assert victim in place.doctor()["session-not-made-here"]
         place.sql_as(role, "DELETE FROM config.console_session WHERE token_hash = sha256(%s::bytea)", [token])
-    # The true session remains valid.
+    # The session that the service created remains valid.
     assert real.page().status_code == 200
     assert "session-not-made-here" not in place.doctor()
 
@@ -68,7 +69,7 @@ def test_a_session_that_ended_does_not_begin_again(place, role):
                 restore(role)
                 place.everywhere(lambda server: check(visitor.page(server=server).status_code == 303))
                 assert "row-put-back" in place.doctor()
-                # With the attested state of that time, the organization is refused, because events after it are not attested.
+                # If SQL also restores the attested state of that time, the server refuses the organization, because it has later events.
                 with place.put_back("attested_state") as mend:
                     restore_state(role)
                     place.everywhere(lambda server: check(place.is_refused(server, place.server.token)))
@@ -91,12 +92,12 @@ def test_a_session_is_not_made_fresh_young_or_another_person_s(place, role):
         place.sql_as(role, "UPDATE config.console_session SET fresh_on = now()")
         place.everywhere(lambda server: check('action="/contoso/sign-in"' in visitor.key(server, csrf).text))
         mend()
-    # The person has to enter the password again.
+    # The control: in the restored session, the person has to enter the password again, and can then read the key.
     assert visitor.key(csrf=csrf).status_code == 403
     fresh = visitor.page("fresh", csrf=csrf, password=PASSWORD)
     visitor.secret = re.match(r"__Host-fieldseal=([\w-]{43});", fresh.headers["Set-Cookie"])[1]
     assert visitor.key().status_code == 200
-    # The session is older than its limit.
+    # The session was created 13 hours ago, which is longer than a session may last. SQL sets its times to now.
     Attestor(place).age_sessions(created="13 hours")
     place.sql_as(role, "UPDATE config.console_session SET created_on = now(), used_on = now()")
     place.everywhere(lambda server: check(visitor.page(server=server).status_code == 303))
@@ -116,9 +117,9 @@ def test_another_password_ends_sessions_that_sql_has_hidden(place):
         place.sql("DELETE FROM config.console_session")
         place.run("user", "reset", person, "--org", "contoso", stdin="another long password\n")
         restore()
-        # The browser is sent to the sign-in page, and not to the page on which a person changes their first password.
+        # The session has ended: the browser is sent to the sign-in page, and not to the page on which a person changes their first password.
         place.everywhere(lambda server: check("/contoso/sign-in" in visitor.page(server=server).headers["Location"]))
-    # The person has to change the password before any other page opens.
+    # After the sign-in, the person has to change the password before any other page opens.
     page = place.visit(person, "another long password").page()
     assert page.status_code == 303 and page.headers["Location"].endswith("/account")
     place.sql("DELETE FROM config.console_session")
@@ -131,12 +132,12 @@ def test_a_session_that_sql_hid_while_it_ended_does_not_begin_again(place, role)
     hidden = "token_hash = sha256(%s::bytea)"
     with place.put_back("console_session") as restore:
         place.sql_as(role, f"DELETE FROM config.console_session WHERE {hidden} OR {hidden}", [visitor.secret, other.secret])
-        # After it is asked to sign in again, the browser still sends the cookie of its former session.
+        # The person signs in again, and the browser still sends the cookie of the hidden session. That ends the hidden session.
         again = place.visit(person, cookie=visitor.secret)
         assert again.is_in and again.page().status_code == 200
         restore(role)
         place.everywhere(lambda server: check(visitor.page(server=server).status_code == 303))
-        # A session that was not ended remains valid.
+        # The other session, which SQL also hid, was not ended, so it is valid.
         assert other.page().status_code == 200
         assert "row-put-back" in place.doctor()
     [(actor, details)] = place.sql("SELECT actor, details FROM security_event WHERE kind = 'signed out' ORDER BY security_event_id DESC LIMIT 1")
@@ -155,7 +156,7 @@ def test_a_client_that_sql_hid_while_it_was_disabled_stays_disabled(place, role)
     condition = "client_id IN ('{}', '{}')".format(*ids)
     with place.put_back("api_client", condition) as clients, place.put_back("api_client_secret", condition) as secrets:
         place.sql_as(role, "DELETE FROM config.api_client WHERE client_id = ANY (%s::uuid[])", [ids])
-        # Another row has the id as its name. The command does not choose that row.
+        # SQL gives another client the id as its name. The command must not disable that client.
         decoy = place.add_client(name("decoy"))
         place.sql_as(role, "UPDATE config.api_client SET name = %s WHERE client_id = %s", [ids[0], decoy["clientId"]])
         unknown = place.run("client", "disable", str(uuid.uuid4()), "--org", "contoso", check=False)
@@ -171,7 +172,7 @@ def test_a_client_that_sql_hid_while_it_was_disabled_stays_disabled(place, role)
             assert place.get("mailboxes", token, server).status_code == 401
 
         place.everywhere(refused)
-        # The row of a client that was not disabled is still valid.
+        # The client that SQL also hid was not disabled, so its row is valid.
         assert place.token(kept).status_code == 200
         assert "revocation-undone" in place.doctor()
     place.run("client", "disable", client["clientId"], "--org", "contoso")
@@ -194,12 +195,12 @@ def test_a_client_that_was_disabled_stays_disabled(place, role):
         place.sql_as(role, "UPDATE config.api_client SET disabled_on = NULL WHERE client_id = %s", [client["clientId"]])
         place.everywhere(refused)
         assert "revocation-undone" in place.doctor()
-        # SQL restores the former row with its tag, and also deletes and inserts it.
+        # SQL restores the whole former row with its tag. Later it changes the time of the disabling.
         restore(role)
         place.everywhere(refused)
         place.sql_as(role, "UPDATE config.api_client SET disabled_on = '-infinity' WHERE client_id = %s", [client["clientId"]])
         place.everywhere(refused)
-        # With the attested state of that time, every caller is refused.
+        # If SQL also restores the attested state of that time, the server refuses every caller.
         restore(role)
         with place.put_back("attested_state") as mend:
             restore_state(role)
@@ -226,7 +227,8 @@ def test_a_revocation_reaches_sessions_whose_check_sql_switched_off(place):
         try:
             place.sql_as(role, "CREATE OR REPLACE FUNCTION config.refuse_session() RETURNS boolean LANGUAGE sql AS 'SELECT NULL::boolean'")
             place.run("client", "disable", client["clientId"], "--org", "contoso")
-            # This happens when the server next reads the organization's state, for any caller. The sweeper reads it four times a minute.
+            # The server learns of the revocation when it next reads the attested state, here for another caller's request. Its sweep also reads the
+            # state, every 15 seconds.
             assert place.get("WhoAmI", place.server.token).status_code == 200
             assert place.get("mailboxes", token).status_code == 401
         finally:
@@ -254,7 +256,7 @@ def test_a_client_s_role_secret_and_user_are_what_the_service_wrote(place, role)
             place.everywhere(refused)
             assert "client-not-made-here" in place.doctor()
             mend()
-    # SQL gives one client's secret to the other client, and the reverse.
+    # SQL gives the secret of one client to the other client.
     with place.put_back("api_client_secret") as mend:
         place.sql_as(role, "UPDATE config.api_client_secret SET client_id = %s WHERE client_id = %s", [other["clientId"], client["clientId"]])
         stolen = {"clientId": other["clientId"], "clientSecret": client["clientSecret"]}
@@ -270,7 +272,7 @@ def test_a_secret_that_expired_stays_expired(place):
     [(secret, salt, verifier)] = place.sql("SELECT secret_id, salt, verifier FROM config.api_client_secret WHERE client_id = %s", [client["clientId"]])
 
     def expire(microseconds):
-        """Sets the expiry as the service would write it."""
+        """Sets the expiry of the secret, with the tags that the service would write."""
         field = b"\1" + microseconds.to_bytes(8, "big", signed=True)
         tag = attestor.tag("attested api_client_secret", [secret.bytes, uuid.UUID(client["clientId"]).bytes, bytes(salt), bytes(verifier), field])
         place.sql("UPDATE config.api_client_secret SET expires_on = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 microsecond', tag = %s WHERE secret_id = %s",
@@ -303,7 +305,7 @@ def test_a_person_s_old_password_role_and_being_enabled_do_not_come_back(place, 
         place.everywhere(lambda server: check(not place.visit(person, server=server).is_in))
         assert person in place.doctor()["row-put-back"]
     place.run("user", "disable", place.person_id(person), "--org", "contoso")
-    # The restored row is not the latest that this service wrote, so its password can't be reset.
+    # SQL restored a former row of this person, so an administrator can't reset its password.
     assert place.run("user", "reset", person, "--org", "contoso", check=False, stdin="a third long password\n").returncode == 1
     second = name("second")
     place.add_user(second, "Basic User")
@@ -311,7 +313,7 @@ def test_a_person_s_old_password_role_and_being_enabled_do_not_come_back(place, 
         place.sql_as(role, "UPDATE config.console_user SET role = 'System Administrator' WHERE name = %s", [second])
         place.everywhere(lambda server: check(not place.visit(second, server=server).is_in))
         assert second in place.doctor()["user-not-made-here"]
-        # A reset by an administrator does not confirm the role that SQL raised.
+        # The reset is refused, so it does not confirm the role that SQL wrote.
         assert place.run("user", "reset", second, "--org", "contoso", check=False, stdin="a third long password\n").returncode == 1
         mend()
     assert place.visit(second).is_in
@@ -325,7 +327,7 @@ def test_a_person_s_old_password_role_and_being_enabled_do_not_come_back(place, 
         assert second in place.doctor()["revocation-undone"]
         assert place.run("user", "reset", second, "--org", "contoso", check=False, stdin="a third long password\n").returncode == 1
     place.run("user", "remove", place.person_id(second), "--org", "contoso")
-    # An administrator can reset a row that SQL did not change.
+    # The control: an administrator can reset the password of a disabled person whose row SQL did not change.
     place.add_user(second, "Basic User")
     place.run("user", "disable", second, "--org", "contoso")
     place.run("user", "reset", second, "--org", "contoso", stdin="a third long password\n")
@@ -355,7 +357,7 @@ def test_a_person_and_an_issuer_that_sql_hid_are_gone_once_that_is_accepted(plac
             assert visitor.page(server=server).status_code == 303
 
         place.everywhere(gone)
-    # A person who is added again has a row of the service.
+    # The control: a new person's row is written by the service, so the person can sign in.
     place.sql("DELETE FROM config.console_user WHERE name = %s", [person])
     place.sql("DELETE FROM config.oidc_issuer WHERE name = %s", [issuer])
     other = name("seen")
@@ -384,7 +386,7 @@ def test_a_second_factor_is_not_turned_off_and_a_recovery_code_is_used_once(plac
         assert place.visit(person, code=codes[1]).is_in and not place.visit(person, code=codes[1]).is_in
         restore(role)
         place.everywhere(lambda server: check(not place.visit(person, code=codes[1], server=server).is_in))
-        # A recovery code that SQL inserted is not accepted.
+        # SQL inserts a recovery code. It is not accepted.
         place.sql_as(role, "INSERT INTO config.console_recovery_code SELECT user_id, sha256('AAAABBBBCCCCDDDD'), sha256('tag') FROM config.console_user WHERE name = %s", [person])
         assert "recovery-code-not-made-here" in place.doctor()
         assert not place.visit(person, code="AAAA-BBBB-CCCC-DDDD").is_in
@@ -454,7 +456,7 @@ def test_a_disabled_systemuser_ends_what_acts_as_it(place):
     assert "revocation-undone" in place.doctor()
     kinds = [kind for (kind,) in place.sql("SELECT kind FROM security_event")]
     assert kinds.count("systemuser disabled") == 2
-    # An administrator enables the users again. A user whom SQL disables is disabled, too.
+    # An administrator enables the users again. SQL can disable users, and can undo its own disabling.
     for user in users:
         assert place.get(f"systemusers({user})", admin, method="PATCH", json={"isdisabled": False}).status_code == 204
     assert place.get("mailboxes", token).status_code == 200 and place.visit(person).is_in
@@ -462,7 +464,7 @@ def test_a_disabled_systemuser_ends_what_acts_as_it(place):
     place.everywhere(refused)
     place.sql("UPDATE org_contoso.systemuser SET isdisabled = false WHERE systemuserid = ANY (%s::uuid[])", [users])
     assert place.get("mailboxes", token).status_code == 200
-    # SQL can't enable a user who was created as disabled.
+    # An administrator created this user as disabled. SQL can't enable the user.
     made = place.get("systemusers", admin, method="POST", json={"fullname": "made", "domainname": name("made"), "isdisabled": True})
     assert made.status_code == 204, made.text
     place.sql("UPDATE org_contoso.systemuser SET isdisabled = false WHERE fullname = 'made'")
@@ -488,7 +490,7 @@ def test_a_retired_key_does_not_come_back_into_force(own_place):
     assert place.get(f"mailboxes({mailbox})", admin, method="PATCH", json={"password": "after the change"}).status_code == 204
     count = place.sql("SELECT count(*) FROM mailbox_cell_k2")
 
-    # As the service: the functions of a key change refuse a version that is not newer.
+    # With the service's login: the functions of a key change refuse a version that is not newer.
     for version in (1, 2):
         with pytest.raises(psycopg.Error) as refusal, psycopg.connect(f"host={place.home} user=fieldseal_service dbname=fieldseal") as connection:
             if version == 1:
@@ -499,13 +501,13 @@ def test_a_retired_key_does_not_come_back_into_force(own_place):
         with pytest.raises(psycopg.Error) as refusal:
             place.sql_as("fieldseal_service", "SELECT org_contoso.drop_generation(%s)", [version])
         assert refusal.value.sqlstate == "FS001"
-    # As any role: guards protect the row against accidents.
+    # With each role: guards prevent that the row is changed by accident.
     for statement in ("UPDATE org_contoso.encryption SET key_version = 1", "DELETE FROM org_contoso.encryption", "TRUNCATE org_contoso.encryption"):
         for role in SQL_ROLES:
             with pytest.raises(psycopg.Error) as refusal:
                 place.sql_as(role, statement)
             assert refusal.value.sqlstate == ("42501" if role == "fieldseal_service" else "FS012")
-    # On purpose, as a superuser: the schema names version 1 again, with all of its values.
+    # A superuser switches the guards off. The schema then names version 1 again, with all of its values.
     columns = "(key_version, salt, iterations, key_check, fingerprint, rotation_id)"
     with psycopg.connect(place.superuser, autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'")
@@ -516,21 +518,21 @@ def test_a_retired_key_does_not_come_back_into_force(own_place):
         assert refused.status_code == 409 and "org attach" in refused.text, refused.text
         assert place.get("RetrieveDataEncryptionKey", admin, server).status_code == 409
         assert place.get("IsDataEncryptionActive", admin, server).json()["IsActive"] is False
-        # Attributes that are not encrypted can still be read and written.
+        # The key is required only for encrypted attributes. The others can be read and written.
         assert place.get(f"mailboxes({mailbox})", admin, server, "PATCH", json={"name": "plain"}).status_code == 204
 
     place.everywhere(key_required)
     assert "version 2" in place.doctor()["retired-key-in-force"]
     activated = place.run("key", "activate", check=False, stdin="whatever the leaked text is 1!\n")
     assert activated.returncode == 1 and "org attach" in activated.stderr
-    # Sweeps do not delete the newer cells.
+    # The service deleted no cells of the newer version.
     assert place.sql("SELECT count(*) FROM mailbox_cell_k2") == count
     with psycopg.connect(place.superuser, autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'")
         connection.execute(f"UPDATE org_contoso.encryption SET {columns} = (%s, %s, %s, %s, %s, %s)", current[:6])
     assert place.get(f"mailboxes({mailbox})", admin, method="PATCH", json={"password": "and on"}).status_code == 204
     assert "retired-key-in-force" not in place.doctor()
-    # Key versions grow, and skip a version that is used already.
+    # The next key change uses the next free version.
     place.run("key", "change")
     assert place.key_version() == 3 and place.opened_cells()[f"mailbox({mailbox}).password"] == "and on"
 
@@ -555,18 +557,18 @@ def test_a_newer_generation_under_a_key_of_the_attacker_is_not_used(own_place):
     found = json.loads(place.run("doctor", "--json", check=False).stdout)["findings"]
     [finding] = [f for f in found if f["code"] == "key-not-attested"]
     assert "version 9" in finding["message"] and "tables of version 1" in finding["advice"] and "org attach" not in finding["advice"]
-    # The command does not offer to accept that key, and accepts it only if its version is given.
+    # The command accepts the attacker's key only if its version is given, and does not propose that.
     for arguments in ([], ["--key-version", "8"], ["--trust-tags"]):
         refused = place.run("org", "attach", "contoso", "--yes", *arguments, check=False)
         assert refused.returncode == 1 and "are still under version 1, unless its tables were dropped" in refused.stderr, refused
     place.run("org", "attach", "contoso", "--yes", "--key-version", "9")
-    # No sweep drops the tables with the passwords, although the state is attested now.
+    # The state is now attested with the attacker's key. Sweeping still drops no tables with passwords of the former key.
     place.sql("INSERT INTO config.sweep (organization_id) SELECT organization_id FROM config.organization ON CONFLICT DO NOTHING")
     place.sql("UPDATE config.sweep SET swept_on = '-infinity'")
     with place.fresh_server():
         until(lambda: place.sql("SELECT count(*) FROM config.sweep WHERE swept_on = '-infinity'") == [(0,)])
     assert place.sql("SELECT count(*) FROM mailbox_cell_k1") == [(4,)]
-    # The advice of the doctor restores the passwords, and later key versions are higher.
+    # An administrator follows the doctor's advice, which restores the passwords. The next key version is higher than the attacker's.
     columns = "(key_version, salt, iterations, key_check, fingerprint, rotation_id)"
     with psycopg.connect(place.superuser, autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'")
@@ -595,7 +597,7 @@ def test_a_key_s_text_that_is_not_the_key_s_is_not_shown(own_place):
     for version in (1, 2):
         [(fingerprint, text, data, kek_id)] = place.sql(
             "SELECT fingerprint, wrapped_text, wrapped_data, kek_id FROM config.organization_key WHERE key_version = %s", [version])
-        # The wrapped text of another key with that version, sealed as the service would.
+        # SQL stores another key text under this version, sealed as the service would seal it.
         other = seal(kek, version, organization, organization, "organizationkey.text", "Another-text-12345")
         rewrap = "SELECT config.rewrap_organization_key(%s, %s, %s, %s, %s, %s)"
         place.sql_as("fieldseal_service", rewrap, [organization, version, fingerprint, other, data, kek_id])
@@ -606,7 +608,7 @@ def test_a_key_s_text_that_is_not_the_key_s_is_not_shown(own_place):
         assert f"version {version}" in place.doctor()["key-row-changed"]
         place.sql_as("fieldseal_service", rewrap, [organization, version, fingerprint, text, data, kek_id])
     assert place.run("key", "show").stdout == second
-    # A purged key is not shown again, although SQL restored its row.
+    # SQL restores the row of a purged key. The key is not shown.
     with place.put_back("organization_key", "key_version = 1") as restore:
         place.run("key", "purge", "1", "--yes")
         place.sql("SET fieldseal.rewrap = 'on'; ALTER TABLE config.organization_key DISABLE TRIGGER keep")
@@ -617,7 +619,7 @@ def test_a_key_s_text_that_is_not_the_key_s_is_not_shown(own_place):
 
 
 def test_a_key_of_the_same_version_that_is_not_the_key_is_not_used(own_place):
-    """A key from another history of the organization: it is wrapped for this organization and version, and SQL wrote its key check too."""
+    """A foreign key is wrapped correctly for this organization and version. SQL stores it, and also its key check."""
     place = own_place
     place.fill(2)
     kek, other = Attestor(place).kek, os.urandom(64)
@@ -628,7 +630,7 @@ def test_a_key_of_the_same_version_that_is_not_the_key_is_not_used(own_place):
     check_of_other = seal(other, version, organization, organization, "organization.keycheck", "fieldseal key check")
 
     def set_password(wrapped, key_check):
-        """Uses a server that has not opened the key yet."""
+        """Stores the key and the key check with SQL, and sets a password on a fresh server, which has no key in memory. Returns the status."""
         place.sql_as("fieldseal_service", "SELECT config.rewrap_organization_key(%s, %s, %s, %s, %s, %s)", [organization, version, fingerprint, text, wrapped, kek_id])
         place.sql("SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET key_check = decode('%s', 'hex')" % bytes(key_check).hex())
         with place.fresh_server() as server:
@@ -655,7 +657,7 @@ def test_flags_and_cells_that_disagree_are_named(own_place):
     found = [(f["code"], f["message"].split(":")[0]) for f in json.loads(place.run("doctor", "--json", check=False).stdout)["findings"]]
     expected = {("flag-without-cell", emptied), ("flag-without-cell", dropped), ("cell-without-flag", unflagged)}
     assert {(code, f"mailbox({id}).password") for code, id in expected} <= set(found)
-    # Setting and clearing the passwords resolves the findings.
+    # After the passwords are set or cleared, the records verify.
     for id in (emptied, dropped):
         assert place.get(f"mailboxes({id})", place.server.token, method="PATCH", json={"password": "again"}).status_code == 204
     assert place.get(f"mailboxes({unflagged})", place.server.token, method="PATCH", json={"password": None}).status_code == 204
@@ -678,7 +680,7 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
     [(newest,)] = place.sql("SELECT max(security_event_id) FROM security_event")
     assert place.sql("SELECT count(*) FROM security_event") == [(newest,)], "numbers have no gaps"
     first = place.sql("SELECT min(security_event_id) FROM security_event WHERE kind = 'key read'")[0][0]
-    # The next request of this session verifies the state in its own transaction.
+    # The next request of this session verifies the attested state in its own transaction.
     assert place.get("mailboxes", place.server.token).status_code == 200
     cut(place, f"security_event_id >= {first}")
 
@@ -687,7 +689,8 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
         assert place.token(client, server).status_code == 403
 
     with place.put_back("attested_state") as mend:
-        # The state exists, and shows that events are missing. A changed, deleted or older state is refused.
+        # The attested state counts more events than exist, so the organization is refused. Changing or deleting the state, or restoring an older one,
+        # does not help.
         place.everywhere(no_next_event)
         assert "are missing" in place.doctor()["event-chain-cut"]
         verified = place.run("events", "verify", check=False)
@@ -708,7 +711,7 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
             connection.execute("INSERT INTO config.attested_state SELECT * FROM config.kept; DROP TABLE config.kept")
     with pytest.raises(psycopg.Error):
         place.sql_as("fieldseal_service", "DELETE FROM config.attested_state")
-    # Only an administrator can accept the state, and a security event records that.
+    # Only an administrator with the command can accept the missing events. A security event records it.
     asked = place.run("org", "attach", "contoso", check=False, stdin="no\n")
     assert asked.returncode != 0 and "security events are missing" in asked.stderr
     place.everywhere(no_next_event)
@@ -731,14 +734,14 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
 
     place.everywhere(no_next_event)
     assert "written by SQL" in place.doctor()["event-chain-cut"]
-    # The attacker also increases the number of events.
+    # The attacker also increases the number of events in the attested state.
     place.sql_as(role, "UPDATE config.attested_state SET events = events + 1, newest_event = newest_event + 1")
     place.everywhere(no_next_event)
     assert "not written by this service" in place.doctor()["state-not-attested"]
     place.run("org", "attach", "contoso", "--yes", "--trust-tags")
     place.everywhere(lambda server: check(place.token(client, server).status_code == 200))
     assert "event-chain-cut" not in place.doctor()
-    # An attach without a list that verifies makes one-time passwords required for all roles. This makes them optional again, for other tests.
+    # Attaching without a list that verifies makes one-time passwords required for all roles. Other tests need them optional.
     place.run("user", "require-second-factor", "--org", "contoso")
 
 
@@ -746,7 +749,7 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
 
 
 def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(place):
-    """Each column as it was before a revocation, the former list, and lists that are malformed."""
+    """SQL restores single columns of the row from before a revocation, or writes malformed lists of rows."""
     client = place.add_client(name("ex"))
     columns = ["revision", "grants_digest", "events", "newest_event", "head", "grants"]
     before = place.sql(f"SELECT {', '.join(columns)} FROM config.attested_state")[0]
@@ -756,7 +759,7 @@ def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(pla
         changes = [{column: value} for column, value in zip(columns, before)]
         changes += [{"grants": before[-1], "grants_digest": before[1]}, {"key_version": 2}, {"fingerprint": "0" * 16}, {"kek_id": "0" * 16}]
         [(listed,)] = place.sql("SELECT grants FROM config.attested_state")
-        # The owner can drop the constraint that the list has whole entries.
+        # The owner of the table can drop the constraint on the length of the list.
         place.sql_as("fieldseal_owner", "ALTER TABLE config.attested_state DROP CONSTRAINT attested_state_grants_check")
         changes += [{"grants": listed[:-16]}, {"grants": listed + b"\0"}, {"grants": listed + listed[:32]}, {"grants": b""}]
 
@@ -769,7 +772,7 @@ def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(pla
             for change in changes:
                 assignments = ", ".join(f"{column} = %({column})s" for column in change)
                 place.sql_as("fieldseal_service", f"UPDATE config.attested_state SET {assignments}", change)
-                # A server that has read the list with this digest may use the list from memory. A command reads the list.
+                # A server that has this list in memory by its digest does not read the list again. A command always reads it.
                 if set(change) != {"grants"}:
                     refused(place.server)
                 for command in (["client", "list"], ["client", "add", name("new"), "--role", "Basic User"]):
@@ -808,12 +811,12 @@ def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(own_pla
 
 
 def test_a_row_that_does_not_verify_is_not_what_servers_remember(place):
-    """SQL writes a higher revision. Servers that read it meanwhile still accept the true row, and do not take it for an older one."""
+    """SQL writes a higher revision and restores the row. Servers must not remember the higher one, or they would refuse the restored row as older."""
     client = place.add_client(name("steady"))
     with place.put_back("attested_state") as mend:
         place.sql_as("fieldseal_service", "UPDATE config.attested_state SET revision = revision + 1000000")
         assert place.token(client).status_code in (403, 409)
-        # Servers read the state once a second.
+        # In this time, servers read the state several times.
         time.sleep(4)
         mend("fieldseal_service")
     assert place.token(client).status_code == 200 and "state-not-attested" not in place.doctor()
@@ -825,7 +828,7 @@ def test_a_token_that_was_verified_ends_with_its_signing_key(place):
     client = place.add_client(name("signed"))
     bearer = place.token(client).json()["access_token"]
     header, claims, signature = bearer.split(".")
-    # A token that names an unknown key makes a server read the keys again.
+    # A token that names an unknown key makes a server read the signing keys again.
     foreign = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": str(uuid.uuid4())}).encode()).decode().rstrip("=")
 
     def until(status):
@@ -879,7 +882,7 @@ def test_attaching_again_adopts_no_row_that_sql_wrote(own_place):
 
 
 def step_back(place):
-    """Converts a deployment to the version before attested states, with rows as that version wrote them."""
+    """Converts a deployment to the version before attested states, with the tags that this version wrote."""
     attestor = Attestor(place)
     for id, organization, user, client_role in place.sql("SELECT client_id, organization_id, systemuser_id, role FROM config.api_client"):
         tag = attestor.tag("api_client", [id.bytes, organization.bytes, user.bytes, client_role.encode()])
@@ -916,7 +919,7 @@ def test_an_older_deployment_is_attested_by_its_migration_alone(own_place):
               "FROM config.organization WHERE name = 'contoso'")
     place.sql("SET fieldseal.maintenance = 'on'; ALTER TABLE org_cut_off.security_event DISABLE TRIGGER USER; DELETE FROM org_cut_off.security_event WHERE kind = 'key read'; "
               "ALTER TABLE org_cut_off.security_event ENABLE TRIGGER USER")
-    # Without the key-encryption key, nothing is attested or migrated.
+    # Without the key-encryption key, `migrate up` attests and migrates nothing.
     kek = place.home / "kek"
     kek.rename(place.home / "away")
     refused = place.run("migrate", "up", check=False)
@@ -930,7 +933,7 @@ def test_an_older_deployment_is_attested_by_its_migration_alone(own_place):
     place.server.start()
     assert place.token(good).status_code == 200 and place.token(gone).status_code == 401 and place.visit("ada").is_in
     assert place.run("key", "status", "--org", "cut-off", check=False).returncode == 1
-    # A state that is missing later is not attested by another run.
+    # Once the migration has been applied, `migrate up` attests no state that is missing.
     place.sql("DELETE FROM config.attested_state")
     place.run("migrate", "up")
     assert place.token(good).status_code == 403

@@ -1,5 +1,4 @@
-"""The service uses exactly what it has checked: SQL can't exchange rows between the lookup of a name and the use of its id, or while the service
-waits for a lock."""
+"""The service uses exactly the rows that it has checked: SQL can't exchange rows after the service looked up a name, or while it waits for a lock."""
 
 import re
 import threading
@@ -14,7 +13,7 @@ from test_two_organizations import put_events_back
 
 
 def swap(place, table, one, other):
-    """Exchanges the names of two rows, with the service's login."""
+    """Exchanges the names of two rows by SQL, with the service's login."""
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = 'between' WHERE name = %s", [one])
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = %s", [one, other])
     place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = 'between'", [other])
@@ -42,7 +41,7 @@ def test_no_command_takes_a_client_by_a_name_that_sql_gave_it(place, tmp_path):
     swap(place, "api_client", small, strong)
     assert place.sql("SELECT count(*) FROM config.api_client_key WHERE client_id = %s", [made["clientId"]]) == [(0,)]
     assert place.token(made).status_code == 200
-    # The control.
+    # The control: without the exchange, each command succeeds.
     for command in commands:
         place.run(*command, "--org", "contoso")
 
@@ -71,9 +70,10 @@ def until_waiting(place, count):
 
 @pytest.mark.parametrize("command", [("user", "disable"), ("user", "role")], ids=" ".join)
 def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(place, command):
-    """The service has read the person's row, and the change of the password waits. Meanwhile an administrator disables the person or takes the role."""
+    """The service has read the person's row, and then waits to store a new password. Before that, an administrator disables the person or changes
+    their role."""
     person, answers, commands = name("late"), [], []
-    # Another System Administrator, so that the person is not the last one.
+    # Another System Administrator, because the last one can't be disabled.
     place.add_user(name("root"))
     place.add_user(person)
     visitor = place.visit(person)
@@ -95,7 +95,7 @@ def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(plac
     for password in (PASSWORD, "another long password"):
         assert not place.visit(person, password).is_in
     assert person in str(place.doctor())
-    # The control: if no administrator intervenes, the person changes the password.
+    # The control: without an administrator's change, the new password is stored.
     other = name("early")
     place.add_user(other)
     visitor = place.visit(other)
@@ -108,7 +108,7 @@ def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(plac
     pytest.param("UPDATE org_contoso.security_event SET security_event_id = security_event_id + 5 WHERE security_event_id = %s", id="renumbered"),
 ])
 def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
-    """The request has read the state and waits to append its event. Meanwhile a superuser changes the newest event."""
+    """A request has read the attested state, and waits to append its event. Before that, a superuser changes the newest event."""
     def read_key():
         return place.get("RetrieveDataEncryptionKey()", place.server.token)
 
@@ -126,14 +126,14 @@ def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
     thread.join(PATIENCE)
     assert answers[0].status_code == 403 and "contoso is refused" in answers[0].text and "EncryptionKey" not in answers[0].json(), answers[0].text
     assert place.sql(attested) == before
-    # The control: when the true event is restored, the key is read, and the chain is whole.
+    # The control: after the true event is restored, the request succeeds, and the chain verifies.
     place.sql("SET session_replication_role = replica; DELETE FROM org_contoso.security_event WHERE security_event_id >= %s" % newest)
     put_events_back(place, held)
     assert read_key().status_code == 200 and place.run("events", "verify").returncode == 0
 
 
 def meanwhile(place, request, statement, values):
-    """The response to a request that waits for the attested state while SQL changes a row."""
+    """Sends a request, and changes a row with SQL while the request waits for the attested state. Returns the response."""
     answers = []
     with psycopg.connect(place.superuser) as holder:
         holder.execute("SELECT FROM config.attested_state FOR UPDATE")
@@ -175,7 +175,8 @@ def test_a_second_factor_is_stored_over_no_row_that_sql_changed(place):
 
 
 def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
-    """SQL removes the one-time passwords from the row while the code is checked, and restores them before they are turned off."""
+    """SQL removes the one-time passwords from the person's row while the service checks a wrong code, and restores them before the service stores the
+    change."""
     person, answers, login = name("factor"), [], f"host={place.home} user=fieldseal_service dbname=fieldseal"
     place.add_user(person)
     visitor = place.visit(person)
@@ -209,7 +210,7 @@ def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
     ending.join(PATIENCE)
     assert answers and place.sql("SELECT totp FROM config.console_user WHERE name = %s", [person]) == [(totp,)]
     assert not place.visit(person).is_in and place.visit(person, code=codes[1]).is_in
-    # The control: a right code turns one-time passwords off.
+    # The control: with a right code, the person turns one-time passwords off.
     visitor = place.visit(person, code=codes[2])
     visitor.page("account/end", csrf=visitor.csrf(), code=codes[3])
     assert place.visit(person).is_in

@@ -1,4 +1,4 @@
-"""`fieldseal doctor` reports every change of the database's definitions. The damage of one organization does not hide that of another."""
+"""`fieldseal doctor` reports each changed definition in the database. Damage in one organization does not hide damage in another."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def doctor(cluster, *arguments, **options):
     findings = json.loads(result.stdout)["findings"]
     worst = max((["notice", "warning", "error"].index(f["severity"]) for f in findings), default=0)
     assert result.returncode == worst, result
-    # These tests write records with SQL, so their mail servers are not authorized.
+    # These tests write records with SQL, so their mail settings are never authorized.
     return [finding for finding in findings if finding["code"] != "mail-settings-not-authorized"]
 
 
@@ -36,14 +36,14 @@ def maintain(cluster, statement):
 
 def test_what_the_migrations_made_is_silent(cluster):
     assert doctor(cluster) == []
-    # Also after a key change, whose tables have other names, and with the functions for recovery.
+    # The doctor knows the tables of a later key version, and the functions for recovery.
     cluster.run("key", "change", "--org", "contoso")
     cluster.run("migrate", "recovery")
     cluster.run("key", "show", "--org", "contoso")
     assert doctor(cluster) == []
 
 
-# (SQL that changes something, code, words of the message, SQL that undoes the change)
+# (SQL that changes a definition, code, words of the message, SQL that undoes the change)
 TRIGGERS = [
     ("mailbox", "takes_cells_along"), ("mailbox_cell", "cell_needs_record"), ("queue", "keeps_id"), ("usersettings", "refuses_truncate"),
     ("security_event", "keep"), ("security_event", "keep_all"), ("security_event", "chain"), ("audit_setting", "refuses_encrypted"), ("team", "audits"),
@@ -67,7 +67,7 @@ def test_a_fence_that_is_taken_down_is_named(cluster, table, trigger, how):
     assert doctor(cluster) == []
 
 
-#: A superuser can delete the rows of pg_depend by which an object of a schema is found.
+#: Hides a function from the doctor: a superuser deletes the rows of pg_depend that connect the function with its schema.
 HIDES = "DELETE FROM pg_depend WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_proc WHERE proname = 'refuse_change')"
 
 CHANGES = [
@@ -129,7 +129,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def broken():
-    """One cluster, whose database is restored after each change."""
+    """One cluster for all changes. Its database is restored after each change."""
     cluster = Cluster("fsync=on")
     try:
         cluster.fill(10)

@@ -1,4 +1,4 @@
-"""SQL restores a former state of a row. No command of an operator brings it into force: no reset, no enabling, no `org attach`."""
+"""SQL restores a former row of a person or client. An administrator's commands, such as reset, enable and `org attach`, do not bring it into force."""
 
 import json
 import uuid
@@ -45,12 +45,12 @@ def test_a_role_that_was_taken_does_not_come_back_with_a_reset(place, was_disabl
         assert person in findings["row-put-back" if was_disabled else "revocation-undone"]
         assert not user_row(place, person)["honoured"]
         assert fails(place, "user", "reset", person, stdin=f"{NEW}\n")
-        # Also not after it is disabled again.
+        # The restored row is not accepted either after an administrator disabled it again.
         place.run("user", "disable", place.person_id(person), "--org", "contoso")
         assert fails(place, "user", "reset", person, stdin=f"{NEW}\n") and fails(place, "user", "enable", person)
         assert not place.visit(person, NEW).is_in and not place.visit(person).is_in
     place.run("user", "remove", place.person_id(person), "--org", "contoso")
-    # The control: a person whose row SQL did not change gets another password, and keeps the role.
+    # The control: an administrator resets the password of a person whose row SQL did not change. The person keeps their role.
     other = name("dora")
     place.add_user(other, "Basic User")
     place.run("user", "disable", other, "--org", "contoso")
@@ -68,7 +68,7 @@ def test_no_command_enables_a_client_whose_row_was_put_back(place):
         for command in (("client", "enable", client["clientId"]), ("client", "role", client["clientId"], "Email Administrator"), ("client", "rotate", client["clientId"])):
             assert fails(place, *command), command
         assert place.token(client).status_code == 401 and not client_row(place, client)["honoured"]
-    # The control.
+    # The control: a client whose row SQL did not change can be enabled.
     other = place.add_client(name("cl"))
     place.run("client", "disable", other["clientId"], "--org", "contoso")
     assert client_row(place, other)["honoured"]
@@ -78,7 +78,7 @@ def test_no_command_enables_a_client_whose_row_was_put_back(place):
 
 @pytest.fixture
 def emptied():
-    """A deployment in which SQL undoes revocations row by row, and the attested row does not verify."""
+    """A deployment in which SQL restored revoked rows and changed the tag of the attested state."""
     place = Place()
     try:
         place.leaky, place.gone = place.add_client("leaky"), place.add_client("gone")
@@ -115,10 +115,10 @@ def test_attaching_without_a_list_honours_no_row(emptied):
     assert not place.visit("bob").is_in and not place.visit("bob", NEW).is_in
     details = place.sql("SELECT details FROM security_event WHERE kind = 'organization attached' ORDER BY security_event_id DESC LIMIT 1")[0][0]
     assert "grants power by its tag alone: nothing" in details
-    # The strictest rules apply until an administrator sets others.
+    # The strictest rules for the key apply until an administrator sets others.
     assert "key-control-changed" in place.doctor()
     assert any(place.profile in text for text in [place.doctor().get("mail-settings-not-authorized", "")])
-    # An operator enables only the clients and people that they know.
+    # After that, an administrator enables only the clients and people that they know.
     place.run("client", "enable", "leaky", "--org", "contoso")
     assert place.token(place.leaky).status_code == 401, "a former secret is none"
     again = json.loads(place.run("client", "rotate", "leaky", "--org", "contoso", "--json").stdout)
@@ -140,7 +140,7 @@ def test_tags_are_trusted_on_request_and_all_is_listed(emptied):
 
 @pytest.mark.parametrize("was_disabled", [False, True])
 def test_the_console_signs_no_row_that_was_put_back(place, was_disabled):
-    """Pages of the console name rows by id, so the check of a name that commands do is missing there."""
+    """Forms of the console name rows by id. So the commands' check of names, which finds such rows, does not happen here."""
     def attack(kind, restore=None):
         label, admin = name(kind), place.visit("root")
         if kind == "user":
@@ -164,7 +164,7 @@ def test_the_console_signs_no_row_that_was_put_back(place, was_disabled):
                 former(restore)
             before = row()
             for action, form in forms:
-                # The control runs the same actions, but enables a disabled row first.
+                # The control runs without a restored row. It enables a disabled row before each action.
                 for page, more in ([("enable-" + kind, {})] if was_disabled and not restore else []) + [(action, form)]:
                     if page.startswith("role-"):
                         [(former_role,)] = place.sql(f"SELECT role FROM config.{table} WHERE {key} = %s", [id])

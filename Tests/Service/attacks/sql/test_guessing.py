@@ -1,4 +1,4 @@
-"""A copy of the database does not suffice to guess the passwords of people."""
+"""Without the key-encryption key, a copy of the database is not enough to test guesses of people's passwords."""
 
 import hashlib
 import uuid
@@ -20,7 +20,7 @@ def test_what_is_stored_does_not_tell_a_right_guess(place):
     place.add_user("ada")
     assert place.visit("ada").is_in and not place.visit("ada", "another long password").is_in
     salt, verifier = stored(place, "ada")
-    # The verifier is also not a value that can be computed from a guess without the key-encryption key.
+    # The verifier is none of the values that an attacker can compute from a guess and the salt.
     guesses = [scrypt(PASSWORD, salt), hashlib.sha256(scrypt(PASSWORD, salt)).digest(), hashlib.sha256(salt + scrypt(PASSWORD, salt)).digest()]
     assert verifier not in guesses
     # A reset stores the new password in the same way.
@@ -54,12 +54,12 @@ def test_what_an_earlier_version_stored_is_replaced_at_the_next_sign_in(place):
     assert visitor.is_in and visitor.page().status_code == 200
     assert stored(place, "carol")[1] == attestor.tag("console_password", [bytes(salt), weak])
     assert place.visit("carol").is_in and "user-not-made-here" not in place.doctor()
-    # The stored verifier is not accepted as the password.
+    # The stored verifier itself is not accepted as a password.
     assert not place.visit("carol", stored(place, "carol")[1].hex()).is_in
 
 
 def test_sql_can_t_bring_its_own(place):
-    """SQL writes a verifier of the attacker's password, and keeps the salt and the role."""
+    """SQL writes a verifier that the attacker computed for their own password. It is not accepted."""
     place.add_user("dan")
     salt, right = stored(place, "dan")
     for verifier in (scrypt("a password of an attacker", salt), bytes(32), uuid.uuid4().bytes * 2):

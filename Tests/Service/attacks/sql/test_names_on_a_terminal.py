@@ -1,4 +1,4 @@
-"""Commands escape names that SQL wrote: control characters in them can't hide, erase or reverse text on a terminal."""
+"""Commands escape names that SQL wrote, so that control characters in them can't hide, erase or reverse text on a terminal."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""SQL as the service writes the largest numbers, and infinite times. No process ends because of them, and no caller stays refused because of them."""
+"""SQL as the service writes the largest numbers and infinite times. No process ends because of them, and no caller is refused for good."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_a_row_of_another_key_uses_up_no_version(service, version):
     assert service.set_key(f"A-key-beside-{made}-1!").status_code == 204
     service.run("key", "change", "--org", "contoso")
     now = service.json("key", "status", "--org", "contoso")["keyVersion"]
-    # The next key version skips the version of the row that SQL made.
+    # The next key change skips the version that SQL used.
     assert now == (current + 2 if version else current + 3) and made in versions(service)
     assert service.get("RetrieveDataEncryptionKey()").json()["EncryptionKey"] != before
     service.sql("SET session_replication_role = replica; DELETE FROM config.organization_key WHERE fingerprint = '0123456789abcdef'")
@@ -70,12 +70,12 @@ def test_tables_of_a_version_that_sql_made_hold_up_no_key_change(service, versio
     assert now == (current + 2 if version == "next" else current + 1)
     tables = [f"org_contoso.{name}" for name, in service.sql(f"SELECT relname FROM pg_class WHERE relnamespace = 'org_contoso'::regnamespace AND relkind = 'r' AND relname ~ '_cell_k{made}$'")]
     if version == "next":
-        # The next sweep drops these tables, as the doctor says.
+        # The next sweep drops the tables that SQL created for a version.
         service.sql("UPDATE config.sweep SET swept_on = '-infinity'")
         until(lambda: not findings(service, "old-generation") and not findings(service, "later-generation"))
     else:
         assert tables
-        # A key of the highest version can't come into force, because no later version could follow.
+        # No key can get the highest version, because no later version could follow.
         [(organization,)] = service.sql("SELECT organization_id FROM org_contoso.encryption")
         with pytest.raises(psycopg.Error, match="too far") as refused:
             as_service(
@@ -113,7 +113,7 @@ def test_the_progress_of_a_change_that_sql_made_up(service, cells, total, phase,
             answer = service.get("RetrieveDataEncryptionKeyChange()")
             assert answer.status_code == 200, answer.text
             assert service.get("WhoAmI").status_code == 200
-            # The view of the database's administrators shows the row too.
+            # The view for database administrators shows the row without an error.
             [(percent, alive)] = service.sql("SELECT percent, is_alive FROM config.key_change_progress")
             assert alive and (percent is None or 0 <= percent <= 100)
         finally:
@@ -164,7 +164,7 @@ def test_counts_of_failed_sign_ins_that_sql_made_up(service, row, failures, last
     as_service(service, f"INSERT INTO config.failed_sign_in (account, address, failures, first_on, last_on) VALUES (%s, %s, %s, now(), {last_on})", [account, address, failures])
     try:
         answer = service.token_response(client["clientId"], client["clientSecret"])
-        # A count of failures with the present time locks the account, like true failures, and the lock ends.
+        # Counts that SQL wrote lock the account as true failures do. The lock ends as usual.
         is_lock = failures > 0 and last_on == "now()" and row != "account from everywhere"
         assert answer.status_code == (429 if is_lock else 200), answer.text
         if is_lock:
@@ -188,7 +188,7 @@ def test_an_event_of_no_time_keeps_no_other_out_of_the_chain(service, time):
 def test_no_event_has_a_time_without_a_date(service, time):
     with pytest.raises(psycopg.Error) as refused:
         as_service(service, f"INSERT INTO org_contoso.security_event (occurred_on, kind, outcome, actor, details) VALUES ({time}, 'client disabled', 'refused', 'x', 'y')")
-    # The hash covers whole microseconds. An infinite time has none, so it is refused.
+    # The hash of an event needs its time in microseconds. An infinite time has none, so the database rejects the event.
     assert refused.value.sqlstate in ("23514", "0A000", "22003"), refused.value
 
 
@@ -208,7 +208,7 @@ def test_a_wrapped_key_that_sql_destroyed_is_missed(service):
     (found,) = findings(service, "key-row-missing")
     assert fingerprint in found and f"version {retired}" in found
     assert not findings(service, "attested-rows-missing")
-    # The control: a key that the service purged is not reported as missing.
+    # The control: a key that was purged by command is not reported as missing.
     service.run("key", "change", "--org", "contoso")
     purged = versions(service)[-2]
     service.run("key", "purge", str(purged), "--yes", "--org", "contoso")
@@ -222,14 +222,14 @@ def mailroom():
         yield room
 
 
-#: The tables with numbers that requests of routers read, and the pages of their records.
+#: The tables whose numbers the requests of routers read, and the collections of their records.
 COUNTED = {"mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles", "email": "emails", "queue": "queues", "usersettings": "usersettingscollection", "organization": "organizations"}
-#: Columns that decide whether there is work at all.
+#: Columns that decide whether a mailbox or e-mail is processed at all. The test leaves them out.
 STATES = ["statecode", "statuscode", "emailrouteraccessapproval", "incomingemaildeliverymethod", "outgoingemaildeliverymethod", "maxconcurrentconnections"]
 
 
 def submitted(room):
-    """An e-mail that waits for the next turn of a router."""
+    """Sends an e-mail of the queue, which then waits for a router. Returns its id."""
     email = room.drafted(room.queue, client="admin")
     assert room.send(email, client="admin").status_code == 200
     return email
@@ -250,7 +250,7 @@ def test_a_number_that_sql_wrote_stops_no_mail(mailroom, table, number):
             room.sql_as("fieldseal_service", f"UPDATE {table} SET {column} = {number}")
         except psycopg.errors.CheckViolation:
             continue
-        # A mailbox whose last router stopped without a report.
+        # The mailbox was leased an hour ago, and the router did not report.
         room.sql("UPDATE org_contoso.mailbox SET processingstatecode = 1, processinglastattemptedon = now() - interval '1 hour', postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
         said = (table, column, number)
         leased = room.call("LeaseMailbox", HostId="numbers", MailboxId=box)
@@ -268,7 +268,7 @@ def test_a_number_that_sql_wrote_stops_no_mail(mailroom, table, number):
             reported = room.call("ReportMailbox", MailboxId=box, HostId="numbers", Processed=0, IncomingIsWell=error is None, **({"Error": error} if error else {}))
             assert reported.status_code in (200, 204), (said, reported.text)
             if error:
-                # It rests.
+                # After an error, the mailbox is postponed.
                 [(seconds,)] = room.sql("SELECT extract(epoch FROM postponemailboxprocessinguntil - now())::double precision FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
                 assert seconds > 20, (said, seconds)
         waited = room.call("WaitForWork", HostId="numbers", Seconds=0, WantsWork=True, Watching=[], IsLeaving=False)

@@ -1,4 +1,4 @@
-"""When one server refuses a token, every other server refuses it at its first request. A row that SQL wrote earlier does not change that."""
+"""After one server refused a token for good, every other server refuses it at its next request. A row that SQL wrote before does not change that."""
 
 import hashlib
 import time
@@ -8,7 +8,7 @@ import pytest
 import requests
 from service import PATIENCE, refused
 
-#: How many seconds pass until a server reads the list again.
+#: A server reads the list of refused tokens again after this number of seconds.
 INTERVAL = 5
 
 
@@ -36,7 +36,7 @@ def as_service(service, statement, parameters):
 def test_a_server_without_requests_for_a_while_knows_it_at_the_first_one(service):
     token = token_of(service)
     assert service.get("WhoAmI", token=token).status_code == 200
-    # The row as another server would write it.
+    # This is the row that another server writes when it refuses a token.
     as_service(service, "SELECT config.refuse_token(%s, now() + interval '1 hour', true)", [digest(token)])
     until = time.monotonic() + INTERVAL + 1
     while time.monotonic() < until:
@@ -52,7 +52,7 @@ def test_an_earlier_row_shortens_no_refusal(service):
     revoke(service, token)
     [(seconds,)] = service.sql("SELECT extract(epoch FROM expires_on - now())::integer FROM config.exposed_token WHERE token_hash = %s", [digest(token)])
     assert seconds > 600 and service.sql(count)[0][0] == before + 1
-    # Later rows don't change it either.
+    # A later row does not shorten the refusal.
     assert as_service(service, "SELECT config.refuse_token(%s, now() + interval '3 seconds', false)", [digest(token)]) == [(False,)]
     assert service.sql("SELECT is_revoked, expires_on > now() + interval '10 minutes' FROM config.exposed_token WHERE token_hash = %s", [digest(token)]) == [(True, True)]
 

@@ -1,4 +1,4 @@
-"""SQL hides a row, or replaces it, while the service ends what the row grants, and restores it afterwards."""
+"""SQL hides or replaces a row while the service revokes what the row grants, and restores the row afterwards."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def read(sql, table, condition, parameters):
 
 @contextlib.contextmanager
 def aside(place, *rows, **decoy):
-    """Deletes rows for a time: the first one, and then the rows that refer to it. With a decoy, a copy of the first row with other values takes its place."""
+    """Deletes rows for a time: the first one, and the rows that refer to it. With `decoy`, a copy of the first row with these other values takes its place."""
     with connect(place) as sql:
         kept = [(table, read(sql, table, condition, parameters)) for table, condition, parameters in rows]
         for table, condition, parameters in reversed(rows):
@@ -89,7 +89,7 @@ def test_a_key_that_was_purged_is_not_shown_though_another_row_was_purged_in_its
         assert shown.returncode == 1 and "is not shown" in shown.stderr, shown
         assert first.strip() not in shown.stdout and second.strip() not in shown.stdout
         assert f"version {version}" in place.doctor()["key-row-changed"]
-    # The control: a key that was not purged is shown, and a purged key can't be purged again.
+    # The control: a key that was not purged is shown. A purged key can't be purged again.
     place.run("key", "change")
     assert place.run("key", "show", "--version", "3").returncode == 0
     place.run("key", "purge", "3", "--yes")
@@ -109,16 +109,16 @@ def test_a_name_ends_no_other_person_in_place_of_the_one_that_sql_put_aside(plac
     with aside(place, ("config.console_user", "user_id = %s", [id]), sessions(id), user_id=uuid.uuid4(), systemuser_id=user) as decoy:
         refused = place.run("user", way, who, *ORG, check=False)
         assert refused.returncode == 1 and str(decoy) in refused.stderr, refused
-        # The row that SQL made can be removed by its id. The person whose user it names loses nothing.
+        # An administrator can remove the decoy by its id. The person whose systemuser the decoy names keeps everything.
         place.run("user", "remove", str(decoy), *ORG)
         assert place.sql("SELECT isdisabled FROM org_contoso.systemuser WHERE systemuserid = %s", [user]) == [(False,)]
-        # The person can be disabled while their own row is hidden.
+        # An administrator can disable the person by id while SQL hides their row.
         place.run("user", "disable", str(id), *ORG)
     assert visitor.page().status_code == 303 and not place.visit(who).is_in
     assert who in place.doctor()["revocation-undone"]
     place.run("user", "remove", str(id), *ORG)
     assert who not in str(place.doctor())
-    # The control.
+    # The control: without SQL, the command finds the person by name.
     other, id = person(place)
     visitor = place.visit(other)
     place.run("user", way, other.upper(), *ORG)
@@ -126,7 +126,7 @@ def test_a_name_ends_no_other_person_in_place_of_the_one_that_sql_put_aside(plac
 
 
 def test_a_name_on_a_row_that_sql_changed_ends_nothing(place):
-    """SQL exchanges the names of two rows, so that the command would end the wrong one."""
+    """SQL exchanges the names of two people. A command with one of the names must not end the other person's access."""
     (one, first), (two, second) = person(place), person(place)
     with connect(place) as sql:
         for id, other in ((first, "aside"), (second, one), (first, two)):
@@ -151,7 +151,7 @@ def test_a_name_ends_no_other_client_in_place_of_the_one_that_sql_put_aside(plac
         place.run("client", "disable", id, *ORG)
     assert place.token(client).status_code == 401 and place.get("WhoAmI", token).status_code == 401
     place.run("client", "remove", id, *ORG)
-    # The control.
+    # The control: without SQL, the command finds the client by name.
     client = place.add_client(called := name("client"))
     place.run("client", way, called, *ORG)
     assert place.token(client).status_code == 401 and called not in str(place.doctor())
@@ -170,18 +170,18 @@ def test_a_name_ends_no_other_issuer_in_place_of_the_one_that_sql_put_aside(plac
         place.run("issuer", "remove", str(id), *ORG)
     assert issuer not in place.visit("nobody").answer.text and issuer in place.doctor()["row-put-back"]
     place.run("issuer", "remove", str(id), *ORG)
-    # The control.
+    # The control: without SQL, the command finds the issuer by name.
     issuer, _ = added()
     assert issuer in place.visit("nobody").answer.text
     place.run("issuer", "remove", issuer, *ORG)
     assert issuer not in place.visit("nobody").answer.text and issuer not in str(place.doctor())
 
 
-# Sessions of clients that a server remembers
+# Clients whose rights a server has in memory
 
 
 STATE = "config.attested_state"
-#: The columns of the attested state that SQL restores beside the client's row: some of them, or all except some.
+#: The columns of the attested state that SQL restores together with the client's row.
 FORMER = {
     "the revision and the digest": ["revision", "grants_digest"], "with the tag": ["revision", "grants_digest", "tag"],
     "all but the events": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id"],
@@ -196,7 +196,7 @@ def put(sql, table, condition, id, row):
 @pytest.mark.parametrize("former", FORMER)
 @pytest.mark.parametrize("way", [("disable",), ("role", "Basic User")], ids=lambda way: way[0])
 def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, former):
-    """SQL restores the client's row, and the part of the attested state with which a server compares what it remembers."""
+    """SQL restores the client's row, and the columns of the attested state with which a server decides whether its memory is up to date."""
     client, other = place.add_client(name("remembered")), place.add_client(name("other"))
     token, others = (place.token(each).json()["access_token"] for each in (client, other))
 
@@ -219,11 +219,11 @@ def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, fo
                 assert administers() == (False, False)
         finally:
             put(sql, STATE, "organization_id", organization, {n: state_now[n] for n in FORMER["all"]})
-        # With the present attested state, the former row of the client does not make it an administrator either.
+        # SQL restores only the client's row. It does not make the client an administrator.
         assert administers() == (False, False)
         put(sql, "config.api_client", "client_id", client["clientId"], {n: row_now[n] for n in ("role", "disabled_on", "tag")})
     assert administers() == (False, False)
-    # The control: another client remains valid.
+    # The control: another client keeps its rights.
     assert administers(others) == (True, True)
 
 
@@ -250,7 +250,7 @@ def test_a_secret_that_sql_put_aside_ends_with_the_others(place, overlap):
 
     place.everywhere(refused)
     assert "secret of client rotated" in place.doctor()["row-put-back"]
-    # The control: the former secret is accepted for the time of the overlap, and no longer.
+    # The control: a rotation without SQL. The former secret is valid only if there is an overlap.
     newer = with_secret(client, rotated(place, client, "--overlap", overlap))
     assert place.token(newer).status_code == 200 and place.token(new).status_code == (401 if overlap == "0" else 200)
     assert "secret of client" not in str(place.doctor())
@@ -258,7 +258,7 @@ def test_a_secret_that_sql_put_aside_ends_with_the_others(place, overlap):
 
 
 def test_a_secret_with_another_date_gets_no_overlap(place):
-    """At most two secrets are valid: each rotation ends the oldest, even if SQL changes its creation time."""
+    """At most two secrets of a client are valid. A rotation ends the oldest one, even if SQL changed the times of their creation."""
     client = place.add_client(name("dated"), "Basic User")
     second = with_secret(client, rotated(place, client, "--overlap", "1"))
     assert place.token(client).status_code == 200 == place.token(second).status_code
@@ -305,7 +305,7 @@ def test_a_session_that_sql_put_aside_ends_with_the_others(place, way):
     if way != "from an account":
         assert other.page().status_code == 303
         assert who in place.doctor()["row-put-back"]
-    # The control: the person signs in again, and the new session is valid.
+    # The control: the person can sign in again.
     assert place.visit(who).page().status_code == 200
     place.run("user", "remove", who, *ORG)
     assert "attested-rows-missing" not in place.doctor()
@@ -336,7 +336,7 @@ def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, fo
                     "INSERT INTO config.console_session (token_hash, user_id, fresh_on, tag) VALUES (sha256(%s::bytea), %s, now(), sha256('tag'))", [visitor.secret, other])
         answer = visitor.page("sign-out", csrf=csrf, **form)
     if form:
-        # The page says that the service does not know whose session it was.
+        # The page says that other sessions did not end, because the service does not know whose session this was.
         assert answer.status_code == 403 and "your other sessions did not" in answer.text, answer.text
     else:
         assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
@@ -346,7 +346,7 @@ def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, fo
 
     place.everywhere(ended)
     assert second.page().status_code == theirs.page().status_code == 200
-    # The control: a session whose row SQL did not change ends all sessions.
+    # The control: a sign-out everywhere in a session that SQL did not change ends all sessions of the person.
     second.page("sign-out", csrf=second.csrf(), everywhere="1", confirmed=subject("sign-out", who))
     assert second.page().status_code == 303 and theirs.page().status_code == 200
 
@@ -365,7 +365,7 @@ def test_what_ended_stays_so_under_another_key_encryption_key(own_place):
     place.server.start()
     place.run("kek", "rotate")
     assert place.token(client).status_code == 401 and hidden.page().status_code == 303
-    # The control: what was created later stays valid, and can be ended as usual.
+    # The control: what was created after the attack remains valid, and can be ended as usual.
     assert place.token(new).status_code == 200 == later.page().status_code
     assert "attested-rows-missing" not in place.doctor()
     place.run("user", "end-sessions", who, *ORG)
@@ -392,11 +392,11 @@ def test_recovery_codes_that_sql_put_aside_end_with_the_others(own_place):
     assert len(old) == len(new) == 10 and not set(old) & set(new)
     place.everywhere(lambda server: not place.visit(who, code=old[0], server=server).is_in or pytest.fail("a former code counts"))
     findings = place.doctor()
-    # A refused code stays in the table. Otherwise the doctor would report a missing row of the attested list.
+    # A refused code stays in the table. If it were deleted, the doctor would report it as missing from the attested list.
     assert who in findings["row-put-back"] and "attested-rows-missing" not in findings
-    # A code that SQL hid is not accepted for any other purpose either.
+    # A former code that SQL hid is accepted nowhere else either.
     assert visitor.page("account/end", csrf=csrf, code=old[1]).status_code == 400
-    # The control: each of the new codes is accepted once.
+    # The control: each new code is accepted once.
     assert place.visit(who, code=new[0]).is_in and not place.visit(who, code=new[0]).is_in and place.visit(who, code=new[1]).is_in
     place.run("user", "reset", who, *ORG, stdin=f"{PASSWORD}\n")
     assert place.visit(who).is_in and who not in str(place.doctor())
@@ -431,7 +431,7 @@ def test_what_sql_put_aside_while_its_team_was_deleted_gives_nothing(place, what
         assert not client.administers(server)
 
     place.everywhere(powerless)
-    # Also not as members of another team that gets this id and a role.
+    # The links give nothing either if an administrator creates a team with this id again, and gives it the role.
     with connect(place, superuser=True) as sql:
         sql.execute("SET session_replication_role = 'replica'")
         for part in ("team", "link", "member"):
@@ -442,7 +442,7 @@ def test_what_sql_put_aside_while_its_team_was_deleted_gives_nothing(place, what
         for row in kept["member"]:
             insert(sql, rows["member"][0], row)
     place.everywhere(powerless)
-    # The control: a member whom an administrator adds has the role until the team is deleted.
+    # The control: a member whom an administrator adds has the team's role until the team is deleted.
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     assert client.administers()
     admin(place, "DELETE", f"teams({team})")
@@ -461,7 +461,7 @@ def test_a_role_that_is_taken_away_while_sql_put_its_row_aside_stays_away(place,
     with aside(place, row):
         admin(place, "DELETE", f"{path}({role})/$ref")
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("the role came back"))
-    # The control.
+    # The control: without SQL, the role is given and taken away.
     link(place, path, f"roles({role})")
     assert client.administers()
     admin(place, "DELETE", f"{path}({role})/$ref")
@@ -469,7 +469,7 @@ def test_a_role_that_is_taken_away_while_sql_put_its_row_aside_stays_away(place,
 
 
 def test_a_member_whom_sql_put_aside_before_any_role_was_given_gets_none(own_place):
-    """Deleting a team ends its links also in an organization that never gave a role."""
+    """Deleting a team ends its memberships, also in an organization that has not given any role yet."""
     place = own_place
     client, team = Client(place), made(place, name("team"))
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
@@ -484,7 +484,7 @@ def test_a_member_whom_sql_put_aside_before_any_role_was_given_gets_none(own_pla
             insert(sql, member[0], row)
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("a former member has the role"))
     assert client.user in place.doctor()["role-not-given-here"]
-    # The control: a member whom an administrator adds has the role.
+    # The control: a member whom an administrator adds has the team's role.
     with connect(place) as sql:
         sql.execute(f"DELETE FROM {member[0]} WHERE {member[1]}", member[2])
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")

@@ -1,4 +1,4 @@
-"""A superuser gives rights, by mistake or as a back door, with which a role can bypass the guards. `fieldseal doctor` reports each."""
+"""A superuser grants rights with which a role can bypass the guards, by mistake or for an attack. `fieldseal doctor` reports each."""
 
 import json
 
@@ -13,7 +13,7 @@ def cluster():
     try:
         cluster.run("key", "show")
         cluster.sql("CREATE ROLE back_door LOGIN")
-        # The control: a role of another program has its own rights, with which it can't bypass the guards.
+        # The control: another program's role with rights that do not bypass the guards. The doctor does not report it.
         cluster.sql("CREATE ROLE backup LOGIN")
         cluster.sql("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup")
         cluster.sql("GRANT SET ON PARAMETER log_statement TO backup")
@@ -31,7 +31,7 @@ def doctor(cluster, *options):
     return json.loads(cluster.run("doctor", "--json", *options, check=False).stdout)["findings"]
 
 
-# (SQL that gives the right, SQL that takes it back, code, words)
+# (SQL that grants the right, SQL that revokes it, code, words of the message)
 RIGHTS = [
     ("GRANT SET ON PARAMETER session_replication_role TO fieldseal_service", "REVOKE SET ON PARAMETER session_replication_role FROM fieldseal_service",
      "guard-setting", "fieldseal_service has the right SET on the setting session_replication_role"),
@@ -49,7 +49,7 @@ RIGHTS = [
     ("GRANT CREATE ON SCHEMA pg_catalog TO fieldseal_inspector", "REVOKE CREATE ON SCHEMA pg_catalog FROM fieldseal_inspector", "foreign-grant", "the schema pg_catalog"),
     ("CREATE FUNCTION public.evil(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'", "DROP FUNCTION public.evil(text)",
      "definer-function", "evil(text)"),
-    # Functions that are members of an extension.
+    # Functions that belong to an extension
     ("CREATE FUNCTION public.evil(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'; ALTER EXTENSION pgcrypto ADD FUNCTION public.evil(text)",
      "ALTER EXTENSION pgcrypto DROP FUNCTION public.evil(text); DROP FUNCTION public.evil(text)", "definer-function", "evil(text)"),
     ("ALTER FUNCTION public.gen_salt(text) SECURITY DEFINER", "ALTER FUNCTION public.gen_salt(text) SECURITY INVOKER", "definer-function", "gen_salt(text)"),
@@ -65,7 +65,7 @@ RIGHTS = [
      "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner IN SCHEMA org_contoso REVOKE ALL ON SEQUENCES FROM back_door", "default-grant", "in the schema org_contoso"),
     ("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
      "default-grant", "PUBLIC does not get EXECUTE"),
-    # The control: a view that is read with the reader's own rights, and a view that no other role may read.
+    # The control: a view with its reader's own rights, and a view that no other role may read. Only the third view is reported.
     ("CREATE SCHEMA evil AUTHORIZATION fieldseal_owner; CREATE VIEW evil.own WITH (security_invoker = true) AS SELECT wrapped_text FROM config.organization_key; "
      "CREATE VIEW evil.kept AS SELECT wrapped_text FROM config.organization_key; GRANT SELECT ON evil.own TO PUBLIC; "
      "CREATE VIEW evil.leak AS SELECT wrapped_text FROM config.organization_key; GRANT SELECT ON evil.leak TO PUBLIC", "DROP SCHEMA evil CASCADE",
@@ -85,7 +85,7 @@ def test_a_right_that_leads_around_the_guards_is_named(cluster, statement, undo,
         try:
             found = doctor(cluster)
             assert any(f["code"] == code and words in f["message"] for f in found), found
-            # No other finding is reported.
+            # The doctor reports nothing else, except findings that follow from the same change.
             assert {f["code"] for f in found} <= {code, "definer-function", "recovery-function-changed", "foreign-object"}, found
         finally:
             connection.execute(undo)
@@ -97,7 +97,7 @@ def test_what_default_privileges_opened_is_named_and_nothing_else(cluster):
         cluster.run("key", "change")
         cluster.run("org", "create", "opened")
         reading = f"SELECT on mailbox_cell_k{cluster.key_version()} to PUBLIC"
-        # By default at most 20 findings of each code are shown, and the new organization alone has more.
+        # Without this option, the doctor shows at most 20 findings of a code. The new organization alone has more.
         found = doctor(cluster, "--limit", "1000")
         assert any(f["code"] == "foreign-grant" and reading in f["message"] for f in found), found
         assert {f["code"] for f in found} <= {"default-grant", "foreign-grant", "object-changed", "key-never-copied"}, found
@@ -133,5 +133,5 @@ def test_the_schemas_are_kept_from_a_dbas_accident(cluster, statement):
 
 
 def test_other_schemas_are_changed_and_dropped(cluster):
-    """The control."""
+    """The control: schemas of other programs are not protected."""
     cluster.sql("CREATE SCHEMA cells; ALTER SCHEMA cells OWNER TO back_door; DROP OWNED BY back_door; CREATE SCHEMA cells; DROP SCHEMA cells")

@@ -1,5 +1,4 @@
-"""What SQL without the key-encryption key can't do with roles of users and teams: give a role, keep a revoked one, or make an administrator give
-another role than the one named."""
+"""What SQL without the key-encryption key can't do with roles of users and teams: give a role, restore a revoked one, or exchange roles by renaming them."""
 
 import uuid
 
@@ -49,13 +48,13 @@ def made(place, name):
 
 
 def test_a_role_that_sql_inserts_is_none(place, role, client):
-    # After the organization has given a role, the rows are checked.
+    # Once the organization has given a role, the service verifies links between users and roles.
     link(place, f"systemusers({Client(place).user})/{ROLES}", f"roles({role_id(place)})")
     place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
     try:
         place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a role"))
         assert client.user in place.doctor()["role-not-given-here"]
-        # A link that SQL wrote is not accepted. When an administrator gives the same role, it is accepted.
+        # When an administrator gives the same role through the service, the user has it.
         link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
         assert client.administers()
     finally:
@@ -70,7 +69,7 @@ def test_a_role_that_was_taken_away_is_not_put_back(place, role, client):
     assert not client.administers()
     place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put a role back"))
-    # Also not if SQL hid the row while the role was taken away.
+    # SQL hides the row while an administrator takes the role away, and restores it. The user does not have the role.
     link(place, path, f"roles({role_id(place)})")
     place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [client.user])
     admin(place, "DELETE", f"{path}({role_id(place)})/$ref")
@@ -85,11 +84,11 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
     place.sql_as(role, "INSERT INTO org_contoso.teammembership (teamid, systemuserid) VALUES (%s, %s)", [team, client.user])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL made a member"))
     assert team in place.doctor()["role-not-given-here"]
-    # The service added the member, and SQL gave the team the role.
+    # The service added the member to the team, but SQL gave the team the role.
     link(place, f"teams({other})/{TEAMS}", f"systemusers({client.user})")
     place.sql_as(role, "INSERT INTO org_contoso.teamroles (teamid, roleid) VALUES (%s, %s)", [other, role_id(place)])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a team a role"))
-    # The rights of a team do not include those of that role either.
+    # The team's rights to records do not include the rights of that role.
     profile = admin(place, "POST", "emailserverprofiles", {"name": "theirs"}).headers["OData-EntityId"][-37:-1]
 
     def rights(of):
@@ -97,10 +96,10 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
         return admin(place, "GET", path).json()["AccessRights"]
 
     assert rights(other) == "None" and "WriteAccess" in rights(team)
-    # The control: the service wrote both rows.
+    # The control: the service added the member and gave the team its role.
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     assert client.administers()
-    # SQL can't restore a deleted team with its roles.
+    # An administrator deletes the team, and SQL restores the team, its member and its role. They grant nothing.
     rows = [place.sql(f"SELECT {columns} FROM org_contoso.{table} WHERE teamid = %s", [team])[0] for table, columns in (
         ("team", "teamid, name, businessunitid"), ("teammembership", "teamid, systemuserid"), ("teamroles", "teamid, roleid"))]
     admin(place, "DELETE", f"teams({team})")
@@ -112,7 +111,7 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
 
 
 def test_a_team_that_is_made_again_has_neither_its_members_nor_its_roles(place, client):
-    """An administrator makes a team with the same id again, and SQL restores either its members or its roles."""
+    """An administrator creates a team with the id of a deleted one, and gives it a role or a member. SQL restores the other half, which grants nothing."""
     team, label = made(place, f"again {uuid.uuid4().hex[:8]}"), f"again {uuid.uuid4().hex[:8]}"
     of_role, of_member = (f"teams({team})/{TEAM_ROLES}", f"roles({role_id(place)})"), (f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     link(place, *of_role)
@@ -126,7 +125,7 @@ def test_a_team_that_is_made_again_has_neither_its_members_nor_its_roles(place, 
         link(place, *given)
         place.sql(statement, values)
         place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put half of a team back"))
-    # The control: the service writes the other half too.
+    # The control: the service gives the team both its member and its role.
     link(place, *of_role)
     assert client.administers()
     admin(place, "DELETE", f"teams({team})")
@@ -143,7 +142,7 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
 
     swap("Basic User", "System Administrator", "postgres" if role == "fieldseal_service" else role)
     try:
-        # Neither the earlier role nor the new one is in force.
+        # SQL has exchanged the names of the two roles. Neither is given, and the client gets no administrator's rights.
         assert place.get("RetrieveDataEncryptionKey()", client.token).status_code == 403
         answer = place.get(f"systemusers({client.user})/{ROLES}/$ref", place.server.token, method="POST", json={"@odata.id": f"roles({basic})"})
         assert answer.status_code == 403 and "changed by SQL" in answer.text
@@ -155,7 +154,7 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
 
 
 def test_a_person_has_the_roles_of_their_user(place):
-    """The control in the console: pages show what a role allows, until the role is taken away."""
+    """The control: a role that the user gets adds pages to the console, until the role is taken away."""
     name = f"person-{uuid.uuid4().hex[:8]}"
     place.add_user(name, "Basic User")
     visitor = place.visit(name)
@@ -188,7 +187,7 @@ def test_roles_that_sql_deletes_are_named_and_put_back(own_place):
     said = place.run("org", "attach", "contoso", "--yes").stdout
     assert "SQL deleted or renamed the roles" in said and "Nothing differs" not in said
     assert not {"roles-missing", "role-record-changed", "attested-rows-missing"} & place.doctor().keys()
-    # The roles can be given again. Attaching again changes nothing.
+    # The restored roles can be given. Attaching again finds no difference.
     link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
     assert client.administers()
     assert "Nothing differs" in place.run("org", "attach", "contoso", "--yes").stdout

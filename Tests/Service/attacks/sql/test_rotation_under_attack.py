@@ -1,4 +1,4 @@
-"""The key-encryption key is replaced while an attacker with the service's login changes rows that grant access."""
+"""While the key-encryption key is replaced, an attacker with the service's login changes rows that grant access."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import pytest
 from place import Place
 from service import PATIENCE
 
-#: What the attacker changes while the rotation waits, and the doctor's code for it.
+#: The attacker's changes while the rotation waits, each with the doctor's code for the changed row.
 CHANGES = [
     ("UPDATE config.api_client SET role = 'System Administrator' WHERE name = 'small'", "client-not-made-here"),
     ("UPDATE config.api_client_secret SET verifier = sha256(salt || 'attackers-secret'::bytea), expires_on = NULL "
@@ -23,7 +23,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module", params=["config.console_user", "config.api_client"])
 def attacked(request):
-    """A deployment whose rotation waits for a lock of the service's login, which changes rows meanwhile."""
+    """A deployment whose rotation waits for a lock of the service's login. While it waits, the attacker changes rows."""
     place = Place()
     try:
         place.rotation = prepare(place)
@@ -48,7 +48,7 @@ def prepare(place):
 
 
 def disabled(place):
-    """Three disabled clients: an unchanged one, one whose role SQL raised, and one whose row SQL replaced by a former row, which was disabled too."""
+    """Three disabled clients: an unchanged one, one whose role SQL raised, and one for which SQL restored a former row, which was also disabled."""
     def run(*arguments):
         place.run("client", *arguments, "--org", "contoso")
 
@@ -71,7 +71,7 @@ def configure(place, **kek):
 
 
 def rotate_under_lock(place, table):
-    """Starts the rotation, and makes every change while it waits for rows of a table."""
+    """Starts the rotation, which waits for a lock on the rows of a table. Makes each of the changes before the rotation continues."""
     answers = []
     with psycopg.connect(f"host={place.home} user=fieldseal_service dbname=fieldseal") as holder:
         holder.execute(f"SELECT FROM {table} FOR UPDATE")
@@ -96,7 +96,7 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     findings = place.doctor()
     changed = 0
     for change, code in CHANGES:
-        # A row that the rotation has locked can't be changed until the rotation ends.
+        # Rows that the rotation has locked already can't be changed before it ends, so some changes come too late.
         if place.sql("SELECT " + {
             "client-not-made-here": "EXISTS (SELECT FROM config.api_client WHERE name = 'small' AND role = 'System Administrator')",
             "secret-not-made-here": "EXISTS (SELECT FROM config.api_client_secret WHERE verifier = sha256(salt || 'attackers-secret'::bytea))",
@@ -112,14 +112,14 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     assert place.token({**place.stolen, "clientSecret": "attackers-secret"}).status_code == 401
     if place.visit("bob").is_in:
         assert place.visit("bob").key(csrf="x").status_code != 200
-    # The control: unchanged rows are valid under the new key alone.
+    # The control: unchanged rows are valid when the deployment has only the new key.
     configure(place, kekFile=str(place.home / "kek.new"))
     place.server.stop()
     place.server.start()
     strong = place.token(place.strong)
     assert strong.status_code == 200 and place.get("RetrieveDataEncryptionKey", strong.json()["access_token"]).status_code == 200
     assert place.visit("carol").is_in
-    # A disabled client is enabled with its true role, or not at all.
+    # A disabled client can be enabled only if SQL did not change its row.
     for name, client in (("raised", place.raised), ("former", place.former)):
         answer = place.run("client", "enable", name, "--org", "contoso", check=False)
         assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (name, answer)
@@ -141,7 +141,7 @@ def test_rows_that_do_not_open_hold_up_no_sign_in_and_no_rotation(own_place):
     assert not place.visit("ada", "another password").is_in
     named = place.doctor()["verifier-layers-unreadable"]
     assert "ada" in named and "bob" in named and "carol" not in named
-    # Other sealed values and key ids: the token-signing key, and an organization's keys.
+    # SQL also damages the token-signing key, and writes the id of another key-encryption key to rows.
     place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
     assert "signing-key-unreadable" in place.doctor()
     place.run("kek", "create", str(place.home / "kek.new"), settings=None)
@@ -161,7 +161,7 @@ def test_rows_that_do_not_open_hold_up_no_sign_in_and_no_rotation(own_place):
     place.server.start()
     place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s", [old])
     assert json.loads(place.run("kek", "retire", "--json").stdout)["retired"] == [old]
-    # bob and carol sign in for the first time since the rotation.
+    # The other two people sign in for the first time since the rotation.
     assert all(place.visit(name).is_in for name in ("ada", "bob", "carol"))
     assert place.token(client).status_code == 200
     assert not {"verifier-layers-unreadable", "wrapped-under-another-kek", "kek-id-changed"} & place.doctor().keys()
@@ -184,7 +184,7 @@ def test_a_layer_of_a_person_who_needs_it_costs_that_password_alone(own_place):
     assert answer.status_code == 403, (answer.status_code, answer.text)
     assert place.visit("carol").is_in
     assert "ada" in place.doctor()["verifier-layers-unreadable"]
-    # The advice that the doctor gives.
+    # The administrator follows the doctor's advice.
     place.run("user", "reset", "ada", "--org", "contoso", stdin="another long password\n")
     assert place.visit("ada", "another long password").answer.status_code == 303
     assert "verifier-layers-unreadable" not in place.doctor()
@@ -208,22 +208,22 @@ def test_an_id_that_sql_wrote_has_no_other_key_encryption_key_looked_for(own_pla
     place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s WHERE retired_on IS NULL", [foreign])
     found = works(0)
     assert foreign in found["kek-id-changed"] and "wrong-key-encryption-key" not in found
-    # The same for an organization's key, whose row a function of the service writes.
+    # SQL writes the foreign id to an organization's key, for which the service's role has to call a function.
     place.sql_as(service, "SELECT config.rewrap_organization_key(organization_id, key_version, fingerprint, wrapped_text, wrapped_data, %s) FROM config.organization_key", [foreign])
     found = works(1)
     assert "1 versions" in found["kek-id-changed"] and not {"wrong-key-encryption-key", "wrapped-under-another-kek"} & found.keys()
-    # The same if the key in the row does not open: a server makes another one.
+    # The token-signing key does not open. A server creates another one.
     place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
     place.run("user", "disable", "bob", "--org", "contoso")
     place.run("org", "attach", "contoso", "--yes")
     assert "signing-key-unreadable" in place.doctor()
     place.run("user", "enable", "bob", "--org", "contoso")
     works(2)
-    # The same for the organization's attested state.
+    # SQL writes the foreign id to the attested state. The doctor does not ask for that key.
     place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [foreign])
     assert foreign not in place.doctor()["state-not-attested"]
     place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [kek])
-    # The control: a program with another key-encryption key reports it.
+    # The control: a program that has the wrong key-encryption key reports it.
     place.run("kek", "create", str(place.home / "other"), settings=None)
     (place.home / "other.yaml").write_text((place.home / "direct.yaml").read_text().replace(f"{place.home}/kek", f"{place.home}/other"))
     refused = place.run("user", "list", "--org", "contoso", check=False, settings="other")

@@ -1,4 +1,4 @@
-"""SQL as the service's role can't stop the sending of security events unnoticed: the doctor reports unsent events."""
+"""SQL as the service's role can't prevent unnoticed that security events are sent to a receiver: the doctor reports unsent events."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_sql_does_not_stop_the_sending(shipped, statement):
 
 
 def test_what_is_not_sent_is_said(shipped):
-    """The receiver can't be reached, and the oldest unsent event is an hour old."""
+    """The receiver can't be reached. The doctor reports the oldest unsent event when it is an hour old."""
     def findings():
         found = json.loads(shipped.cluster.run("doctor", "--json", check=False).stdout)["findings"]
         return [f for f in found if f["code"] == "events-not-sent"]
@@ -68,7 +68,7 @@ def test_what_is_not_sent_is_said(shipped):
     assert findings() == []
     shipped.stop()
     shipped.cluster.run("key", "show")
-    # The event has not waited for long.
+    # The unsent event is new, so the doctor does not report it yet.
     assert findings() == []
     with psycopg.connect(shipped.cluster.superuser, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")

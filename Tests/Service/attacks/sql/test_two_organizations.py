@@ -1,4 +1,4 @@
-"""A running server remembers an organization's state, even if SQL gives another organization its name."""
+"""A running server remembers the state of each organization by its id, even if SQL exchanges the names of two organizations."""
 
 import pytest
 from place import name
@@ -12,7 +12,7 @@ def place(place):
 
 
 def swap_names(place):
-    """Exchanges the names and schemas of the two organizations."""
+    """Exchanges the names and schemas of the organizations `contoso` and `other`."""
     place.sql(
         """
         BEGIN; SET LOCAL fieldseal.maintenance = 'on';
@@ -25,7 +25,7 @@ def swap_names(place):
 
 
 def a_stranger_visits(place):
-    """A request without an account makes the server read the state of the organization that has the name now."""
+    """A request without an account makes the server read the state of the organization that is now named contoso."""
     with place.server_session() as session:
         answer = session.get(f"{place.server.base}/contoso/overview", headers={"Cookie": f"__Host-fieldseal={'A' * 43}"}, allow_redirects=False)
         assert answer.status_code == 303 and "sign-in" in answer.headers["Location"]
@@ -35,13 +35,13 @@ def a_stranger_visits(place):
 
 
 def is_refused(place):
-    """Whether the server refuses the organization when it reads its state, rather than uses it from memory."""
+    """Whether the server refuses the organization. The request makes the server read the attested state anew."""
     answer = place.get("RetrieveDataEncryptionKey()", place.server.token)
     return answer.status_code == 403 and "contoso is refused" in answer.text
 
 
 def take_back(place, events):
-    """Deletes the newest events, as the owner of the database can."""
+    """Deletes the events after the id `events`, as the owner of the database can."""
     place.sql("SET fieldseal.evidence = 'move'; DELETE FROM org_contoso.security_event WHERE security_event_id > %s" % events)
 
 
@@ -52,7 +52,7 @@ def put_events_back(place, rows):
 
 
 def await_look(place):
-    """Waits until the server has read the present attested states, as it does once a second."""
+    """Waits until the server has read the attested states again, as it does once a second."""
     [(now,)] = place.sql("SELECT clock_timestamp()")
     looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%pg_visible_in_snapshot(a.changed_in%%' AND state = 'idle' AND query_start > %s"
     until(lambda: place.sql(looks, [now]) != [(0,)])
@@ -70,7 +70,7 @@ def test_an_older_state_is_not_laundered_through_another_name(place, revocation)
             place.run("client", "disable", f"leaver-{revocation}", "--org", "contoso")
             assert place.get("WhoAmI", token).status_code == 401
         else:
-            # One event is deleted: that the key was read.
+            # The event that SQL deletes later records that the key was read.
             assert place.get("RetrieveDataEncryptionKey()", token).status_code == 200
             assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
 
@@ -88,10 +88,10 @@ def test_an_older_state_is_not_laundered_through_another_name(place, revocation)
             swap_names(place)
             assert is_refused(place)
             assert place.get("RetrieveDataEncryptionKey()", token).status_code == 403
-            # The reverse: another organization's state under this name belongs to the other one, and is not an older state of this one.
+            # The server reads the state of `other` while it has the name contoso. It must not take that for a state of contoso.
             restore()
             assert place.token(client).status_code != 200
-            # When the deleted events are restored, the organization is served.
+            # When SQL restores the events and the newest state, the server accepts the organization.
             put_events_back(place, held)
             newest_state()
             newest_clients()
@@ -101,7 +101,7 @@ def test_an_older_state_is_not_laundered_through_another_name(place, revocation)
 
 
 def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
-    """The server reads attested states once a second, even without requests, so it knows the newest event."""
+    """The server reads attested states once a second, also without requests. So it knows an event that a command recorded a second ago."""
     assert place.get("WhoAmI", place.server.token).status_code == 200
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:
@@ -118,7 +118,7 @@ def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
 
 
 def test_a_restore_that_is_accepted_is_served(place):
-    """The control: `org attach` accepts an older state, and the running server accepts it then."""
+    """The control: after `org attach` accepts an older state, the running server accepts that state."""
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:
         place.add_client("late")
@@ -137,8 +137,8 @@ def length(place):
 @pytest.mark.parametrize("looked", [False, True])
 @pytest.mark.parametrize("is_higher", [False, True])
 def test_another_history_is_refused(place, is_higher, looked):
-    """SQL restores an older state, and a command that remembers nothing continues from there: to the revision that the server has seen, or to a
-    higher one with fewer events."""
+    """SQL restores an older state, and commands record other events after it. The revision becomes equal to the one that the server has seen, or
+    higher, with fewer events."""
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:
         place.add_client(name("of-one-history"))
@@ -158,7 +158,7 @@ def test_another_history_is_refused(place, is_higher, looked):
                 await_look(place)
             assert is_refused(place)
             assert {place.token(other).status_code for other in others} == {403}
-            # With the state that the server has seen, the organization is served again.
+            # When SQL restores the state that the server has seen, the server accepts the organization.
             take_back(place, events)
             put_events_back(place, held)
             newest()

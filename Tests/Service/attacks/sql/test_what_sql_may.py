@@ -1,5 +1,5 @@
-"""The service's database role can write what the service writes, and no more. `fieldseal doctor` reports what SQL changed around the program's
-schemas: roles, settings, rights, publications, children of tables, and PostgreSQL's own functions."""
+"""The service's database role can write only what the service writes. `fieldseal doctor` reports changes around the program's schemas: roles,
+settings, rights, publications, children of tables, and PostgreSQL's own functions."""
 
 import json
 
@@ -16,7 +16,7 @@ def cluster():
         cluster.run("key", "show")
         assert doctor(cluster) == []
         yield cluster
-        # Each test undid its changes.
+        # If a test did not undo its change, the doctor reports it here.
         assert doctor(cluster) == []
     finally:
         cluster.remove()
@@ -32,35 +32,35 @@ def as_service(cluster, statement):
 
 
 @pytest.mark.parametrize("statement", [
-    # Names decide which schema serves a request.
+    # The name and the schema of an organization, which decide from which schema a request is served.
     "UPDATE config.organization SET name = 'other', schema_name = 'org_other'",
     "INSERT INTO config.organization (organization_id, name, schema_name, created_by) VALUES (gen_random_uuid(), 'x', 'org_x', 'x')",
     "DELETE FROM config.organization",
-    # The creator of a key, and the time and the way of its creation.
+    # Who created a key, when and how.
     "UPDATE config.organization_key SET created_by = 'cli:nobody'",
     "UPDATE config.organization_key SET created_on = now() - interval '300 days'",
     "UPDATE config.organization_key SET origin = 'chosen', rotation_id = gen_random_uuid()",
     "UPDATE config.organization_key SET fingerprint = '0000000000000000'",
     "DELETE FROM config.organization_key",
-    # What the audit records.
+    # Which attributes the audit records.
     "UPDATE org_contoso.audit_setting SET is_enabled = false",
     "DELETE FROM org_contoso.audit_setting",
     "INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'username', false)",
-    # The list of the rows that grant access. Without it, `org attach --trust-tags` accepts each row with a valid tag, also a revoked one.
+    # The list of the rows that grant access. Without it, `org attach --trust-tags` would accept revoked rows with a valid tag.
     "DELETE FROM config.attested_state",
     "TRUNCATE config.attested_state",
     "INSERT INTO config.attested_state SELECT * FROM config.attested_state",
-    # The key-encryption keys that are retired.
+    # Which key-encryption keys are retired.
     "UPDATE config.replaced_kek SET retired_on = NULL",
     "DELETE FROM config.replaced_kek",
     "INSERT INTO config.replaced_kek SELECT * FROM config.replaced_kek",
-    # The record of migrations and of moves.
+    # Which migrations were applied, and which organizations were moved.
     "DELETE FROM config.migration",
     "INSERT INTO config.migration SELECT * FROM config.migration",
     "UPDATE config.compatible_migration SET name = name",
     "DELETE FROM config.organization_move",
     "INSERT INTO config.organization_move SELECT * FROM config.organization_move",
-    # The used tokens and assertions, and the place of archived events.
+    # Which assertions were used, which tokens are refused, and where archives of events end.
     "DELETE FROM config.used_assertion",
     "DELETE FROM config.exposed_token",
     "UPDATE config.exposed_token SET token_hash = sha256('x')",
@@ -73,7 +73,7 @@ def test_the_service_role_may_not(cluster, statement):
 
 
 def test_the_service_does_what_it_may(cluster):
-    """The control: as the service's role, keys can be made, retired, shown and purged, and changes are audited."""
+    """The control: as the service's role, keys are changed, shown and purged, and changes of records are audited."""
     cluster.run("key", "change")
     cluster.run("key", "show")
     cluster.run("key", "purge", "1", "--yes")
@@ -85,7 +85,7 @@ def test_the_service_does_what_it_may(cluster):
 
 @pytest.mark.parametrize("role", ["fieldseal_service", "fieldseal_inspector"])
 def test_no_role_makes_triggers_of_the_owner_s_functions(cluster, role):
-    """If a role could use the owner's functions as triggers, on a table and with a cast of its own, its code would run as the owner."""
+    """A role that could use the owner's functions as triggers on its own table could run its own code as the owner."""
     functions = cluster.sql(
         "SELECT format('%I.%I()', pronamespace::regnamespace, proname) FROM pg_proc "
         "WHERE prorettype = 'trigger'::regtype AND pronamespace IN ('config'::regnamespace, 'org_contoso'::regnamespace)")
@@ -109,7 +109,7 @@ def test_the_service_makes_no_temporary_objects(cluster, statement):
         as_service(cluster, statement)
 
 
-# (SQL that changes something, SQL that undoes the change, code, words)
+# (SQL that changes something, SQL that undoes the change, code, words of the message)
 AROUND = [
     ("GRANT TEMPORARY ON DATABASE fieldseal TO PUBLIC", "REVOKE TEMPORARY ON DATABASE fieldseal FROM PUBLIC", "foreign-grant", "temporary tables"),
     ("ALTER ROLE fieldseal_service SET default_transaction_read_only = on", "ALTER ROLE fieldseal_service RESET default_transaction_read_only", "role-setting", "default_transaction_read_only"),
@@ -184,7 +184,7 @@ def test_a_server_wide_setting_is_named(cluster):
 
 @pytest.mark.parametrize("change", ["salt = sha256('x')", "iterations = 1", "key_check = set_byte(key_check, 40, get_byte(key_check, 40) # 1)"])
 def test_a_recovery_that_would_fail_is_named_before_it_is_needed(cluster, change):
-    """The key's text opens cells only with the salt, the iterations and the key check in the table `encryption`."""
+    """The key's text opens cells only together with the salt, the iterations and the key check that the table `encryption` stores."""
     [before] = cluster.sql("SELECT salt, iterations, key_check FROM encryption")
     maintenance = "SET fieldseal.maintenance = 'on'; "
     cluster.sql(f"{maintenance}UPDATE encryption SET {change}")
@@ -203,7 +203,7 @@ def test_a_recovery_that_would_fail_is_named_before_it_is_needed(cluster, change
 
 @pytest.mark.parametrize("table", ["config.attested_state", "org_contoso.mailbox"])
 def test_an_open_transaction_holds_up_no_doctor(cluster, table):
-    # A finding of another part of the examination.
+    # This finding comes from a part of the examination that does not read the locked table.
     cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'tomorrow'")
     try:
         with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal application_name=intruder") as other:
@@ -213,11 +213,11 @@ def test_an_open_transaction_holds_up_no_doctor(cluster, table):
             name = table.removeprefix("org_contoso.")
             assert held and all(f"process {other.info.backend_pid} (fieldseal_service, intruder, idle in transaction) holds a lock on" in f["message"] and name in f["message"] for f in held), found
             assert all(f"pg_terminate_backend({other.info.backend_pid})" in f["advice"] for f in held)
-            # The other parts are still examined.
+            # The doctor still examines the other parts.
             assert "role-password-expires" in [f["code"] for f in found]
     finally:
         cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
-    # The control: a lock that does not block readers.
+    # The control: this lock does not block readers.
     with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal") as other:
         other.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         assert doctor(cluster) == []

@@ -1,4 +1,4 @@
-"""Which address the service uses as the client's: X-Forwarded-For and X-Forwarded-Proto of trusted proxies only, and the PROXY protocol."""
+"""Which address the service takes for the client's: from X-Forwarded-For and X-Forwarded-Proto of trusted proxies only, and from the PROXY protocol."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from service import PATIENCE, PROGRAM, Deployment, refused
 
-#: The address of a trusted proxy of these tests, and an address that is not trusted.
+#: The address of the trusted proxy, and an address that is not a trusted proxy.
 PROXY, OTHER = "127.0.0.9", "127.0.0.5"
 
 
@@ -28,7 +28,7 @@ def proxied():
 
 
 class From(HTTPAdapter):
-    """Sends requests from an address of this machine."""
+    """Sends requests from the source address `address`."""
 
     def __init__(self, address):
         self.address = address
@@ -47,7 +47,7 @@ def session(deployment, source):
 
 
 def ask_token(deployment, source, forwarded, client=None, secret=None):
-    """Asks for a token. Each value of the header is sent in a header line of its own."""
+    """Requests a token from the source address `source`. Sends each value of X-Forwarded-For in a separate header line. Returns the status."""
     known = deployment.dev["clients"]["admin"]
     body = urllib.parse.urlencode({
         "grant_type": "client_credentials", "client_id": client or known["clientId"], "client_secret": secret or known["clientSecret"]})
@@ -69,7 +69,7 @@ def newest_address(deployment):
 
 @pytest.mark.parametrize("forwarded, expected", [
     (["203.0.113.7"], "203.0.113.7"),
-    # Values that the client itself wrote are to the left of those of proxies.
+    # The addresses of proxies are at the right end. A client can only write values to the left of them.
     (["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
     (["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
     (["203.0.113.7,10.1.2.3 , 127.0.0.9"], "203.0.113.7"),
@@ -80,7 +80,7 @@ def newest_address(deployment):
     (["[2001:DB8:0:0::7]:443"], "2001:db8::7"),
     (["2001:db8::7, 2001:db8:ffff::1"], "2001:db8::7"),
     (["::ffff:203.0.113.7"], "203.0.113.7"),
-    # At a text that is not an address, the search ends, and the proxy before it is the client.
+    # The search from the right ends at a text that is not an address. The last proxy before it counts as the client.
     (["203.0.113.7, nonsense"], PROXY),
     (["203.0.113.7, "], PROXY),
     (["203.0.113.7, unknown, 10.1.2.3"], "10.1.2.3"),
@@ -99,7 +99,7 @@ def test_the_address_that_a_trusted_proxy_forwards(proxied, forwarded, expected)
 def test_what_others_forward_is_not_looked_at(proxied, service, forwarded):
     assert ask_token(proxied, OTHER, forwarded) == 200
     assert newest_address(proxied) == OTHER
-    # Without trusted proxies in the settings, the header is ignored.
+    # If the settings name no trusted proxy, the server ignores the header.
     assert ask_token(service, PROXY, forwarded) == 200
     assert newest_address(service) == PROXY
 
@@ -110,10 +110,10 @@ def test_lockouts_go_by_the_forwarded_address(proxied):
     for _ in range(10):
         assert ask_token(proxied, PROXY, ["203.0.113.50"], id, "wrong") == 401
     assert ask_token(proxied, PROXY, ["203.0.113.50"], id, secret) == 429
-    # Another client behind the same proxy is served, and so is the same client from another address.
+    # From another address behind the proxy, the client can sign in. From the locked address, another client can sign in.
     assert ask_token(proxied, PROXY, ["203.0.113.51"], id, secret) == 200
     assert ask_token(proxied, PROXY, ["203.0.113.50"]) == 200
-    # A peer that is not trusted stays locked, although it writes another address into the header.
+    # A source that is not a trusted proxy stays locked out, although it writes another address into the header.
     for _ in range(10):
         assert ask_token(proxied, OTHER, [], id, "wrong") == 401
     assert ask_token(proxied, OTHER, ["203.0.113.52"], id, secret) == 429
@@ -165,7 +165,7 @@ def test_nothing_else_is_served_without_tls(proxied, source, proto):
     token = proxied.token_response(*proxied.dev["clients"]["user"].values()).json()["access_token"]
     answer = plain(proxied, source, "api/data/v9.2/WhoAmI", {"X-Forwarded-Proto": proto, "Authorization": f"Bearer {token}"})
     refused(answer, 403, "0x8004852C")
-    # The token was exposed, so all servers refuse it from now on.
+    # The token was sent without encryption, so all servers refuse it from now on.
     assert "without encryption" in refused(proxied.get("WhoAmI", token=token), 401, "0x80048405")
 
 
@@ -186,7 +186,7 @@ def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(servic
         refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {token}"}), 403, "0x8004852C")
     assert service.sql(count, [known["clientId"]])[0][0] == before + 1
     refused(service.get("WhoAmI", token=token), 401, "0x80048405")
-    # Another token of the same client is still valid. A text that is not a token is not stored.
+    # The client's other token is still valid. A text that is not a token is not stored.
     rows = service.sql("SELECT count(*) FROM config.exposed_token")
     for nonsense in ("nonsense", token[:-4] + "AAAA", "a.b.c"):
         refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {nonsense}"}), 403, "0x8004852C")
@@ -195,7 +195,7 @@ def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(servic
 
 
 def other_forms(token):
-    """The same token with other forms of its signature: (r, n - s), and other values of the unused bits at the end of base64url."""
+    """The token with other texts of its signature that are also valid: (r, n - s), and other unused bits at the end of base64url."""
     signed, signature = token.rsplit(".", 1)
     r, s = (int.from_bytes(part, "big") for part in (base64.urlsafe_b64decode(f"{signature}==")[:32], base64.urlsafe_b64decode(f"{signature}==")[32:]))
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -208,12 +208,12 @@ def other_forms(token):
 def test_an_exposed_token_is_refused_in_every_form_of_its_signature(service):
     known = service.dev["clients"]["user"]
     token, other = (service.token_response(known["clientId"], known["clientSecret"]).json()["access_token"] for _ in range(2))
-    # The first of these forms is a valid token. Otherwise this test would prove nothing.
+    # The first form of a token that was not exposed is accepted. Otherwise this test would prove nothing.
     assert service.get("WhoAmI", token=other_forms(other)[0]).status_code == 200
     refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {token}"}), 403, "0x8004852C")
     for form in [token, *other_forms(token)]:
         assert "without encryption" in refused(service.get("WhoAmI", token=form), 401, "0x80048405")
-    # If one form of a token was exposed, the token itself is refused too.
+    # If one form of a token was exposed, the server refuses the token itself.
     refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {other_forms(other)[0]}"}), 403, "0x8004852C")
     assert "without encryption" in refused(service.get("WhoAmI", token=other), 401, "0x80048405")
 
@@ -237,7 +237,7 @@ def test_an_exposed_token_is_refused_after_a_restart_and_the_service_cannot_take
 
 
 class Balanced:
-    """The service with `https.proxyProtocol`, on the database of a development deployment that is stopped."""
+    """The service with `https.proxyProtocol`, on the database of a stopped development deployment."""
 
     def __init__(self):
         self.deployment = Deployment().start()
@@ -264,7 +264,7 @@ class Balanced:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=(source, 0))
 
     def request(self, header, source=PROXY, path="/healthz", head="", body="", method="GET"):
-        """Sends a header of the PROXY protocol and a request. Returns the response; nothing if there was none."""
+        """Sends a header of the PROXY protocol and then a request over TLS. Returns the response, or an empty one if the server closed the connection."""
         context = ssl.create_default_context(cafile=self.dev["caFile"])
         raw = self.connect(source)
         try:
@@ -318,7 +318,7 @@ IPV6 = socket.inet_pton(socket.AF_INET6, "2001:db8::20") + socket.inet_pton(sock
     (b"PROXY UNKNOWN 1.2.3.4 5.6.7.8 1 2\r\n", PROXY),
     (binary(), "203.0.113.20"),
     (binary(family=0x21, body=IPV6), "2001:db8::20"),
-    # The header has an extension after the addresses, and the proxy checks its health.
+    # A header with an extension after the addresses, one for a health check (LOCAL), and one of an unknown family.
     (binary(body=binary()[16:] + b"\x04\0\x03abc"), "203.0.113.20"),
     (binary(command=0), PROXY),
     (binary(family=0), PROXY),
@@ -336,9 +336,9 @@ def test_a_header_in_several_parts_and_forwarded_addresses_behind_it(balanced):
             with context.wrap_socket(raw, server_hostname="localhost") as connection:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert connection.recv(12) == b"HTTP/1.1 200"
-    # A client behind the balancer is not a trusted proxy, no matter what header it sends.
+    # The client is not a trusted proxy, so the server ignores its X-Forwarded-For.
     assert balanced.sign_in(b"PROXY TCP4 203.0.113.21 192.0.2.1 1 443\r\n", head="X-Forwarded-For: 198.51.100.1\r\n") == "203.0.113.21"
-    # A trusted proxy behind the balancer, which forwards the address of its client.
+    # The client is a trusted proxy, so the server takes the address from its X-Forwarded-For.
     assert balanced.sign_in(f"PROXY TCP4 {PROXY} 192.0.2.1 1 443\r\n".encode(), head="X-Forwarded-For: 198.51.100.1\r\n") == "198.51.100.1"
 
 
@@ -355,7 +355,7 @@ def test_a_malformed_header_closes_the_connection(balanced, header):
 
 
 def test_a_malformed_header_is_not_waited_on(balanced):
-    """The server closes this connection before the deadline. An earlier connection, whose header may still arrive, stays open until its own deadline."""
+    """The server closes the connection with the malformed header at once. An earlier connection with an incomplete header stays open until its deadline."""
     for header in (b"GET / HTTP/1.1\r\n", binary(version=1)):
         with balanced.connect() as earlier, balanced.connect() as malformed:
             earlier.sendall(b"PROXY TCP4 203.")

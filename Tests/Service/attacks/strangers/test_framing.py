@@ -1,4 +1,4 @@
-"""A request that can be read in two ways is refused, because a proxy in front of the server might read it in the other way."""
+"""The server refuses a request that can be read in two ways. A proxy in front of the server might read it in the other way."""
 
 import re
 import socket
@@ -18,7 +18,8 @@ def service():
 
 
 def statuses(service, data, wait=20):
-    """The status of each response on one connection. The server closes the connection, or the client closes it after the last response."""
+    """Sends data on one connection. Returns the status of each response and the received text, which ends with "NOT CLOSED" if the server kept the
+    connection open."""
     host, port = service.base.removeprefix("https://").split(":")
     context = ssl.create_default_context(cafile=service.dev["caFile"])
     with context.wrap_socket(socket.create_connection((host, int(port)), timeout=wait), server_hostname="localhost") as connection:
@@ -56,7 +57,7 @@ def test_a_body_with_a_doubtful_end_is_refused_and_nothing_after_it_is_answered(
     behind = head(service, "GET", "WhoAmI")
     codes, received = statuses(service, head(service, "POST", "emails", "Content-Type: application/json", *fields) + body + behind)
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
-    # Malformed bytes of a stranger are not logged as an error of the server.
+    # A malformed request is not logged as an error of the server.
     assert b"request failed" not in service.log()[len(before):]
 
 
@@ -68,7 +69,7 @@ def test_a_request_for_two_hosts_is_refused(service, fields):
 
 
 def targeted(service, target, method="GET"):
-    """Sends a request whose target is not only a path."""
+    """Sends a request with another target than a path. Returns the statuses and the text of the responses."""
     text = head(service, method, "WhoAmI", "Connection: close")
     return statuses(service, text.replace(f"{method} /contoso/api/data/v9.2/WhoAmI ", f"{method} {target} "))
 
@@ -84,7 +85,7 @@ def test_the_target_of_a_request_is_on_its_host(service, target):
 
 
 def test_a_target_with_the_host_itself_is_answered(service):
-    """The control: the server answers the targets that programs send to a proxy (RFC 9112 section 3.2.2)."""
+    """The control: a target with the server's own host is accepted, as clients of a proxy send it (RFC 9112 section 3.2.2)."""
     for scheme in ("https", "HTTPS"):
         codes, received = targeted(service, f"{scheme}://{service.base.removeprefix('https://')}/contoso/api/data/v9.2/WhoAmI")
         assert codes == [200] and "UserId" in received, received
@@ -123,14 +124,14 @@ def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority,
 
     status, body = ask(path, authority, hosts)
     assert status in (400, None) and b"UserId" not in body
-    # The control.
+    # The control: the server's own host is accepted.
     for same in ([], ["SAME"]):
         status, body = ask("/contoso/api/data/v9.2/WhoAmI", True, same)
         assert status == 200 and b"UserId" in body
 
 
 def test_a_request_without_a_host_is_refused(service):
-    """HTTP/1.1 requires the header Host. HTTP/1.0, which programs that check a port still send, does not."""
+    """HTTP/1.1 requires the header Host. HTTP/1.0, which some health checks use, does not require it."""
     text = head(service, "GET", "WhoAmI", "Connection: close", host=False)
     codes, received = statuses(service, text)
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
@@ -139,7 +140,7 @@ def test_a_request_without_a_host_is_refused(service):
 
 
 def test_well_framed_requests_are_answered(service):
-    """The control: several requests on one connection, with each way to mark the end of a body."""
+    """The control: three requests on one connection, each with another way to mark the end of its body."""
     text = '{"subject": "x"}'
     first = head(service, "POST", "emails", "Content-Type: application/json", f"Content-Length: {len(text)}") + text
     second = head(service, "POST", "emails", "Content-Type: application/json", "Transfer-Encoding: chunked") + f"{len(text):x};ext=1\r\n{text}\r\n0\r\n\r\n"
@@ -156,7 +157,7 @@ def test_a_form_with_a_doubtful_end_is_refused_too(service, body):
     codes, received = statuses(service, "\r\n".join([*lines, "Transfer-Encoding: chunked"]) + "\r\n\r\n" + body + head(service, "GET", "WhoAmI"))
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
     assert b"page failed" not in service.log()[len(before):]
-    # The control: a complete form is answered with a page.
+    # The control: the response to a complete form is a page.
     text = "name=x&password=y"
     codes, received = statuses(service, "\r\n".join([*lines, f"Content-Length: {len(text)}", "Connection: close"]) + "\r\n\r\n" + text)
     assert len(codes) == 1 and codes[0] in (401, 403, 200, 303) and "text/html" in received, received

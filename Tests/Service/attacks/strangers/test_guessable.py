@@ -21,7 +21,7 @@ def test_a_password_that_is_tried_early_is_refused(service, password):
 
 @pytest.mark.parametrize("password", ["long words of a person", "correct horse battery", "v7Kq-29xL-0pTz", "the year was 1234567", "12 drummers drumming", "Sommerregen im Mai 7"])
 def test_a_long_password_is_taken(service, password):
-    """The control."""
+    """The control: passwords that are long and not in a list of common ones are accepted."""
     name = f"p{uuid.uuid4()}"
     assert add(service, name, password).returncode == 0
     service.run("user", "remove", name, "--org", "contoso", check=False, stdin=f"{name}\n")

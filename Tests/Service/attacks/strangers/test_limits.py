@@ -1,4 +1,5 @@
-"""Limits before authentication: on connections, handshakes, HTTP/2 without requests and readiness requests. Also, files whose file system hangs."""
+"""Limits before authentication: on connections, handshakes, HTTP/2 without requests, and readiness checks. Files on a file system that hangs block no
+other request."""
 
 import concurrent.futures
 import os
@@ -14,7 +15,7 @@ import pytest
 import requests
 from service import PATIENCE, Deployment
 
-#: How many connections one address may have, and how many all addresses together, in the deployment of these tests.
+#: In the deployment of these tests: the most connections of one address, and of all addresses together.
 SHARE, CONNECTIONS = 16, 60
 
 
@@ -45,7 +46,7 @@ def tls(deployment, source="127.0.0.2", protocols=()):
 
 
 def is_closed(connection):
-    """Whether the server has closed the connection. Does not wait."""
+    """Whether the server has closed the connection. The function does not wait for that."""
     if not select.select([connection], [], [], 0)[0]:
         return False
     try:
@@ -55,7 +56,7 @@ def is_closed(connection):
 
 
 def until_closed(connections, seconds=PATIENCE):
-    """Waits until the server has closed all of the connections, and returns how long that took."""
+    """Waits until the server has closed all of the connections. Returns the seconds that this took."""
     begin, waiting = time.monotonic(), list(connections)
     while waiting:
         left = begin + seconds - time.monotonic()
@@ -82,19 +83,19 @@ def test_a_thousand_silent_connections_of_one_address_leave_others_served(small)
             connections.append(connect(small))
             if number % 250 == 0:
                 assert healthy(small)
-        # The server closed the connections beyond the limit of one address at once, and the others at the deadline of the handshake.
+        # The server closes connections beyond the limit of one address at once, and the others at the deadline of the handshake.
         until_closed(connections)
         assert healthy(small)
     finally:
         close(connections)
-    # Once the server has noticed that connections were closed, it does not count them any more, and serves the address.
+    # After the connections are closed, the server accepts new ones from this address.
     deadline = time.monotonic() + PATIENCE
     while not served(small):
         assert time.monotonic() < deadline, "the address is refused although its connections are closed"
 
 
 def served(deployment):
-    """Whether the server answers a connection from the same address."""
+    """Whether the server accepts a connection from the address of the closed connections and responds."""
     try:
         with tls(deployment) as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -109,7 +110,7 @@ def test_an_address_has_its_share_and_keeps_what_is_served(small):
     try:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             tls(small, "127.0.0.3")
-        # The control: another address, and connections that are open already.
+        # The control: another address gets a connection, and a connection that was open before still works.
         with tls(small, "127.0.0.4") as other:
             for connection in (other, begun):
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -124,7 +125,7 @@ def test_all_connections_taken_by_many_addresses_come_back_by_themselves(small):
     try:
         for number in range(CONNECTIONS // SHARE + 1):
             connections += [connect(small, f"127.0.1.{number + 1}") for _ in range(SHARE)]
-        # A new connection waits, and is served once the deadline has closed the earlier ones.
+        # All connections are in use. A new one waits until the deadline closes earlier ones.
         assert healthy(small, timeout=60)
     finally:
         close(connections)
@@ -143,7 +144,7 @@ def test_a_handshake_that_does_not_end_is_closed(small, attack):
             connection.sendall(CLIENT_HELLO_BEGUN)
         else:
             hello = CLIENT_HELLO_BEGUN + bytes(500)
-            # At one byte every fifth of a second, the handshake would take more than a minute.
+            # With one byte every 0.2 seconds, the handshake would take more than a minute.
             for byte in hello:
                 try:
                     connection.sendall(bytes([byte]))
@@ -203,7 +204,7 @@ def test_http_2_without_a_request_holds_no_connection(small, attack):
             try:
                 if attack == "pings":
                     connection.sendall(frame(6, payload=bytes(8)))
-                # The test reads the server's frames, and does not answer them.
+                # The test reads frames of the server, but acknowledges none.
                 if connection.recv(65536) == b"":
                     return
             except TimeoutError:
@@ -214,7 +215,7 @@ def test_http_2_without_a_request_holds_no_connection(small, attack):
 
 
 def errors_told(data):
-    """The error codes of the GOAWAY frames in what a server sent."""
+    """The error codes of the GOAWAY frames in the bytes that a server sent."""
     codes = []
     while len(data) >= 9:
         length, kind = int.from_bytes(data[:3], "big"), data[3]
@@ -244,7 +245,7 @@ def test_floods_of_frames_end_their_connection_alone(small, attack):
             while chunk := connection.recv(65536):
                 received += chunk
         except (ConnectionError, ssl.SSLError):
-            # The server closed the connection before the test had sent everything.
+            # The server closed the connection before the test had sent all frames, or sent an error.
             assert number < 4_999 or errors_told(received)
         else:
             assert errors_told(received)
@@ -275,7 +276,7 @@ def test_a_response_that_is_not_read_is_given_up(small):
             connection.sendall(
                 f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {small.token()}\r\n\r\n".encode())
             until_given_up(port(small), raw_port)
-        # The control: the same response, for a client that reads it.
+        # The control: a client that reads gets the whole response.
         response = requests.get(
             small.base + path, headers={"Authorization": f"Bearer {small.token()}"}, verify=small.dev["caFile"], timeout=PATIENCE)
         assert response.status_code == 200 and len(response.json()["value"]) == 4_000
@@ -284,12 +285,12 @@ def test_a_response_that_is_not_read_is_given_up(small):
 
 
 def until_given_up(server, client, seconds=PATIENCE):
-    """Waits until the server has closed its side of a connection whose client reads nothing."""
+    """Waits until the server has closed its side of a connection whose client does not read."""
     end = time.monotonic() + seconds
     ends = (f":{server:04X}", f":{client:04X}")
     while time.monotonic() < end:
         rows = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{name}").readlines()[1:]]
-        # 01 is ESTABLISHED.
+        # 01 is the state ESTABLISHED.
         if not any(row[1].endswith(ends[0]) and row[2].endswith(ends[1]) and row[3] == "01" for row in rows):
             return
         select.select([], [], [], 0.1)
@@ -306,7 +307,7 @@ def test_readiness_is_checked_once_for_all_who_ask(small):
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%config.migration%' AND pid <> pg_backend_pid()"
         while small.sql(waiting)[0][0] == 0:
             assert not all(future.done() for future in asked)
-        # All of the requests share one statement, and one more request starts no other.
+        # All readiness checks share one statement. A health check starts no further statement.
         assert small.sql(waiting) == [(1,)]
         assert healthy(small) and small.sql(waiting) == [(1,)]
         holder.rollback()
@@ -330,7 +331,7 @@ def test_a_copy_of_the_key_encryption_key_on_a_file_system_that_hangs():
         assert answer.status_code == 303
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             views = [pool.submit(session.get, f"{pages}/overview", timeout=PATIENCE) for _ in range(8)]
-            # Event loops that wait for a file could serve no request.
+            # If an event loop waited for the file, the server would serve no request.
             for _ in range(20):
                 assert healthy(deployment)
             assert {view.result().status_code for view in views} == {200}

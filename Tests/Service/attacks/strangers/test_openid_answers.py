@@ -1,4 +1,4 @@
-"""Responses of an OpenID provider to a sign-in at the console: an id token for another sign-in, program or time proves nothing."""
+"""Responses of an OpenID provider to a sign-in at the console. The service refuses an id token for another sign-in, another program or another time."""
 
 import base64
 import html
@@ -19,7 +19,7 @@ from service import PATIENCE, Deployment
 
 
 class Issuer:
-    """A provider over TLS. Its response to each code is the id token that the test made last."""
+    """An OpenID provider over TLS. For each code, it returns the id token that the test set last."""
 
     def __init__(self, folder):
         subprocess.run(
@@ -90,7 +90,7 @@ def trusting(issuer):
 
 
 class Attempt:
-    """A sign-in that was begun in a separate browser."""
+    """A sign-in that one browser has begun at the console. Each attempt is a new browser."""
 
     def __init__(self, deployment, fresh=False):
         self.pages, self.session = deployment.pages, requests.Session()
@@ -106,7 +106,7 @@ class Attempt:
         return re.search(r"__Host-fieldseal-attempt=([^;]+)", self.begun.headers["Set-Cookie"])[1]
 
     def finish(self, state=None, cookie=None):
-        """Sends the browser back from the provider. Returns the response, and the secret of the new session."""
+        """Sends the browser from the provider back to the console. Returns the response and the secret of the new session, or None."""
         answer = requests.get(
             f"{self.pages}/sign-in/back", {"state": state or self.asked["state"], "code": "x"}, verify=self.session.verify, timeout=PATIENCE,
             allow_redirects=False, headers={"Cookie": f"__Host-fieldseal-attempt={cookie or self.cookie}", "Accept-Language": "en"})
@@ -132,7 +132,7 @@ def test_an_id_token_is_for_one_sign_in_and_one_program(trusting, issuer):
 
 
 def test_an_attempt_is_good_for_ten_minutes(trusting, issuer):
-    """A cookie of an older attempt, in the form in which this service would have made it."""
+    """The cookie of an older attempt, computed as the service would have computed it."""
     attestor = Attestor(trusting)
     [(organization,)] = trusting.sql("SELECT organization_id FROM config.organization WHERE name = 'contoso'")
 
@@ -158,7 +158,7 @@ def test_a_person_proves_herself_anew_where_that_is_asked_for(trusting, issuer):
         assert answer.status_code == status, (fresh, moment, answer.text)
         if not secret or fresh:
             continue
-        # A person whose sign-in at the provider was long ago has to authenticate again before the key is shown.
+        # The person signed in at the provider long ago, so they have to sign in there again before the key is shown.
         headers = {"Cookie": f"__Host-fieldseal={secret}", "Origin": trusting.base, "Accept-Language": "en"}
         page = requests.get(f"{trusting.pages}/settings/data-encryption", headers=headers, verify=trusting.dev["caFile"], timeout=PATIENCE)
         csrf = re.search(r'name="csrf" value="(\w+)"', page.text)[1]

@@ -1,16 +1,16 @@
-"""What strangers can learn about the existing organizations: only the addresses that the threat model names tell whether an organization exists."""
+"""Only the addresses that the threat model names reveal to strangers whether an organization exists."""
 
 import pytest
 import requests
 from service import PATIENCE, Deployment
 
-#: Addresses whose response is the same whether the organization exists or not.
+#: Addresses whose responses are equal for organizations that exist and that do not.
 ALIKE = [
     "api/data/v9.2/", "api/data/v9.2/WhoAmI", "api/data/v9.2/emails", "api/data/v9.2/$metadata", "api/discovery/v2.0/Instances",
     "XRMServices/2011/Organization.svc", "XRMServices/2011/Organization.svc?wsdl", "XRMServices/2011/Organization.svc/web?singlewsdl",
     "XRMServices/2011/Discovery.svc", "XRMServices/2011/Discovery.svc?wsdl", "oauth2/authorize", "oauth2/v2.0/authorize", "oauth2/token",
 ]
-#: Addresses that tell whether an organization exists, as the threat model says: pages, and the addresses for signing in.
+#: Addresses that reveal whether an organization exists, according to the threat model: pages, and addresses for signing in.
 TELLING = [
     "sign-in", "overview", "v2.0/.well-known/openid-configuration", ".well-known/oauth-authorization-server",
     "discovery/v2.0/keys", "discovery/keys",
@@ -35,7 +35,7 @@ def ask(service, name, path, method="GET", **options):
 def test_addresses_of_programs_answer_alike(service, path):
     told, other = ask(service, "contoso", path), ask(service, "nosuch1", path)
     assert told[0] == other[0] and told[2] == other[2]
-    # A fault has the id of its request, so the ids are removed before the comparison.
+    # A SOAP fault contains the id of its request, so two faults differ in any case.
     if "Fault" not in told[1]:
         assert told[1] == other[1]
 

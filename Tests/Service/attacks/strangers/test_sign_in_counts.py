@@ -1,4 +1,4 @@
-"""What strangers learn from the counts of failed sign-ins, what an attacker with a password can guess, and whom many sign-ins at once keep out."""
+"""Counts of failed sign-ins: they reveal no names to strangers, limit guesses of one-time passwords, and keep no other people out."""
 
 import concurrent.futures
 import contextlib
@@ -17,7 +17,7 @@ PASSWORD = "a long password of a person"
 
 @pytest.fixture(scope="module")
 def signed():
-    """A deployment behind a trusted proxy, with a database connection for each sign-in that may be under way."""
+    """A deployment behind a trusted proxy, with 80 database connections for sign-ins that wait at the same time."""
     with Deployment.made(FIELDSEAL_CONNECTIONS="80", FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
         yield deployment
 
@@ -42,7 +42,8 @@ def sign_in(deployment, address, name, password="wrong", **form):
 
 
 def counts(deployment, condition="true"):
-    """The counts of people and of these tests' networks, without their accounts. Meanwhile the router signs in, too."""
+    """The counts of people and of the networks 198.18.0.0/16, without the accounts. Rows of clients are left out, because the router signs in during
+    the tests."""
     return deployment.sql(
         "SELECT CASE account WHEN '*' THEN '*' ELSE '' END, address, failures FROM config.failed_sign_in "
         f"WHERE account NOT LIKE 'client:%%' AND (address = '*' OR address LIKE '198.18.%%') AND {condition} ORDER BY 1, 2, 3", [])
@@ -52,21 +53,21 @@ def counts(deployment, condition="true"):
 
 
 def test_names_that_are_there_and_names_that_are_not_are_counted_alike(signed):
-    """Also from all networks. If only names that exist had this count, only these would be answered later after failures from several networks."""
+    """A name that does not exist also has a count of failures from all networks. If only existing names had it, slower responses would reveal them."""
     found = []
     for name in (signed.dev["console"]["username"], "no-such-name"):
         signed.sql("DELETE FROM config.failed_sign_in")
         for network in range(3):
             assert [sign_in(signed, f"198.18.{network}.1", name) for _ in range(2)] == [403] * 2
         found.append(counts(signed))
-        # The database is told no name, because a name that does not exist may be a password in the wrong field.
+        # The name itself is not stored, because a name that does not exist may be a password that was typed into the wrong field.
         assert signed.sql("SELECT count(*) FROM config.failed_sign_in WHERE position(%s IN account) > 0", [name]) == [(0,)]
     assert found[0] == found[1] == [
         ("", "*", 6), *(("", f"198.18.{n}.1", 2) for n in range(3)), *(("*", f"198.18.{n}.1", 2) for n in range(3))]
 
 
 def test_failures_of_a_name_lock_no_other_name(signed):
-    """If names that don't exist shared counts, a network with a locked one would refuse others of these names, and no names that exist."""
+    """Names that don't exist have separate counts. If they shared one, a locked name would reveal that the others do not exist either."""
     signed.sql("DELETE FROM config.failed_sign_in")
     address, names = "198.18.9.1", [signed.dev["console"]["username"], *(uuid.uuid4().hex for _ in range(19))]
     assert {sign_in(signed, address, name) for name in names} == {403}
@@ -80,7 +81,7 @@ def test_failures_of_a_name_lock_no_other_name(signed):
 
 
 def enrolled(deployment, name):
-    """A signed-in person with one-time passwords: their browser, the secret, and the recovery codes."""
+    """Adds a person with one-time passwords. Returns their signed-in browser, the secret and the recovery codes."""
     deployment.run("user", "add", name, "--role", "Basic User", stdin=f"{PASSWORD}\n")
     visitor = Visitor(deployment, "198.18.20.1")
     assert visitor.sign_in(name, PASSWORD) == 303
@@ -98,32 +99,32 @@ def test_wrong_one_time_passwords_from_everywhere_are_few(signed):
     signed.sql("DELETE FROM config.failed_sign_in")
     visitor, secret, codes = enrolled(signed, "guarded")
     signed.sql("DELETE FROM config.failed_sign_in")
-    # Without the password, no one-time password is checked or counted. So strangers can't lock those of a person.
+    # Without the right password, a one-time password is neither checked nor counted. So strangers can't lock a person's one-time passwords.
     assert {sign_in(signed, f"198.18.30.{n}", "guarded", code="000000") for n in range(12)} == {403}
     assert counts(signed, "account LIKE 'code:%%'") == []
     signed.sql("DELETE FROM config.failed_sign_in")
-    # With the password, each wrong one is a failure of the account and of its network, and one of all wrong ones of the person.
+    # With the password, each wrong one-time password counts for the account in its network, and for the person from all networks.
     assert [sign_in(signed, f"198.18.{40 + n % 5}.1", "guarded", PASSWORD, code="000000") for n in range(10)] == [403] * 10
     assert counts(signed, "address = '*'") == [("", "*", 10)] * 2 and counts(signed, "account LIKE 'user:%%' AND address <> '*'") == [
         ("", f"198.18.{40 + n}.1", 2) for n in range(5)]
-    # Then not even the right one is accepted, from any network. The answer is the same, so it does not tell that the password is right.
+    # After ten wrong ones, the right one is refused from each network. The response is the same, so it does not reveal that the password is right.
     assert sign_in(signed, "198.18.50.1", "guarded", PASSWORD, code=one_time_password(secret)) == 403
     refused = visitor.post("account/end", csrf=visitor.csrf(), code=one_time_password(secret))
     assert refused.status_code == 400 and "Type a recovery code" in refused.text, refused.text
-    # A recovery code can't be guessed, so it is accepted.
+    # Recovery codes are too long to be guessed, so they are accepted.
     assert sign_in(signed, "198.18.50.2", "guarded", PASSWORD, code=codes.pop()) == 303
-    # The controls: other people, and the time after the lock.
+    # The controls: another person can sign in, and after the lock this person can sign in too.
     assert sign_in(signed, "198.18.50.1", signed.dev["console"]["username"], signed.dev["console"]["password"]) == 303
     signed.sql("UPDATE config.failed_sign_in SET last_on = now() - interval '16 minutes'")
     assert sign_in(signed, "198.18.50.1", "guarded", PASSWORD, code=one_time_password(secret)) == 303
 
 
-# Many at once
+# Many sign-ins at the same time
 
 
 @contextlib.contextmanager
 def held(deployment, networks):
-    """While this lasts, sign-ins from these networks remain under way, because each waits for its network's count."""
+    """Locks the counts of these networks, so that sign-ins from them wait until the block ends."""
     deployment.sql("DELETE FROM config.failed_sign_in")
     deployment.sql("INSERT INTO config.failed_sign_in SELECT '*', n, 1, now(), now() FROM unnest(%s::text[]) AS n", [networks])
     with psycopg.connect(deployment.dev["postgres"]) as connection:
@@ -140,7 +141,7 @@ def test_few_networks_keep_no_other_network_out(signed):
     with concurrent.futures.ThreadPoolExecutor(72) as pool:
         with held(signed, networks):
             asked = [pool.submit(sign_in, signed, network, uuid.uuid4().hex) for network in networks for _ in range(8)]
-            # Each of the others is under way or was refused.
+            # Each of the 72 sign-ins waits in the database or was refused.
             until(lambda: under_way(signed) + sum(future.done() for future in asked) == 72)
             assert sign_in(signed, "198.19.99.1", person["username"], person["password"]) == 303
         codes = [future.result() for future in asked]
@@ -156,9 +157,9 @@ def test_people_who_are_signed_in_have_places_of_their_own(signed):
         with held(signed, networks):
             asked = [pool.submit(sign_in, signed, network, uuid.uuid4().hex) for network in networks]
             until(lambda: under_way(signed) == 64)
-            # The control: for one more network there is no place.
+            # The control: a sign-in from one more network is refused.
             assert sign_in(signed, "198.19.99.3", person["username"], person["password"]) == 429
-            # A refused confirmation leads back to the form for the password.
+            # The person who is signed in can confirm their password. A refused confirmation would lead back to the form.
             assert visitor.post("fresh", csrf=csrf, password=person["password"]).headers["Location"] == "/contoso/overview"
         codes = [future.result() for future in asked]
     assert set(codes) <= {403, 429}, codes

@@ -1,4 +1,5 @@
-"""Limits on sign-ins by strangers: on processors, connections, rows and locks. Also, OpenID providers and authorization servers of mail that do not respond."""
+"""How much of the processors, connections, rows and locks sign-ins by strangers may use. Also, OpenID providers and mail authorization servers that
+do not respond."""
 
 import base64
 import concurrent.futures
@@ -23,7 +24,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def signed():
-    """A deployment with four database connections, behind a trusted proxy, so that a test can send from many addresses."""
+    """A deployment with four database connections and a trusted proxy, through which a test can send from many addresses."""
     with Deployment.made(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
         yield deployment
 
@@ -42,7 +43,7 @@ def rows(deployment, condition="true"):
 def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
     signed.token()
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
-        # From forty addresses, because each address may have only few attempts at a time.
+        # Each address may have few attempts at a time, so the attempts come from forty addresses.
         asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", f"203.0.113.{n}") for n in range(40)]
         until(lambda: any(future.done() for future in asked))
         served = 0
@@ -50,9 +51,9 @@ def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
             assert signed.get("mailboxes?$top=3&$count=true").status_code == 200
             served += 1
         codes = [future.result() for future in asked]
-    # Meanwhile far more other requests than sign-ins were answered, so they did not wait for sign-ins.
+    # More than ten other requests succeeded during the attempts, so they did not wait for them.
     assert served > 10 and set(codes) <= {403, 429} and 403 in codes, (served, codes)
-    # The control.
+    # The control: a person can sign in.
     person = signed.dev["console"]
     assert sign_in(signed, person["username"], person["password"], "203.0.113.99") == 303
 
@@ -60,22 +61,22 @@ def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
 def test_one_address_has_few_sign_ins_at_a_time(signed):
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", "198.51.100.7") for _ in range(40)]
-        # While the attempts wait, another address is served.
+        # While the attempts wait, a person at another address can sign in.
         person = signed.dev["console"]
         assert sign_in(signed, person["username"], person["password"], "198.51.100.8") == 303
         assert [future.result() for future in asked].count(429) >= 20
 
 
 def test_made_up_ids_and_names_leave_few_rows(signed):
-    # Meanwhile rows of earlier tests are swept, and the router signs in. So only new rows of this network count.
+    # Rows of earlier tests are deleted in the background, and the router signs in. So the test counts only new rows of this network.
     network, [(begun,)] = "192.0.2.33", signed.sql("SELECT now()::text")
     codes = {ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") for _ in range(60)}
     assert codes == {401} and rows(signed, f"first_on >= '{begun}' AND address = '{network}'") == 1
     for _ in range(25):
         sign_in(signed, uuid.uuid4().hex, "x", network)
-    # Each name has a count of its own, and each network has a hundred failures at most.
+    # One row counts the network's failures, and each of the 25 names has a row.
     assert rows(signed, f"address = '{network}'") == 26
-    # After a hundred failures, the network as a whole is locked. Other networks are not.
+    # After a hundred failures, the whole network is locked, but no other network.
     while ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") == 401:
         pass
     assert ask_token(signed, PROXY, [network]) == 429
@@ -92,7 +93,7 @@ def test_old_failures_are_swept(signed):
 
 
 def test_failures_are_answered_ever_later(signed):
-    """After three failures, an attempt takes 0.1 s longer, and each further attempt takes twice as long as the one before."""
+    """After three failures, the response to the next one takes 0.1 s longer. The delay doubles with each further failure."""
     signed.sql("DELETE FROM config.failed_sign_in")
     known, begun = signed.dev["clients"]["user"], time.monotonic()
     assert {ask_token(signed, PROXY, ["192.0.2.60"], known["clientId"], "wrong") for _ in range(7)} == {401}
@@ -107,7 +108,7 @@ def test_more_failures_than_the_table_may_have_leave_it_the_newest(signed):
                "SELECT 'client:' || n, '192.0.2.41', 1, now(), now() - n * interval '1 millisecond' FROM generate_series(1, 50200) AS n "
                "UNION ALL SELECT 'code:1', '*', 10, now(), now() - interval '10 minutes'")
     until(lambda: rows(signed) <= 50_002)
-    # A count of wrong one-time passwords stays, so that failures of other names don't remove it.
+    # A count of wrong one-time passwords is kept, so that failures of other names can't remove it.
     assert rows(signed, "account = 'code:1'") == 1
     assert rows(signed, "account IN ('client:1', 'client:49000')") == 2 and rows(signed, "account = 'client:50200'") == 0
     signed.sql("DELETE FROM config.failed_sign_in")
@@ -119,7 +120,7 @@ def test_names_that_are_there_and_names_that_are_not_are_locked_alike(signed):
         signed.sql("DELETE FROM config.failed_sign_in")
         answers[name] = [sign_in(signed, name, "wrong", address) for _ in range(11)]
     assert set(map(tuple, answers.values())) == {(403,) * 10 + (429,)}
-    # A refused sign-in is recorded only for a person who exists, so names that strangers invent fill no table.
+    # Only for a person who exists, a refused sign-in is recorded. So invented names fill no table of events.
     events = "SELECT count(*) FROM org_contoso.security_event WHERE outcome = 'refused' AND address = %s"
     assert signed.sql(events, ["192.0.2.50"]) == [(10,)] and signed.sql(events, ["192.0.2.51"]) == [(0,)]
 
@@ -131,7 +132,7 @@ def form_of(name, secret):
 @pytest.mark.alone
 @pytest.mark.parametrize("way", ["person", "client"])
 def test_a_refusal_takes_as_long_for_names_that_are_there_as_for_others(signed, way):
-    """Compares the medians of alternating tries. For an unknown name no password has to be checked; without extra work, a refusal would be much faster."""
+    """Compares medians of alternating attempts. Without extra work, a refusal for an unknown name would be faster, because no password has to be checked."""
     known = signed.dev["console"]["username"] if way == "person" else signed.json("client", "add", "timed", "--role", "Basic User")["clientId"]
     visitor = session(signed, PROXY)
     visitor.headers["Origin"] = signed.base
@@ -147,7 +148,7 @@ def test_a_refusal_takes_as_long_for_names_that_are_there_as_for_others(signed, 
                 f"{signed.base}/contoso/{address}", body, timeout=PATIENCE, allow_redirects=False, headers={"X-Forwarded-For": f"203.0.113.{number}"})
             seconds.append(time.monotonic() - begun)
             assert answer.status_code == (403 if way == "person" else 401), answer.text
-    # The first try of each kind is left out, because it made the connection or filled caches.
+    # The first attempt of each kind is left out, because it also opens the connection and fills caches.
     known, unknown = (statistics.median(seconds[1:]) for seconds in times.values())
     assert 2 / 3 < unknown / known < 3 / 2, times
 
@@ -161,7 +162,7 @@ def test_attempts_from_everywhere_lock_nobody_out(signed):
     [(slow,)] = signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'")
     assert slow == 24
     assert sign_in(signed, person["username"], person["password"], "198.18.99.1") == 303
-    # The successful sign-in removed its own count, and no counts of others.
+    # The successful sign-in does not delete the count of all networks.
     assert signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'") == [(24,)]
 
 
@@ -182,7 +183,7 @@ def test_sign_in_leaves_no_lock_behind(signed):
 
 
 def test_typing_the_password_again_and_resetting_it_hold_no_connection(signed):
-    """While twelve attempts run on a pool of four connections, lists are answered."""
+    """Twelve attempts run at the same time with four connections. Other requests still get a connection."""
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         page = session(signed, PROXY)
         headers = {"Origin": signed.base}
@@ -200,7 +201,7 @@ def test_typing_the_password_again_and_resetting_it_hold_no_connection(signed):
 
 
 class Silent:
-    """Accepts connections, counts them, and never answers."""
+    """Accepts connections and never responds. Keeps the list of the connections."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -242,18 +243,18 @@ def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             asked = [pool.submit(signed.get, "WhoAmI", token=claimed(issuer)) for _ in range(200)]
             until(lambda: silent.connections)
-            # Other requests are served, and the server does not use one thread for each request.
+            # Other requests succeed meanwhile, and the server does not start a thread for each waiting request.
             assert signed.get("WhoAmI").status_code == 200 and threads(signed) < before + 20
             answers = [future.result() for future in asked]
         assert {answer.status_code for answer in answers} == {503}
-        # While a few requests wait for the provider, all others are answered.
+        # A few requests wait for the provider, and the server refuses all others at once.
         assert any("many requests wait for it" in answer.text for answer in answers)
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
         assert len(silent.connections) <= 6
-        # The server does not ask the provider again at once.
+        # After the provider did not respond, the server does not ask it again at once.
         asked = len(silent.connections)
         assert {signed.get("WhoAmI", token=claimed(issuer)).status_code for _ in range(5)} == {503} and len(silent.connections) == asked
-        # For an issuer that is not trusted, the server makes no connection.
+        # For an issuer that is not registered, the server opens no connection.
         other = Silent()
         try:
             assert {signed.get("WhoAmI", token=claimed(f"https://localhost:{other.port}")).status_code for _ in range(20)} == {401}
@@ -269,7 +270,7 @@ def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
 
 
 class Authority:
-    """A token endpoint that responds only when the test says so, and counts the requests."""
+    """A token endpoint that keeps a list of its requests, and responds only while `go` is set."""
 
     def __init__(self, folder):
         subprocess.run(
@@ -348,7 +349,7 @@ def test_a_slow_authorization_server_holds_no_connections(mailing):
     boxes = [mailbox(mailing, f"box{number}") for number in range(6)]
     mailing.token("router")
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        # Two requests for each mailbox. One exchange serves both.
+        # There are two requests for each mailbox, and one exchange serves both.
         asked = [pool.submit(credential, mailing, box) for box in boxes * 2]
         until(lambda: len(authority.asked) == 6)
         for _ in range(10):
@@ -359,7 +360,7 @@ def test_a_slow_authorization_server_holds_no_connections(mailing):
         answers = [future.result() for future in asked]
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
     assert len(authority.asked) == 6
-    # The new refresh token is sealed, and the claims of the exchange are removed.
+    # The new refresh tokens are stored in cells, and the claims of the exchanges are deleted.
     opened = mailing.opened_cells()
     assert {opened[f"mailbox({box}).password"][1] for box in boxes} == {f"refresh-box{n}-next" for n in range(6)}
     assert mailing.sql("SELECT count(*) FROM config.token_exchange") == [(0,)]
@@ -383,7 +384,7 @@ def test_a_claim_of_another_server_is_waited_for_and_ends_with_its_server(mailin
         until(lambda: len(mailing.authority.asked) == before + 1)
         with pytest.raises(concurrent.futures.TimeoutError):
             asked.result(timeout=1)
-        # The other server has finished its exchange.
+        # Deletes the claim, as the other server does at the end of its exchange.
         mailing.sql("DELETE FROM config.token_exchange")
         assert asked.result().status_code == 200
     assert len(mailing.authority.asked) == before + 2
@@ -403,7 +404,7 @@ def test_a_server_that_dies_in_an_exchange_loses_nothing(mailing):
     authority.go.set()
     mailing.start()
     lease(mailing, box)
-    # The claim of the killed server still exists. It ends when it expires.
+    # The claim of the killed server ends only when it expires.
     mailing.sql("UPDATE config.token_exchange SET expires_on = now()")
     assert credential(mailing, box).status_code == 200
     assert mailing.opened_cells()[f"mailbox({box}).password"][1] == "refresh-killed-next"

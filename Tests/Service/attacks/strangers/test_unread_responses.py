@@ -1,4 +1,4 @@
-"""Clients that do not read their responses: with HTTP/2 and a window of zero, and with HTTP/1.1 and a small buffer."""
+"""Clients that do not read their responses: over HTTP/2 with a window of zero, and over HTTP/1.1 with a small buffer."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ import pytest
 from service import PATIENCE, Deployment, refused
 
 LENGTH = 4_000_000
-#: How many bytes of unread responses one client or network may have.
+#: How many bytes of unread responses one client, or one network without a client, may have.
 CLIENT_LIMIT = 64 << 20
-#: How much the memory of the server may grow meanwhile: by these bytes while they are made and sent, and no more.
+#: The most by which the server's memory may grow in a test, in bytes. While a response is made and sent, it is in memory more than once.
 GROWTH = 3 * CLIENT_LIMIT
 WSDL = "/contoso/XRMServices/2011/Organization.svc?wsdl"
 
@@ -36,7 +36,7 @@ def memory(service):
 
 
 class Client:
-    """An HTTP/2 connection that reads no body of a response until `open` is called."""
+    """An HTTP/2 connection that reads no body of a response before `open` is called for its stream."""
 
     def __init__(self, service, source="127.0.0.1"):
         context = ssl.create_default_context(cafile=service.dev["caFile"])
@@ -80,7 +80,7 @@ class Client:
             self.flush()
 
     def answered(self, streams):
-        """The statuses of these streams, once each stream has one."""
+        """Waits until each of the streams has a response. Returns the statuses."""
         end = time.monotonic() + PATIENCE
         while not all(stream in self.answers for stream in streams):
             assert time.monotonic() < end, "not all were answered"
@@ -88,7 +88,7 @@ class Client:
         return [int(self.answers[stream][":status"]) for stream in streams]
 
     def open(self, stream):
-        """Reads a response that has not been read yet."""
+        """Reads the body of a response that was left unread."""
         self.h2.increment_flow_control_window(1 << 24, stream)
         self.h2.increment_flow_control_window(1 << 24)
         self.flush()
@@ -111,7 +111,7 @@ def clients(service, count, source="127.0.0.1"):
 
 
 def unread(service, path, connections, streams, token=None):
-    """Sends requests without reading their responses. Returns how much memory the server uses more, and the heads of the responses."""
+    """Sends requests without reading the bodies of the responses. Returns by how many bytes the server's memory grew, and the responses' headers."""
     before = memory(service)
     with clients(service, connections) as opened:
         heads = []
@@ -123,7 +123,7 @@ def unread(service, path, connections, streams, token=None):
 
 
 def settled(service, path, token):
-    """Waits until the closed connections are not counted any more."""
+    """Waits until the server no longer counts the closed connections. Returns the response to a request that then succeeds."""
     end = time.monotonic() + PATIENCE
     while (response := service.get(service.base + path, token=token)).status_code != 200:
         assert time.monotonic() < end, response.text
@@ -146,7 +146,7 @@ def test_documents_without_an_account_are_counted_for_their_network(service, pat
         for client in opened:
             statuses += client.answered([client.get(path) for _ in range(60)])
         assert statuses.count(429) >= 180 - 125 and statuses.count(200) > 0, statuses
-        # Meanwhile another network is served.
+        # At the same time, a client in another network gets its response.
         with clients(service, 1, "127.0.0.9") as [other]:
             assert other.answered([other.get(path)]) == [200]
     settled(service, path, "")
@@ -162,7 +162,7 @@ def test_a_client_does_not_fill_the_memory(service):
         grown = memory(service) - before
         assert grown < GROWTH and set(statuses) == {200, 429}, (grown, statuses)
         assert 10 <= statuses.count(200) <= CLIENT_LIMIT // LENGTH
-        # The client gets no other response of that size, no matter how it asks. Other clients are served.
+        # The client gets no further response of that size, over the Web API or SOAP. Other clients get theirs.
         refused(service.get(service.base + service.long, client="user"), 429, "0x80072326")
         assert service.get("emails?$select=subject", client="admin").status_code == 200
         fault = retrieved_by_soap(service, "user")
@@ -182,7 +182,7 @@ def retrieved_by_soap(service, client):
 
 
 def test_what_was_changed_is_answered_although_responses_wait(service):
-    """The response to a write has no representation then, and no write that was done is reported as refused."""
+    """If there is no room for a record in the response to a write, the response has no record. The write itself is never reported as refused."""
     token = service.token("user")
     with clients(service, 1) as [client]:
         asked = [client.get(service.long, token) for _ in range(15)]
@@ -192,7 +192,7 @@ def test_what_was_changed_is_answered_although_responses_wait(service):
             client.get(f"/contoso/api/data/v9.2/emails({service.email})", token, "PATCH", body, content_type="application/json",
                        prefer="return=representation") for _ in range(60)]
         statuses = client.answered(asked)
-        # Writes that had begun are done. Their responses have no record if there is no room for it.
+        # Each write that was begun is done. The response contains the record only if there is room.
         assert set(statuses) <= {200, 204, 429} and statuses.count(200) <= 2, statuses
         assert client.answered([client.get(service.long, token)]) == [429]
     settled(service, service.long, token)
@@ -230,11 +230,10 @@ def test_http_1_is_counted_alike(service):
             connection = context.wrap_socket(raw, server_hostname="localhost")
             opened.append(connection)
             connection.sendall(head)
-            # A client that has closed its own side of the connection is counted too.
             statuses.append(int(connection.recv(12).split()[1]))
         assert set(statuses) == {200, 429} and statuses.count(200) <= CLIENT_LIMIT // LENGTH + 2, statuses
         assert memory(service) - before < GROWTH
-        # The control: a client that reads slowly gets the whole response.
+        # The control: a slow reader gets the whole response.
         received = b""
         while len(received) < LENGTH:
             part = opened[0].recv(65_536)
@@ -247,21 +246,21 @@ def test_http_1_is_counted_alike(service):
 
 
 def test_a_slow_reader_gets_its_responses(service):
-    """The control."""
+    """The control: a client that reads its responses late gets all of them."""
     token = service.token("user")
     with clients(service, 1) as [client]:
         asked = [client.get(service.long, token) for _ in range(10)]
         assert client.answered(asked) == [200] * 10
         for stream in asked:
             assert len(json.loads(client.open(stream))["description"]) == LENGTH
-        # Responses that were read do not count any more.
+        # Responses that were read no longer count.
         asked = [client.get(service.long, token) for _ in range(10)]
         assert client.answered(asked) == [200] * 10
     settled(service, service.long, token)
 
 
 def test_a_reader_at_a_usual_pace_is_never_refused(service):
-    """The control: many requests on one connection, one after another and a few at a time."""
+    """The control: 60 large responses in a row, each read at once."""
     for _ in range(60):
         assert service.get(service.base + service.long, client="user").status_code == 200
         assert service.get(service.base + WSDL, token="").status_code == 200

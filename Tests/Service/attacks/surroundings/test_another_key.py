@@ -1,4 +1,4 @@
-"""With the wrong key-encryption key, each command reports only that, changes nothing and shows nothing."""
+"""With the wrong key-encryption key, each command reports that and nothing else. It changes nothing and shows nothing."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from server import Server
 from service import PROGRAM
 
 UUID = "01234567-89ab-7def-8123-456789abcdef"
-#: Commands that open no organization, each with the reason. The output of all other commands is checked.
+#: Commands that need no key-encryption key, each with the reason. The tests run all other commands.
 OUTSIDE = {
     "dev": "makes a deployment of its own", "setup": "makes a deployment", "kek create": "makes a key", "config reference": "reads nothing",
     "kek seal": "writes a file with a token, without the database", "org inspect": "reads a file alone", "backup check": "reads a file alone",
@@ -18,18 +18,18 @@ OUTSIDE = {
     # Migrations can be applied without a key-encryption key.
     **dict.fromkeys(["migrate bootstrap", "migrate recovery", "migrate up", "migrate down", "migrate status", "migrate verify"], "opens nothing"),
 }
-#: Commands that report it in their own form, or that need other settings.
+#: Commands that report the wrong key in a different form, or that need different settings. They have a separate test.
 REPORTING = {"serve", "config check", "doctor", "org move"}
-#: The value of each positional argument or required option, by its name in the help.
+#: The value of each positional argument or required option, by its name in the help output.
 VALUES = {
     "name": "contoso", "new": "elsewhere", "target": "contoso", "file": "/tmp/nowhere.fieldseal", "key-version": "1", "client": "x", "key": "x", "role": "Basic User",
     "subject": "x", "database": "other", "url": "https://idp.example", "date": "2026-01-01", "id": "x",
 }
-#: Values for the arguments of single commands.
+#: Values for arguments of certain commands: (command, name) and the value
 OWN_VALUES = {("org import", "file"): "{home}/contoso.fieldseal", ("client add-key", "file"): "{home}/good.pem", ("client add-certificate", "file"): "{home}/good.pem"}
 OWN_VALUES |= {("client remove-key", "key"): UUID, ("approval approve", "id"): UUID, ("approval refuse", "id"): UUID}
 
-#: What a command needs in addition.
+#: Further arguments that a command needs
 BESIDES = {
     "org create": ["fabrikam"], "org import": ["--as-new"], "org upgrade": ["--from-plaintext"], "org remove": ["--without-export"], "issuer add": ["--is-public"],
     "key control": ["--approval", "10m"],
@@ -37,7 +37,7 @@ BESIDES = {
 
 
 def leaves(command, path=()):
-    """All commands without subcommands, read from the program's own help."""
+    """All commands without subcommands, as (name, description), from the program's help output."""
     inner = [c for c in command.get("subcommands", []) if c["commandName"] != "help"]
     if not inner:
         yield " ".join(path), command
@@ -50,7 +50,7 @@ TRIED = sorted(HELP.keys() - OUTSIDE.keys() - REPORTING)
 
 
 def line(name, home):
-    """A command line on which only the key is wrong."""
+    """A command line that is right in all but the key-encryption key."""
     words = name.split()
     if name == "org create":
         return [*words, *BESIDES[name]]
@@ -68,7 +68,7 @@ def line(name, home):
 def cluster():
     cluster = Cluster()
     try:
-        # The deployment has signing keys once a server has run.
+        # The deployment has signing keys only after a server has run.
         Server(cluster).stop()
         cluster.run("kek", "create", str(cluster.home / "other-kek"), settings=None)
         cluster.run("org", "export", "contoso", f"{cluster.home}/contoso.fieldseal")
@@ -85,7 +85,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def keys(cluster):
-    """The ids of the wrong key-encryption key and of the deployment's."""
+    """The ids of the wrong key-encryption key and of the deployment's: (wrong, right)."""
     result = cluster.run("key", "status", settings="other", check=False)
     given, wanted = re.findall(r"\b[0-9a-f]{16}\b", result.stderr)
     assert [(wanted,)] == cluster.sql("SELECT DISTINCT kek_id FROM config.organization_key") and given != wanted
@@ -93,14 +93,14 @@ def keys(cluster):
 
 
 def contents(cluster):
-    """A digest of each table."""
+    """For each table, the number of its rows and a digest of them."""
     tables = [t for (t,) in cluster.sql(
         "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'config' OR schemaname LIKE 'org\\_%' ORDER BY 1")]
     return {t: cluster.sql(f"SELECT count(*), md5(string_agg(r::text, '' ORDER BY r::text)) FROM {t} AS r")[0] for t in tables}
 
 
 def test_each_command_is_known():
-    """A new command is tested without a change here, and each name in these lists is a command."""
+    """Each name in the lists above is a command of the program. A new command is tested without an entry in a list."""
     assert OUTSIDE.keys() | REPORTING | BESIDES.keys() <= HELP.keys() and len(TRIED) > 50
 
 
@@ -134,6 +134,6 @@ def test_what_reports_problems_reports_that_one(cluster, keys):
 
 
 def test_with_its_own_key_the_deployment_goes_on(cluster, keys):
-    """The control."""
+    """The control: with the right key-encryption key, commands succeed."""
     assert cluster.run("key", "status").returncode == 0
     assert "wrong-key-encryption-key" not in cluster.run("doctor", "--json", check=False).stdout

@@ -1,4 +1,4 @@
-"""SQL that inserts rows into the history of keys uses up no key change of the quota."""
+"""Rows that SQL inserts into the history of keys do not count against the quota of key changes."""
 
 import psycopg
 from service import Deployment, refused
@@ -16,6 +16,6 @@ def test_rows_of_keys_that_sql_made_use_up_no_quota():
                        k.origin, now() + (number - 10) * interval '1 minute', 'x', '1 second', now()
                   FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id), generate_series(0, 20) AS number
                  WHERE o.name = 'contoso' AND k.retired_on IS NULL""")
-        # The second change is in the quota, and the third is not.
+        # Two key changes are within the quota. The third one exceeds it.
         assert service.set_key("A-second-change-12345").status_code == 204
         refused(service.set_key("A-third-change-12345"), 429, "0x80048529")

@@ -1,4 +1,4 @@
-"""Rows that a superuser could write only without the constraints of `config`: no command and no server ends because of them."""
+"""A superuser drops constraints of `config` and inserts rows that they prevent. No command and no server crashes because of such rows."""
 
 import requests
 import several_databases
@@ -21,9 +21,9 @@ def test_two_rows_of_one_organization(deployment, server):
     # The doctor names the missing constraint.
     assert "organization_name_key of config is missing" in deployment.run("doctor", "--json", check=False).stdout
     assert deployment.run("client", "list", "--org", "fabrikam").returncode == 0
-    # A command ended by a signal has a negative code.
+    # A command that crashed would have a negative exit status.
     assert deployment.run("client", "list", "--org", "contoso", check=False).returncode >= 0
-    # The server reads the list of this database again.
+    # A new organization makes the server read this database's list of organizations again.
     deployment.run("org", "create", "adatum", "--database", "main")
     until(lambda: serves(server, "adatum"))
     assert server.process.poll() is None and serves(server, "fabrikam")
@@ -37,6 +37,6 @@ def test_a_key_of_a_negative_version(place):
     assert "version -1" in place.doctor()["key-row-changed"]
     place.sql("DELETE FROM config.attested_state")
     place.run("org", "attach", "contoso", "--yes", "--trust-tags")
-    # The row of that version is not attested.
+    # Attaching did not accept the row of that version.
     assert "version -1" in place.doctor()["key-row-changed"]
     assert place.run("key", "show", "--version", "-1", "--org", "contoso", check=False).returncode >= 0

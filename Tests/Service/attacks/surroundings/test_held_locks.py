@@ -1,4 +1,4 @@
-"""A login of the database holds locks: commands end, and the doctor names who holds them."""
+"""A database session holds locks for a long time. Commands end with an error, and the doctor names the session."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_the_doctor_names_who_holds_a_lock(cluster, lock, name):
         [found] = held(cluster)
         assert f"process {other.info.backend_pid} (fieldseal_service, intruder, idle in transaction) holds a lock on" in found["message"], found
         assert name in found["message"] and f"pg_terminate_backend({other.info.backend_pid})" in found["advice"], found
-    # The control: the transaction has ended.
+    # The control: after the transaction has ended, the doctor names no session.
     assert held(cluster) == []
 
 
@@ -71,6 +71,6 @@ def test_a_command_ends_and_names_who_holds_the_lock(cluster, command):
         assert ended.returncode == 1, ended
         assert "its transaction was rolled back: for 10 seconds" in ended.stderr, ended
         assert f"process {other.info.backend_pid} (fieldseal_service, intruder, idle in transaction) holds a lock on config.attested_state" in ended.stderr, ended
-    # The control: the transaction has ended.
+    # The control: after the transaction has ended, the command succeeds.
     cluster.run(*command)
     cluster.run(*({"client": ("client", "enable", "worker", "--org", "contoso"), "org": ("org", "resume", "contoso")}[command[0]]))

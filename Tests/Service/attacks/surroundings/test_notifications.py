@@ -1,14 +1,14 @@
-"""Any login of the database can notify the channels to which a server listens. A server keeps nothing of texts that nobody waits for."""
+"""Each login of the database can send notifications on the channels to which a server listens. A server does not keep texts that it does not need."""
 
 import psycopg
 from waiting import until
 
-#: The texts of one channel hold 78 MB.
+#: The texts that the test sends on each channel have 78 MB in total.
 COUNT, LENGTH = 10_000, 7_800
 
 
 def memory(server):
-    """A server's memory in bytes."""
+    """The resident memory of a server, in bytes."""
     [line] = [line for line in open(f"/proc/{server.process.pid}/status") if line.startswith("VmRSS")]
     return int(line.split()[1]) << 10
 
@@ -20,8 +20,8 @@ def test_a_server_keeps_no_texts_of_notifications(place):
         for channel in ["fieldseal_mail_work", "fieldseal_organizations"]:
             connection.execute(
                 "SELECT count(pg_notify(%s, number || repeat('x', %s))) FROM generate_series(1, %s) AS number", [channel, LENGTH, COUNT])
-            # PostgreSQL keeps a notification until all listeners have received it.
+            # PostgreSQL keeps a notification until all listening sessions have received it.
             until(lambda: connection.execute("SELECT pg_notification_queue_usage()").fetchone() == (0,))
-    # The last ones may still be on their way. A request is answered meanwhile.
+    # The server may still be reading the last notifications. It responds to a request all the same.
     assert place.get("mailboxes", place.server.token).ok
     assert memory(place.server) - before < COUNT * LENGTH / 2

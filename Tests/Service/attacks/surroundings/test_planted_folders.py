@@ -1,4 +1,4 @@
-"""Folders and links that another user of the machine made where `fieldseal dev` would make its own."""
+"""Another user of the machine creates folders and links at paths where `fieldseal dev` would create its own."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 
 @pytest.fixture
 def victim():
-    """A folder of root, to which the links point."""
+    """A folder that belongs to root. The other user's links point to it."""
     folder = scratch.new_folder()
     folder.chmod(0o700)
     yield folder
@@ -31,14 +31,14 @@ def is_untouched(victim):
 
 
 def plant(path, victim):
-    """Makes a link that belongs to another user."""
+    """Creates a link to the folder `victim`. The link belongs to another user."""
     path.symlink_to(victim)
     os.lchown(path, NOBODY, -1)
 
 
 @pytest.fixture
 def deep():
-    """A deployment in a folder whose path is too long for a socket."""
+    """A deployment in a folder whose path is too long for a socket, so that the socket is in another folder."""
     deployment = Deployment(bare=True)
     outer, deployment.home = deployment.home, deployment.home / ("deep" * 25)
     deployment.home.mkdir(0o711)
@@ -55,7 +55,7 @@ def socket_folder(deployment):
 
 
 def test_the_socket_of_a_deep_folder_is_where_no_other_user_could_put_one(deep, victim):
-    # An attacker could compute this name, from a digest of the path.
+    # A name that an attacker can compute from the path. The socket's folder must have a random name instead.
     computed = pathlib.Path("/tmp") / f"fieldseal-{hashlib.sha256(str(deep.home).encode()).hexdigest()[:12]}"
     plant(computed, victim)
     try:
@@ -66,13 +66,13 @@ def test_the_socket_of_a_deep_folder_is_where_no_other_user_could_put_one(deep, 
         owner = deep.home.joinpath("pg").stat().st_uid
         assert folder != computed and not folder.is_symlink() and (status.st_uid, status.st_mode & 0o7777) == (owner, 0o755)
         assert owner != 0 and deep.get("WhoAmI").status_code == 200
-        # The folder is used again after a kill, and is removed at the end.
+        # After a kill, the deployment uses the folder again. A normal end removes it.
         deep.stop(signal.SIGKILL)
         deep.start()
         assert socket_folder(deep) == folder
         deep.stop()
         assert not folder.exists()
-        # If another user has taken the name meanwhile, the program uses another folder.
+        # If another user has created something under this name, the deployment uses another folder.
         plant(folder, victim)
         try:
             deep.start()
@@ -107,7 +107,7 @@ def test_a_folder_that_another_user_could_change_is_refused(victim, what, words)
 def test_a_link_of_the_users_own_is_followed(service, tmp_path):
     link = tmp_path / "home"
     link.symlink_to(service.home)
-    # The command succeeds up to the lock in the folder.
+    # The command accepts the link, and fails only because a deployment is running in the folder.
     refused = service.run("dev", check=False, FIELDSEAL_HOME=str(link))
     assert refused.returncode == 1 and f"another `fieldseal dev` is running in {service.home}" in refused.stderr
 
@@ -120,7 +120,7 @@ def test_a_link_of_the_users_own_is_followed(service, tmp_path):
     ("link", f"another user could change .fieldseal: it belongs to the user with the id {NOBODY}"),
 ])
 def test_settings_in_the_working_folder_are_not_another_users(cluster, tmp_path, what, words):
-    """Such settings could make root run a program: `kek.command`."""
+    """Settings can name a program that the command runs (`kek.command`). Another user's settings must not make root run one."""
     folder, mark = tmp_path / ".fieldseal", tmp_path / "ran"
     folder.mkdir(0o755)
     settings = folder / "fieldseal.yaml"
@@ -147,5 +147,5 @@ def test_settings_in_the_working_folder_are_not_another_users(cluster, tmp_path,
         assert done.returncode == 0 and "contoso" in done.stdout
     else:
         assert done.returncode == 1 and words in done.stderr, done.stderr
-    # A file that the command line names is used.
+    # The control: with --settings, the command uses the file in any case.
     assert cluster.run("org", "list", "--settings", str(settings), settings=None, cwd=tmp_path, env=environment).returncode == 0

@@ -1,4 +1,4 @@
-"""A pooler between the service and PostgreSQL, in session and in transaction mode."""
+"""The service uses PostgreSQL through a pooler in session mode and in transaction mode."""
 
 import contextlib
 import json
@@ -12,8 +12,8 @@ from server import serve_settings
 
 
 class Pooler:
-    """Speaks PostgreSQL's protocol to clients, with its own keys for cancel requests, as PgBouncer does. In transaction mode all clients share one
-    server process, each for the time of a transaction."""
+    """A small pooler that gives clients its own keys for cancel requests, as PgBouncer does. In transaction mode, all clients share one server
+    session, and each uses it for one transaction at a time."""
 
     def __init__(self, cluster, mode):
         self.path, self.mode = f"{cluster.home}/.s.PGSQL.5432", mode
@@ -85,7 +85,7 @@ class Pooler:
             with self.lock:
                 while True:
                     server.sendall(message)
-                    # Messages are answered after a Sync or a simple query. Other messages wait for it.
+                    # PostgreSQL responds after a Sync or a simple query. Other messages are only collected until then.
                     if kind in b"SQ":
                         status = self._answer(server, client)
                         if status == b"I":

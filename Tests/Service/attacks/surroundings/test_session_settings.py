@@ -1,4 +1,4 @@
-"""Settings of the role, of the database and of the connection string that have no effect, and the two that are refused."""
+"""Settings of the role, the database or the connection string that do not affect the service, and two settings with which it refuses to work."""
 
 import json
 import re
@@ -33,13 +33,13 @@ def server(cluster):
 
 
 def administer(cluster, statement):
-    """Runs a statement even if transactions are read-only by default."""
+    """Runs a statement as a superuser, even if transactions are read-only by default."""
     with psycopg.connect(cluster.superuser, autocommit=True, options="-c default_transaction_read_only=off") as admin:
         admin.execute(statement)
 
 
 def renew(cluster):
-    """Ends the service's sessions, so that new sessions have the role's present settings."""
+    """Ends the service's database sessions. New sessions get the role's present settings."""
     administer(cluster, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
 
 
@@ -49,10 +49,10 @@ def with_setting(cluster, where, name, value):
 
 
 def use(server):
-    """Uses the service: creates, reads, updates and deletes records, opens pages in two languages, and reads the key."""
+    """Creates, reads, updates and deletes records, opens pages in two languages, and reads the key."""
     id = str(uuid.uuid4())
     for attempt in range(3):
-        # The first requests may use the ended connections, so they are repeated.
+        # The first requests may fail, because they use sessions that `renew` ended.
         response = server.request("POST", "mailboxes", {"mailboxid": id, "name": "used", "password": "s3cret"})
         if response.status_code not in (500, 503):
             break
@@ -102,7 +102,7 @@ def test_settings_of_the_database_and_of_the_connection_string_change_nothing_ei
 
 
 def test_a_role_without_triggers_is_refused(cluster, server):
-    """If session_replication_role is set, the database's guards have no effect, so the service does nothing in such a session."""
+    """With this value of session_replication_role, the database's triggers do not run, so the service refuses to work."""
     with_setting(cluster, "ROLE fieldseal_service", "session_replication_role", "replica")
     try:
         response = server.request("POST", "mailboxes", {"name": "unguarded"})
@@ -116,12 +116,12 @@ def test_a_role_without_triggers_is_refused(cluster, server):
 
 
 def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, server):
-    """A managed PostgreSQL server makes the role read-only when its disk is full."""
+    """A managed PostgreSQL makes the role read-only if its disk is full. The service works again when the setting is removed."""
     token = server.token
     for how in ("ROLE fieldseal_service", "DATABASE fieldseal"):
         with_setting(cluster, how, "default_transaction_read_only", "on")
         try:
-            # Readiness is checked once a second.
+            # The server checks its readiness once a second.
             until(lambda: server_get(server, "/readyz").status_code == 503)
             assert "read-only" in server_get(server, "/readyz").text
             response = server.request("POST", "mailboxes", {"name": "refused"})
@@ -138,7 +138,7 @@ def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, serv
 
 
 def test_a_server_that_is_made_read_only_under_open_sessions(cluster, server):
-    """The setting is reloaded: open sessions can't write any more, and can write again after the next reload."""
+    """PostgreSQL reloads its configuration: open sessions become read-only, and later writable again."""
     use(server)
     with psycopg.connect(cluster.superuser, autocommit=True, options="-c default_transaction_read_only=off") as admin:
         admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -162,7 +162,7 @@ def server_get(server, path):
 
 @pytest.mark.parametrize("value, used", [("off", "on"), ("remote_write", "remote_write"), ("local", "local")])
 def test_a_write_that_is_acknowledged_is_on_disk(cluster, server, value, used):
-    """Otherwise a crash of PostgreSQL would lose writes that were answered with 204. Whether a standby must have them too is set for the role."""
+    """The service never acknowledges a write that is only in PostgreSQL's memory. Whether a standby must have it is a setting of the role."""
     cluster.sql("CREATE TABLE public.seen (value text)")
     cluster.sql("CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
                 "$$ BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$")

@@ -1,4 +1,4 @@
-"""Settings that are wrong, and the messages about them."""
+"""Wrong settings, and the messages that name the error."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from service import PROGRAM
 
 @pytest.fixture(scope="module")
 def good(cluster):
-    """The text of settings that are right."""
+    """The text of correct settings."""
     home = cluster.home
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90", "-subj", "/CN=localhost",
@@ -81,7 +81,7 @@ def test_a_setting_that_does_not_fit_is_refused_by_name_and_line(cluster, good, 
     result = check(cluster, good + text + "\n")
     assert result.returncode == 1 and message in result.stderr, result.stderr
     assert re.search(r"checked\.yaml line \d+|at line \d+", result.stderr), result.stderr
-    # The message quotes nothing of the file except the wrong part.
+    # The message quotes only the wrong part of the file.
     assert "fieldseal_service" not in result.stderr and "Usage" not in result.stderr
 
 
@@ -114,7 +114,7 @@ def test_a_variable_that_does_not_fit_is_refused_by_name(cluster, good, name, va
 
 
 def test_values_that_fit_are_taken_and_shown_with_their_types(cluster, good):
-    """Also a number in quotes, as Helm, Ansible and Compose write it. Environment variables of other programs are ignored."""
+    """A number or Bool in quotes is accepted, because Helm, Ansible and Compose write it so. Environment variables that other programs set are ignored."""
     text = good + 'connections: "20"\nlimits: {clientRequests: 5, requests: "7"}\nmail: {allowsPlaintext: "true"}\nkekCopyFile: ""\nlog:\n'
     result = check(
         cluster, text, "--json", FIELDSEAL_HTTPS_PORT="9443", FIELDSEAL_HTTP_PORT="", FIELDSEAL_TEST_POSTGRES="x",
@@ -167,13 +167,13 @@ def test_certificates_that_can_not_be_used_are_named(cluster, good):
             text = text.replace(old, new)
         result = check(cluster, text)
         assert result.returncode == 1 and message in result.stdout, result.stdout
-        # `serve` prints the same messages and nothing else.
+        # `serve` ends with the same messages and prints nothing else.
         served = subprocess.run(
             [PROGRAM, "serve", "--settings", str(home / "checked.yaml")], capture_output=True, text=True, timeout=60)
         assert served.returncode == 78 and message in served.stderr and "errno" not in served.stderr, served.stderr
     result = check(cluster, good.replace("good.", f"{soon.name}."))
     assert result.returncode == 0 and "expires in 4 days" in result.stdout, result.stdout
-    # The tests migrate as a superuser, and a note says so.
+    # The settings of the tests migrate as a superuser. That is the only note.
     notes = [line for line in check(cluster, good).stdout.splitlines() if line.startswith("note")]
     assert len(notes) == 1 and "a superuser" in notes[0], notes
 
@@ -206,7 +206,7 @@ def test_messages_of_commands(cluster):
     assert result.returncode == 64 and "Email Router" in result.stderr and "Basic User" in result.stderr
 
 
-# The process.
+# The process
 
 
 def status(pid):
@@ -234,7 +234,7 @@ def test_a_server_outlives_signals_and_its_memory_is_not_for_others(cluster):
 
 
 def test_a_process_of_an_ordinary_user_can_not_be_read_by_that_user():
-    """The kernel makes root the owner of the /proc files of a process that may not be dumped."""
+    """A process that may not be dumped: the kernel makes root the owner of its files in /proc."""
     arguments = ["router", "--service", "https://localhost:9", "--org", "x", "--client-id", "00000000-0000-0000-0000-000000000001"]
     process = subprocess.Popen(
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", PROGRAM, *arguments], stdin=subprocess.PIPE,

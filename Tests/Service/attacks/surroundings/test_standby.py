@@ -1,4 +1,4 @@
-"""The service with a standby: named first, named alone, and after a failover."""
+"""The service with a primary and a standby: the settings name the standby first, or only the standby, and the standby is promoted."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def ready(server):
 
 
 def writes(server, name):
-    """Whether a create succeeds. If not, the response must say that it failed, and when to try again."""
+    """Whether a create succeeds. If it does not, the response must be an error that says when to try again."""
     response = server.request("POST", "mailboxes", {"name": name, "password": "s3cret"})
     if response.status_code == 204:
         return True
@@ -34,7 +34,7 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
     server = Server(cluster, settings(cluster, "both", [standby.home, cluster.home]))
     try:
         assert ready(server)[0] == 200 and writes(server, "before")
-        # Every 15 seconds the sweeper reads tables that a standby does not have.
+        # The server runs, although the first host in its settings is a standby.
         assert server.process.poll() is None
         cluster.sql("SELECT pg_switch_wal()")
         import psycopg
@@ -42,7 +42,7 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
         with psycopg.connect(standby.superuser, autocommit=True) as connection:
             until(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
         cluster.stop(signal.SIGQUIT)
-        # No server can write now, but existing records can be read.
+        # The primary has stopped and the standby is read-only, so records can be read but not written.
         until(lambda: ready(server)[0] == 503)
         until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         assert not writes(server, "between")
@@ -69,7 +69,7 @@ def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(clust
         for _ in range(3):
             assert not writes(server, "refused")
         assert server.sign_in().status_code in (200, 503)
-        # More than one round of the sweeper, which once ended the process.
+        # After two seconds, the server still runs and lists records of the standby.
         begun = time.monotonic()
         until(lambda: time.monotonic() > begun + 2 and server.request("GET", "mailboxes?$top=1").status_code == 200)
         assert server.process.poll() is None
@@ -84,7 +84,7 @@ def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(clust
 
 def test_commands_on_a_standby_end_with_one_message(cluster, standby):
     name = settings(cluster, "alone", [standby.home])
-    # Reading works.
+    # A command that only reads succeeds.
     assert json.loads(cluster.run("key", "status", "--json", settings=name).stdout)["state"] == "active"
     for command in (["key", "change"], ["client", "add", "x", "--role", "Basic User"], ["key", "rehearse"], ["key", "show"]):
         result = cluster.run(*command, settings=name, check=False)

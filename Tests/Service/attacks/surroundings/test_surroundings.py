@@ -1,4 +1,4 @@
-"""The surroundings of the service: files that hold secrets, the connection to the database, and the database's own settings."""
+"""What surrounds the service: files with secrets, the connection to the database, and settings of the database."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def codes(cluster, name):
 
 @pytest.fixture
 def kek(cluster):
-    """A copy of the key-encryption key that a test may change."""
+    """A copy of the key-encryption key's file, which a test may change."""
     path = cluster.home / "spoilt"
     shutil.copy(cluster.home / "kek", path)
     path.chmod(0o400)
@@ -141,7 +141,7 @@ def test_files_with_secrets_that_others_read_are_named(cluster, tmp_path):
         assert str(path) in found["secret-file-exposed"]["message"] and "read it" in found["secret-file-exposed"]["message"]
         path.chmod(0o660)
         finding = codes(cluster, name)["secret-file-exposed"]
-        # The file belongs to the user who runs the doctor, so no other user has to read it.
+        # The file belongs to the user who runs the doctor, so the advice removes all rights of others.
         assert "replace it" in finding["message"] and finding["advice"] == f"chmod 0400 {path}"
         path.chmod(0o600)
 
@@ -159,7 +159,7 @@ def test_settings_with_a_password_that_others_read_are_named(cluster):
 
 @pytest.mark.parametrize("mode, isNamed", [("require", True), ("verify-ca", True), ("prefer", True), (None, True), ("verify-full", False)])
 def test_a_connection_that_checks_no_certificate_is_named(cluster, mode, isNamed):
-    # The first host does not respond, and the second is the socket. The check uses what the connection string allows.
+    # The first host does not respond, and the second one is the socket's folder. The finding depends on the connection string, not on the connection.
     text = f"host=192.0.2.1,{cluster.home} user=postgres dbname=fieldseal connect_timeout=2" + (f" sslmode={mode}" if mode else "")
     assert ("database-not-verified" in codes(cluster, settings(cluster, "remote", migrationDatabase=text))) == isNamed
 
@@ -182,7 +182,7 @@ def test_another_encoding_than_utf8_is_refused(cluster, other_databases, name, e
     assert result.returncode == 1 and f"encoding is {encoding}, and Fieldseal needs UTF8" in result.stderr
     with psycopg.connect(f"host={cluster.home} user=postgres dbname={name}") as connection:
         assert connection.execute("SELECT to_regnamespace('cell')").fetchone() == (None,)
-    # By hand, too.
+    # Running the script with psql fails with the same message.
     script = subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", f"host={cluster.home} user=postgres dbname={name}", "-f", "migrations/bootstrap.sql"],
                             capture_output=True, text=True, env={**os.environ, "PGCLIENTENCODING": "UTF8"}, cwd=os.path.dirname(__file__) + "/../../../..")
     assert script.returncode != 0 and "needs UTF8" in script.stderr

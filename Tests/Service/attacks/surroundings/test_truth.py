@@ -1,4 +1,4 @@
-"""What callers are told when the connection to PostgreSQL breaks during a write, or PostgreSQL rolls a transaction back."""
+"""What the response to a write says if the connection to PostgreSQL breaks, or PostgreSQL rolls the transaction back."""
 
 import json
 import re
@@ -33,7 +33,8 @@ def server(cluster):
 
 
 def struck(server, action, part, method, path, body=None, headers={}, within='"mailbox"'):
-    """Sends a request, and makes the proxy act on one of its statements. For COMMIT, the transaction must also have a statement with the text `within`."""
+    """Sends a request, and makes the proxy interrupt the statement that contains `part`. For COMMIT, the transaction must also have a statement with
+    `within`."""
     proxy = server.cluster.proxy
     # The text of BEGIN contains "READ COMMITTED", so COMMIT is compared as a whole statement.
     if part == "COMMIT":
@@ -66,7 +67,7 @@ def is_told_to_try_again(response):
 def is_unknown(response):
     assert response.status_code == 500, response.text
     assert response.json()["error"]["code"] == UNKNOWN
-    # A client that repeats the request automatically would do it twice.
+    # With Retry-After, a client would repeat the request automatically, and could write twice.
     assert "Retry-After" not in response.headers
     assert "Nothing was changed" not in response.text and "not known" in response.text
 
@@ -88,7 +89,7 @@ def test_a_create_whose_answer_is_lost_is_looked_up(cluster, server, action, has
         changed = server.request("PATCH", f"mailboxes({found[0]})", {"name": name}, {"If-Match": version})
         assert changed.status_code == 204, changed.text
     else:
-        # The connection was cut before PostgreSQL had received the whole message.
+        # PostgreSQL received only a part of the message.
         assert action != "lose answer"
         is_told_to_try_again(response)
         assert found == []
@@ -104,7 +105,7 @@ def test_a_create_that_never_arrived_is_told_to_try_again(cluster, server):
 
 
 def test_a_create_of_an_id_that_was_there_before_is_not_taken_for_done(cluster, server):
-    """Another client created the record an hour ago, so finding it does not prove that this request created it."""
+    """The id belongs to a record that another client created an hour ago. Finding the record must not count as this request's success."""
     id = created(server, "of an hour ago")
     cluster.sql("UPDATE mailbox SET createdon = createdon - interval '1 hour' WHERE mailboxid = %s", [id])
     response = struck(
@@ -120,7 +121,7 @@ def test_a_commit_that_comes_after_the_connection_was_lost_is_waited_for(cluster
     name, answers = str(uuid.uuid4()), []
     with psycopg.connect(cluster.superuser) as blocker:
         blocker.execute("LOCK TABLE org_contoso.mailbox IN SHARE MODE")
-        # A statement that waits for more than 20 ms leaves the shared connection and runs alone.
+        # The statement waits for a lock for more than 20 ms, so it leaves the shared connection and runs on its own connection.
         body = {"name": name, "ownerid@odata.bind": f"/systemusers({server.request('GET', 'WhoAmI()').json()['UserId']})"}
         thread = threading.Thread(
             target=lambda: answers.append(struck(
@@ -154,7 +155,7 @@ def test_an_update_that_never_arrived_is_told_to_try_again(cluster, server):
 
 def test_a_delete_whose_answer_is_lost_is_looked_up(cluster, server):
     id = created(server)
-    # The delete also clears lookups that refer to the mailbox, so it is a transaction, and its COMMIT decides.
+    # Deleting a mailbox also clears lookups to it, so the delete is a transaction. It is done only if its COMMIT was received.
     response = struck(server, "lose answer", "COMMIT", "DELETE", f"mailboxes({id})", within='DELETE FROM "org_contoso"."mailbox"')
     assert response.status_code == 204, response.text
     other = created(server)
@@ -213,7 +214,7 @@ def test_a_record_is_not_said_to_be_missing_when_reading_it_back_fails(cluster, 
 
 
 def test_other_writes_are_of_an_unknown_outcome_too(cluster, server):
-    """Sharing a record, and a transaction of a command."""
+    """The outcome is also unknown if the response is lost when a record is shared, or in a transaction of a command."""
     id = created(server)
     [(user,)] = cluster.sql("SELECT systemuserid::text FROM systemuser LIMIT 1")
     is_unknown(struck(
@@ -276,7 +277,7 @@ def test_updates_of_the_same_records_in_opposite_orders_all_end(cluster, server)
     assert sum(status == 204 for status, _ in statuses) >= 8, statuses
 
 
-# Key changes.
+# Key changes
 
 
 def events(cluster, kind):
@@ -333,7 +334,7 @@ def test_cells_go_to_quarantine_in_few_statements_and_before_writers_wait(cluste
     assert result.stdout.count("moved to quarantine") == damaged
     moves = [n for n, sql in enumerate(cluster.proxy.statements) if 'INSERT INTO "org_contoso"."quarantined_cell"' in sql]
     locks = [n for n, sql in enumerate(cluster.proxy.statements) if "lock_generations" in sql]
-    # The statement is prepared once and executed once.
+    # The statement that moves cells is sent once to prepare it and once to execute it.
     assert 0 < len(moves) <= 4 and max(moves) < min(locks), (moves, locks)
     assert cluster.sql("SELECT count(*) FROM quarantined_cell") == [(damaged,)]
     assert cluster.sql("SELECT count(*) FROM mailbox WHERE ispasswordset") == [(0,)]
