@@ -19,13 +19,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def spent(pid):
-    """How many seconds of processor time a process has used."""
+    """The processor time that a process has used, in seconds."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def serve(program):
-    """Runs one deployment. For each line of standard input, measures the kind of request that the line names."""
+    """Runs a deployment of this program. For each line of standard input, measures the requests that the line names."""
     os.environ["FIELDSEAL"] = program
     import api
     import requests

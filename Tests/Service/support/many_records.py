@@ -1,4 +1,4 @@
-"""100,000 mailboxes, 1,000,000 security events and 1,000,000 changes, and the pages of the console that are slow with lists of that size."""
+"""Inserts 100,000 mailboxes, 1,000,000 security events and 1,000,000 changes. PAGES are the console's pages that are slow with so many records."""
 
 MAILBOXES, EVENTS, CHANGES = 100_000, 1_000_000, 1_000_000
 PAGES = (
@@ -9,8 +9,7 @@ PAGES = (
 
 
 def fill(deployment):
-    """Inserts the records with SQL."""
-    # The inserted events are before a checkpoint. The service did not write them, and would refuse an organization with such events after its own.
+    # Verification sets a checkpoint, and the events are inserted before it. After it, the service would refuse events that it did not write.
     deployment.run("events", "verify", "--org", "contoso")
     deployment.sql(f"""
         SET session_replication_role = replica;
