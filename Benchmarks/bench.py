@@ -1,6 +1,6 @@
 """Measures figures and their references alternately in one run, and writes their ratios to .fieldseal/bench.json.
 
-    bench.py [FIGURE…]      all of them, or those whose names begin so
+    bench.py [FIGURE…]      measures all figures, or those whose names begin with an argument
 """
 
 import datetime

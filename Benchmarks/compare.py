@@ -1,9 +1,9 @@
-"""Compares two programs, each with a deployment of its own, in turns: requests per second, and processor time for a request.
+"""Compares two programs, each with a separate deployment, alternately: requests per second, and processor time for a request.
 
     compare.py BEFORE AFTER [ROUNDS]
 
-BEFORE and AFTER are release builds of `fieldseal`. Processor time says more than requests per second where other work disturbs the
-machine. Each figure is the median of the rounds' ratios AFTER : BEFORE.
+BEFORE and AFTER are release builds of `fieldseal`. If other programs use the machine, processor time is more reliable than requests
+per second. Each figure is the median of the rounds' ratios AFTER : BEFORE.
 """
 
 import json

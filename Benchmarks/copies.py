@@ -23,7 +23,7 @@ LEDGER = """
 
 
 def statements(cluster, template):
-    """The statements that make the template's schema, and those that fill it. In both, temporary names of functions end with `$new`."""
+    """The statements that make the template's schema, with `$new` at the end of temporary names, and the statements that fill the schema."""
     applied = [name for name, in cluster.sql(f"SELECT name FROM org_{template}.migration")]
     made = LEDGER + (ROOT / "migrations/organization.sql").read_text()
     for name in reversed([name for name in MIGRATIONS if name not in applied]):

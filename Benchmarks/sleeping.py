@@ -1,6 +1,6 @@
-"""scale/start, scale/memory, scale/metrics and scale/migrate: many organizations that sleep, beside few.
+"""scale/start, scale/memory, scale/metrics and scale/migrate: the cost of many unused organizations, compared with few.
 
-FIELDSEAL_BENCH_SLEEPING says how many; 10,000 take 20 GB of disk and an hour.
+FIELDSEAL_BENCH_SLEEPING is the number of organizations. 10,000 take 20 GB of disk and an hour.
 """
 
 import json

@@ -25,7 +25,7 @@ PARENT = "FIELDSEAL_TEST_PARENT"
 MEMORY, DISK = pathlib.Path("/dev/shm"), pathlib.Path("/tmp")
 #: The bytes that a run needs at most.
 NEEDED = 4 << 30
-#: prctl(2)
+#: The option of prctl(2) with which this process gets the children of processes that end.
 PR_SET_CHILD_SUBREAPER = 36
 
 

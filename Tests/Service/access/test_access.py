@@ -44,7 +44,7 @@ def test_every_message(service, callers, role, entity, ownership):
         return depth == ALL or depth == OWN and ownership == "own"
 
     def expect(response, depth, *good):
-        # If the caller may read the record, the refusal names the missing right. Otherwise the record must look as if it did not exist.
+        # 403 if the role has no such right, or if the caller may read the record. Otherwise the record must look as if it did not exist.
         expected = good if allowed(depth) else (403,) if depth == NONE or allowed(read) else (404,)
         assert response.status_code in expected, (response.status_code, expected, response.text)
         if response.status_code in (403, 404):

@@ -138,7 +138,7 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
         if words[:2] == ["fieldseal", "doctor"]:
             assert errors(cluster.run("doctor", "--json", settings="restored", check=False)) == []
         elif words[:2] == ["fieldseal", "setup"]:
-            # In place of `setup`, the test runs only its first step. (test_production.py runs `setup`.)
+            # Runs only the part of `setup` that a cluster without passwords needs. (test_production.py runs `setup`.)
             cluster.run("migrate", "bootstrap", settings="restored")
         elif words[0] == "fieldseal":
             cluster.run(*words[1:], settings="restored")

@@ -445,7 +445,7 @@ def test_it_speaks_german(console):
     assert '<html lang="de">' in page and "Handlungsbedarf" in page
 
 
-# How it can be used
+# Without JavaScript, on a phone, with the keyboard and zoomed
 
 
 def test_it_is_whole_without_script(console):
@@ -497,7 +497,7 @@ def words(browser):
 
 
 def test_at_200_percent_nothing_is_lost(console, browser):
-    """Zoomed to 200 percent, as with the browser's own menu (WCAG 2.2, 1.4.4): everything is visible, and nothing extends beyond the side."""
+    """Zooms to 200 percent, as the browser's menu does (WCAG 2.2, 1.4.4). Every word is visible, and nothing is wider than the window."""
     id = console.create("mailboxes", {"name": "zoomed " * 10, "password": "x"})
     browser.set_window_size(1280, 900)
     for page in ["overview", "settings/data-encryption", "settings/data-encryption/change", "records/mailboxes", f"records/mailboxes/{id}", "events", "audit", "access", "account", "connect"]:

@@ -382,7 +382,7 @@ def test_a_refused_release_has_one_reason_in_the_reader_s_language(console):
         assert f"<dt>{MESSAGES[language]['attribute:postponemailboxprocessinguntil']}</dt>" not in status, status
 
 
-# What is drawn
+# Alignment and sizes
 
 
 def tops(driver, selector):

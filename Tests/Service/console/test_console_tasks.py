@@ -190,7 +190,7 @@ def test_a_form_has_what_a_person_sets_and_the_rest_below(console):
     assert len(re.findall(r'<(?:input|select|textarea)[^>]* name="', below)) > 5
 
 
-# Evidence
+# Events and changes
 
 
 def test_a_word_finds_events_by_the_names_that_they_show(console):

@@ -81,7 +81,7 @@ def test_the_button_that_opens_the_menu_closes_it(console, browser):
     assert not any(element.is_displayed() for element in browser.find_elements(By.CSS_SELECTOR, ".menu, .close")) and menu.is_displayed()
 
 
-# What was done
+# Notices about actions
 
 
 def test_a_notice_is_for_one_view_of_a_page(console, browser):

@@ -35,7 +35,7 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
     assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [MIGRATIONS[MIGRATIONS.index("0006_email"):]] * 6
     server = Server(cluster)
     try:
-        # The server serves contoso. For the others, the response says what to do.
+        # The server serves contoso. For another organization, a command says what to do.
         assert server.request("GET", "mailboxes").status_code == 200
         key = cluster.run("key", "status", "--org", "scale-1", check=False)
         assert key.returncode == 1 and "0x8004A104" in key.stderr and "migrate up --org scale-1" in key.stderr

@@ -283,7 +283,7 @@ def test_what_the_original_takes_is_taken(service, box):
 
 
 def test_a_refusal_names_what_the_metadata_has(service, box):
-    """The refusal lists the parameters of the message. It must not list those that only routers may use."""
+    """The refusal lists parameters that $metadata declares. So it lists none that only routers may use."""
     message = refused(deliver(service, box, Foo=1), 400, "0x80048D19")
     document = etree.fromstring(service.get("$metadata").content)
     names = {each.get("Name") for action in document.iter("{*}Action") if action.get("Name") == "DeliverIncomingEmail" for each in action.iter("{*}Parameter")}

@@ -18,7 +18,7 @@ def listed(service, path):
     return value(service, path)["value"]
 
 
-# Options
+# Option sets
 
 
 def test_states_and_statuses_name_each_other(service):
@@ -73,7 +73,7 @@ def test_casts_of_attributes(service, type):
         assert value(service, one)["LogicalName"] == attribute["LogicalName"]
 
 
-# Options of the query
+# Query options
 
 
 @pytest.mark.parametrize("condition, holds", [
@@ -119,7 +119,7 @@ def test_numbers_are_compared_by_their_value(service):
         assert [a["LogicalName"] for a in value(service, of_decimals + condition)["value"]] == found, condition
 
 
-# Changes
+# RetrieveMetadataChanges
 
 
 def changes(service, query, **more):

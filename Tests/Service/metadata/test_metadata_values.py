@@ -370,7 +370,7 @@ def test_navigation_properties_lead_to_the_other_entity(service, schema):
     for r in schema.relationships:
         to_one, to_many = (expanded(r[f"{end}Entity"], r[f"{end}EntityNavigationPropertyName"], schema.entities[r[f"{other}Entity"]]["PrimaryIdAttribute"])
                            for end, other in (("Referencing", "Referenced"), ("Referenced", "Referencing")))
-        # A lookup to several entities can't be expanded, because its navigation property has the type that they share.
+        # The navigation property of a lookup to several entities has the type that they share, so expanding it may fail.
         several = len(schema.attributes[r["ReferencingEntity"], r["ReferencingAttribute"]]["Targets"]) > 1
         assert (to_one.status_code == 200 or several) and to_many.status_code == 200, (r["SchemaName"], to_one.text, to_many.text)
     for r in schema.associations:

@@ -115,7 +115,7 @@ def why(deployment):
     return lambda: deployment.log().decode()[-4000:]
 
 
-# Few requests are sent
+# Idle routers send few requests
 
 
 def test_an_idle_router_with_a_hundred_mailboxes_asks_for_little(quiet, idling):
@@ -146,7 +146,7 @@ def test_mailboxes_that_only_send_are_not_polled(quiet, idling):
         assert quiet.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
 
 
-# What happens is noticed
+# Noticing new mail, new e-mails and changes
 
 
 def test_mail_arrives_within_seconds(quiet, idling):

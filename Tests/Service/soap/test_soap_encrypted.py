@@ -86,7 +86,7 @@ def test_nothing_compares_sorts_or_groups_by_it(service, name, attribute):
     queries = [expression(name, columns(), criteria(condition(attribute, operator, *given))) for operator, given in (
         ("Equal", ["c"]), ("NotEqual", ["c"]), ("Like", ["c%"]), ("In", ["c", "d"]), ("Between", ["a", "z"]), ("Null", []), ("NotNull", []), ("BeginsWith", ["c"]), ("GreaterThan", ["c"]))]
     queries += [
-        # The attribute is the other side of a comparison, or is used in a nested filter, in a link (its criteria, orders, or join columns), or in a
+        # The attribute is compared with another attribute, or is in a nested filter. It is also in a link (criteria, orders, join columns), and in a
         # link of a filter.
         expression(name, columns(), criteria(condition("createdon", "Equal", attribute, compares=True))),
         expression(name, columns(), criteria(filters=f"<x:FilterExpression>{criteria(condition(attribute, 'Null'), kind='Or')}</x:FilterExpression>")),

@@ -174,7 +174,7 @@ def test_a_compressed_body_is_not_guessed(service):
     refused_by(opened(response), "0x8005F100")
 
 
-# The forms of clients that have no SDK
+# Requests of clients without an SDK
 
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"

@@ -207,7 +207,7 @@ def test_queries_with_links_and_columns(service, program, make, client, name):  
     assert attributes(client.service.RetrieveMultiple(query=query).Entities.Entity[0])["n"].Value == 1
 
 
-# The schemas
+# The schemas in the WSDL
 
 
 @pytest.fixture(scope="module")

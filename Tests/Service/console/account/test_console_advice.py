@@ -14,7 +14,7 @@ LANGUAGES = {
 
 @pytest.fixture(scope="module")
 def una(console):
-    """A Basic User who owns a mailbox, which is not approved."""
+    """A Basic User who owns a mailbox without approval."""
     person(console, "advised-una")
     user = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'advised-una'")[0][0]
     profile = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")[0][0]

@@ -1,4 +1,4 @@
-"""Colleagues who leave and never had a sign-in here: their records are handed over, and no person can act as them any more."""
+"""Colleagues who leave and never had a sign-in: an administrator hands their records over, and no caller can act as them afterwards."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def test_records_are_handed_over_to_people_to_other_users_and_to_teams(console):
         said, done = handed_over(admin, holder, to)
         assert f"to {name}?" in said and "2 e-mails are theirs" in said and "was handed over" in text(done) and owner(console, queue) == new, (said, text(done))
         assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
-    # The e-mails still belong to the user.
+    # Handing records over leaves a user's e-mails with the user.
     assert "2 e-mails are theirs" in text(admin.get(f"records/usersettingscollection/{user}"))
     assert admin.send("access/user-without-sign-in", user=user, to="user:" + dora, **{"do": "hand-over"}).status_code in (404, 409)
     # If the user has a sign-in, the page of that person offers the hand-over.

@@ -83,7 +83,7 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
 
 def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
     visitor = signed_in(console, "of a used code")
-    # The code of the next time step is accepted, because the clocks of a phone and the server can differ.
+    # Uses the code of the next time step, which stays valid if the present step ends during the test.
     secret, sealed = offered(visitor)
     used = one_time_password(secret, 1)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=used))

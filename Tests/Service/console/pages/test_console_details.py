@@ -61,7 +61,7 @@ def test_a_date_is_not_divided_in_the_readers_zone(console, browser):
 
 # The number of different vertical positions that the selected elements have.
 TOPS = "return [...new Set([...document.querySelectorAll(arguments[0])].map((e) => Math.round(e.getBoundingClientRect().top)))].length"
-# The smallest distance between two selected elements that are one below the other, or side by side.
+# The distance of each selected element from the one before it, vertical or horizontal.
 GAPS = """
 const boxes = [...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length).map((e) => e.getBoundingClientRect());
 return boxes.slice(1).map((box, i) => Math.max(box.top - boxes[i].bottom, box.left - boxes[i].right));

@@ -326,7 +326,7 @@ def form_of_question(question, action):
     return next(found.fields for found in forms(question.text) if found.action.endswith(action))
 
 
-# The way back
+# Going back, reloading and cancelling
 
 
 def test_a_question_has_an_address_of_its_own(console):

@@ -74,7 +74,7 @@ console = test_console_pages.console
 
 @pytest.fixture(scope="module")
 def filled(console):
-    """Records with long names, addresses and subjects, and several recipients, as organizations have them."""
+    """Records with long names, addresses and subjects, and an e-mail with several recipients."""
     made = {entity_set: console.create(entity_set, values) for entity_set, values in LONG.items()}
     console.sql(
         "UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now() - interval '13 minutes', emailserverprofile = %s WHERE mailboxid = %s",
