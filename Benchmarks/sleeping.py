@@ -67,7 +67,7 @@ def use(server, names):
 
 
 def look(cluster, names):
-    """Starts a server and uses these organizations. Returns the times, the memory before and after that, and the metrics' figures."""
+    """Starts a server and uses these organizations. Returns the time of the start, the memory before and after the use, and the metrics' figures."""
     server = Server(cluster)
     start = ready(server)
     fresh = server_memory(server)

@@ -182,7 +182,7 @@ def test_a_second_factor_is_required_by_role(server, run):
     person = Person(server, "dora", "dora's long words")
     assert person.get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--role", "Email Administrator", "--role", "System Administrator")
-    # The requirement applies to sessions that began before it, too.
+    # In a session that began before, the person must also turn two-step sign-in on.
     assert person.get("overview").url.endswith("/account") and "needs two-step sign-in" in person.get("overview").text
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/overview")
     offered = person.post("account/offer").text
@@ -193,13 +193,13 @@ def test_a_second_factor_is_required_by_role(server, run):
     assert Person(server, "dora", "dora's long words", one_time_password(secret)).get("overview").url.endswith("/overview")
     refused = person.post("account/end", code=one_time_password(secret, 1))
     assert refused.status_code == 400 and "needs one-time passwords" in refused.text
-    # Attaching the organization again keeps the requirement.
+    # After the organization is attached again, two-step sign-in is still required.
     run("org", "attach", "contoso", "--yes")
     run("user", "role", "edith", "Email Administrator")
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/account")
     run("user", "require-second-factor")
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/overview")
-    # `--all` requires it for every role.
+    # `--all` requires two-step sign-in for every role.
     run("user", "add", "ernst", "--role", "Basic User", stdin="ernst's long words\n")
     assert Person(server, "ernst", "ernst's long words").get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--all")

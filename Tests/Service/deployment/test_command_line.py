@@ -151,7 +151,7 @@ def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
 
 
 def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
-    """`key activate` accepts the option of `key show`, and its own."""
+    """`key show` writes the key to --file. `key activate` reads it with --file or --key-file."""
     file = tmp_path / "contoso.key"
     cluster.run("key", "show", "--org", "contoso", "--file", str(file))
     for option in ("--file", "--key-file"):

@@ -114,7 +114,7 @@ def test_what_does_not_work_later_is_a_problem(cluster, settings, check, more, w
 
 
 def checked(cluster, name, **connections):
-    """Runs `config check` and the doctor with other connections. Returns the check's exit code and output, and the doctor's findings."""
+    """Runs `config check` and the doctor with these connection strings. Returns the check's exit code and output, and the doctor's findings."""
     lines = {"database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "migrationDatabase": cluster.superuser, **connections}
     given = (cluster.home / "serve-0.yaml").read_text().splitlines(keepends=True)
     text = "".join(line for line in given if line.split(":")[0] not in {*lines, "baseURL"})

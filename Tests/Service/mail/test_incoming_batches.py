@@ -120,8 +120,8 @@ def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
 
 
 def test_a_router_learns_which_records_lack_something(receiving, box):
-    """The router deletes a message only if the record has all of it. So the response says for each message whether something is missing, even if
-    the record existed."""
+    """The router deletes a message only if its record is complete. So the response says for each message whether something is missing in its record.
+    This also holds for a message that was delivered before."""
     [organization] = receiving.get("organizations?$select=maxuploadfilesize").json()["value"]
 
     def limit(bytes):
@@ -141,7 +141,7 @@ def test_a_router_learns_which_records_lack_something(receiving, box):
         limit(8_000)
         again = deliver(receiving, box, emails)
         assert [(v["ShouldDeliver"], v["IsIncomplete"]) for v in again] == [(False, is_incomplete) for is_incomplete in expected]
-        # The seven e-mails, as new ones in one batch, each twice.
+        # Delivers the seven e-mails twice in one batch. With other digests, the service takes them as new e-mails.
         both = [{**email, "Digest": base64.b64encode(hashlib.sha256(email["Digest"].encode()).digest()).decode()} for email in emails]
         limit(1_000)
         assert [v["IsIncomplete"] for v in deliver(receiving, box, [*both, *both])] == [*expected, *expected]

@@ -198,7 +198,7 @@ def test_what_fits_is_kept_whole(service, box):
 
 
 def test_recipients_are_shown_up_to_the_last_that_fits(service, box):
-    """A draft shows its recipients in the same way."""
+    """torecipients of a delivered e-mail and of a draft ends before the first recipient that would make it longer than 500 characters."""
     addresses = [ADDRESS] + [f"customer{n:03}@elsewhere.test" for n in range(40)]
     email = record(service, box, To=addresses)
     parties = [{"participationtypemask": 2, "addressused": address} for address in addresses]

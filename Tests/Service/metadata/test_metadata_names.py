@@ -13,7 +13,7 @@ BAD_QUERY, BAD_REQUEST = "0x80060888", "0x8005F100"
 
 
 def values(response, below=None):
-    """The pieces of metadata in a response, or those in one of their members."""
+    """The definitions in a response. With `below`, the values of this member of each definition."""
     assert response.status_code == 200, response.text
     answer = response.json()
     found = answer["value"] if isinstance(answer.get("value"), list) else [answer]

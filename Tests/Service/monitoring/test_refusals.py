@@ -65,7 +65,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     [line] = until(lambda: logged(server, "organization refused"), "the log does not say that the organization is refused")
     assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["error"]
     assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
-    # The doctor reports it as soon as the server renews its row in config.server.
+    # The doctor reports the refusal as soon as the server renews its row in config.server.
     finding = until(lambda: findings(cluster).get("refused-by-server"), "the doctor does not know")
     assert finding["severity"] == "error" and finding["subject"] == "contoso" and "older than revision" in finding["message"]
     # The operator accepts the older state, and the doctor's finding ends at once.

@@ -137,7 +137,7 @@ class BootedRoot(Root):
         shutil.rmtree(self.home, ignore_errors=True)
 
     def is_ended(self):
-        """Whether no process is left and the root's cgroup is removed. The kernel lists no process that is ending."""
+        """Removes the root's cgroup. Returns False while it has a process, even one that is ending and not listed any more."""
         if self.processes():
             return False
         try:

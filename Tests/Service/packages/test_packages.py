@@ -188,7 +188,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     configure(root, cluster, port)
-    # An abstract name, because the socket's folder is another one in the root.
+    # The socket has an abstract name, because the root does not show the socket's folder.
     name = f"fieldseal-test-{port}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.bind(f"\0{name}")

@@ -731,7 +731,7 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
         # The router does the test and reports its failure.
         assert routed.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
         until(lambda: not routed.get(f"mailboxes({box})").json()["testemailconfigurationscheduled"])
-        # The test of a mailbox without waiting e-mails also fails for sending, because the key is missing.
+        # No e-mail waits in this mailbox. Without the key, its test reports that sending fails too.
         quiet = others[0]
         tested = routed.request("PATCH", f"mailboxes({quiet})", {"testemailconfigurationscheduled": True, "enabledforincomingemail": True})
         assert tested.status_code == 204

@@ -106,7 +106,7 @@ def asked(deployment, mark=0):
     return [line["path"].rsplit("/", 1)[-1] for line in lines if "fieldseal." in line.get("path", "") or line.get("path", "").endswith("/token")]
 
 
-#: For the mailboxes that no router watches: the sum of their turns, and their number.
+#: SQL: the number of turns of all mailboxes that no router watches, and the number of these mailboxes.
 POLLED = """SELECT coalesce(sum(processedtimes), 0)::integer, count(*)::integer FROM org_contoso.mailbox AS m
              WHERE mailboxid = ANY (%s::uuid[]) AND NOT EXISTS (SELECT FROM org_contoso.mailbox_watch AS w WHERE w.mailboxid = m.mailboxid)"""
 

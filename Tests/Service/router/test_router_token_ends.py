@@ -170,8 +170,7 @@ def test_a_token_that_ends_amid_a_delivery_loses_no_message(quiet, how):
     try:
         until(ended.is_set, what=lambda: log().decode()[-3000:])
         if how != "revoked":
-            # The service refuses first the token, then the client. A disabled client's router keeps trying. A router whose secret was replaced gets
-            # a refusal for the new token.
+            # The service refuses a request with the former token. Then it refuses the router's request for a new token.
             until(lambda: proxy.refusals >= (2 if how == "replaced" else 3), what=lambda: log().decode()[-3000:])
             until(lambda: b"client id or secret is not accepted" in log()[mark:], what=lambda: log().decode()[-3000:])
             if how != "disabled":

@@ -140,7 +140,7 @@ def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
     box = mailbox(exchanging, tokens.valid)
     until(lambda: len(tokens.asked) > before, what=lambda: exchanging.log().decode()[-3000:])
     exchanging.stop(signal.SIGKILL)
-    # While the service starts, the authorization server refuses the old token, so a request that was still on its way has no effect.
+    # While the service starts, the authorization server refuses the old token. So a request that the killed service sent can't use the token up.
     valid, tokens.valid = tokens.valid, "of nobody"
     tokens.answers.set()
     exchanging.start()

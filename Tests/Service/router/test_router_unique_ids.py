@@ -55,7 +55,7 @@ def test_messages_are_told_apart(routed, kind):
     box = served(routed, server)
     try:
         until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 3"], what=lambda: routed.log().decode()[-3000:])
-        # A new message, which also has the size of the others.
+        # The new message has the same size as the other messages.
         server.messages[4] = text(4)
         turn(routed, box)
         assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4)] and not alerts(routed, box)

@@ -144,7 +144,7 @@ def test_pages_counts_and_top(service, records):
         info = f"<x:Count>2</x:Count><x:PageNumber>{number}</x:PageNumber><x:PagingCookie>{escape(first)}</x:PagingCookie>"
         message = refused_by(ask(service, expression("mailbox", columns("name"), where_, orders=orders, page=info)), "0x80060888")
         assert ("another query" in message) == (number == 2) and "paging cookie" in message, message
-    # Without a cookie, the number of the page decides.
+    # Without a cookie, the service returns the page with the requested number.
     assert boxes(page(2)) == "23"
     refused_by(page(2, '<cookie page="1"/>'), "0x80060888")
     response = ask(service, expression("mailbox", columns("name"), where, orders=order("name"), top=3))

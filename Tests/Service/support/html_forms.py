@@ -66,6 +66,6 @@ def answer_of(page, name="confirmed"):
 
 
 def subject(*parts):
-    """Computes that value from the parts of a question's subject."""
+    """The value with which a question about this subject is confirmed, computed from the parts of the subject."""
     told = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return base64.urlsafe_b64encode(hashlib.sha256(told).digest()).rstrip(b"=").decode()

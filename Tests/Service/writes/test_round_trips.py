@@ -125,7 +125,7 @@ def test_no_way_to_what_the_caller_may_not_read(service):
 
 
 def test_no_way_to_which_ids_exist(service):
-    """The service compares such attributes only for a caller who may read the record. So the response does not reveal whether the id exists."""
+    """The service compares attributes that can't be updated only if the caller may read the record. So the response does not reveal whether the id exists."""
     mailbox = service.create("mailboxes", {"name": f"hidden {uuid.uuid4()}"})
     for more in ({}, {"createdbyname": "y"}, {"ispasswordset": True}, {"ispasswordset": None, "createdon": "2026-01-01T00:00:00Z"}):
         answers = [service.request("PATCH", f"mailboxes({id})", {"name": "x", **more}, client="user") for id in (mailbox, uuid.uuid4())]

@@ -226,7 +226,7 @@ def test_a_provider_brings_its_servers(console, provider):
     assert console.request("DELETE", f"mailboxes({saved.url.rsplit('/', 1)[1].split('?')[0]})").status_code == 204
 
 
-# What a form writes
+# Attributes that saving a form changes
 
 
 @pytest.mark.parametrize(("entity_set", "table", "key"), [
