@@ -1,4 +1,4 @@
-"""api/…: requests per second over 16 keep-alive connections with TLS, compared with the same PostgreSQL or the same server."""
+"""api/…: requests over 16 keep-alive connections with TLS, compared with statements in the same PostgreSQL or with other requests."""
 
 import pathlib
 import re
@@ -19,7 +19,7 @@ SECONDS = 5
 
 
 def load(service, path, body=None, type="application/json"):
-    """Requests per second with a status of 2xx. Any other status ends the measurement."""
+    """Successful requests per second. Any response without a status 2xx ends the measurement."""
     url = path if path.startswith("http") else f"{service.api}/{path}"
     command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
     with tempfile.NamedTemporaryFile() as file:
@@ -35,8 +35,8 @@ def load(service, path, body=None, type="application/json"):
 
 
 class Reference:
-    """A copy of the database in the same PostgreSQL. In the service's own database, the events of pgbench have invalid tags, which would look like an
-    attack."""
+    """A copy of the database in the same PostgreSQL, for pgbench. In the service's own database, pgbench's events would have invalid tags, as after
+    an attack."""
 
     def __init__(self, service):
         dump = subprocess.run(["pg_dump", service.dev["postgres"]], capture_output=True, check=True).stdout
@@ -55,7 +55,7 @@ class Reference:
 
 
 def pgbench(reference, script):
-    """Transactions per second over as many connections, with prepared statements."""
+    """Transactions of pgbench per second, over `CONNECTIONS` connections with prepared statements."""
     binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
     program = str(binaries[-1]) if binaries else "pgbench"
     output = subprocess.run(
@@ -67,14 +67,14 @@ def pgbench(reference, script):
 
 
 def requests(service, count, path):
-    """Sends so many reads. Any status except 2xx ends the measurement."""
+    """Sends `count` reads. Any response without a status 2xx ends the measurement."""
     command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-n", str(count), "-H", f"Authorization: Bearer {service.token()}"]
     output = subprocess.run([*command, f"{service.api}/{path}"], capture_output=True, text=True, check=True).stdout
     assert f"status codes: {count} 2xx" in output, output
 
 
 def resident(service):
-    """MiB."""
+    """The resident memory of the service, in MiB."""
     status = pathlib.Path(f"/proc/{service.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
 
@@ -93,7 +93,7 @@ def run_list(service):
     service.sql("ANALYZE org_contoso.mailbox")
     session = http.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
-    # Compression is useful only on a slow line.
+    # Turns compression off, because it costs time and helps only on a slow line.
     session.headers["Accept-Encoding"] = "identity"
     session.headers["Authorization"] = f"Bearer {service.token()}"
     columns = LISTED.replace("_ownerid_value", "ownerid")
@@ -118,7 +118,7 @@ def run(names):
     service = Deployment()
     try:
         service.start()
-        # These are measured before a hundred thousand creates, after which PostgreSQL would be busy cleaning up.
+        # Measures lists first. After 100,000 creates, PostgreSQL would be busy cleaning up.
         if "api/list" in names:
             run_list(service)
         if "api/create" in names:

@@ -1,6 +1,6 @@
 """Measures figures and their references alternately in one run, and writes their ratios to .fieldseal/bench.json.
 
-    bench.py [FIGURE…]      all of them, or those whose names begin so
+    bench.py [FIGURE…]      measures all figures, or those whose names begin with an argument
 """
 
 import datetime
@@ -18,19 +18,19 @@ OUTPUT = ROOT / ".fieldseal" / "bench.json"
 
 
 def paired(subject, reference, runs=3):
-    """Runs both alternately, and returns the medians: (subject, reference)."""
+    """Measures both alternately. Returns the medians: (subject, reference)."""
     sides = [], []
     for number in range(runs + 1):
         for side, measure in zip(sides, (subject, reference)):
             value = measure()
-            # The first run of each only warms up.
+            # The first measurement of each side is only a warm-up.
             if number:
                 side.append(value)
     return tuple(map(statistics.median, sides))
 
 
 def record(figure, ratio, goal, **detail):
-    """Prints one figure, and stores it beside those of earlier runs. A goal is a text such as "<= 1.3" or ">= 0.5"."""
+    """Prints a figure, and stores it beside the figures of earlier runs. A goal is a text such as "<= 1.3" or ">= 0.5"."""
     known = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else []
     sign, bound = goal.split()
     detail["measuredOn"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -72,6 +72,6 @@ def main(wanted):
 
 
 if __name__ == "__main__":
-    # The modules below import this module by its name.
+    # The imported modules import this file as `bench`, so it must not be loaded twice.
     sys.modules["bench"] = sys.modules["__main__"]
     main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""cell/…: the cost of one cell."""
+"""cell/seal-open: the time for sealing and opening one cell, compared with the same calls of libcrypto in C."""
 
 import subprocess
 

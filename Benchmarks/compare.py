@@ -1,9 +1,9 @@
-"""Compares two programs, each with a deployment of its own, in turns: requests per second, and processor time for a request.
+"""Compares two programs, each with a separate deployment, alternately: requests per second, and processor time for a request.
 
     compare.py BEFORE AFTER [ROUNDS]
 
-BEFORE and AFTER are release builds of `fieldseal`. Processor time says more than requests per second where other work disturbs the
-machine. Each figure is the median of the rounds' ratios AFTER : BEFORE.
+BEFORE and AFTER are release builds of `fieldseal`. If other programs use the machine, processor time is more reliable than requests
+per second. Each figure is the median of the rounds' ratios AFTER : BEFORE.
 """
 
 import json
@@ -19,13 +19,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def spent(pid):
-    """How many seconds of processor time a process has used."""
+    """The processor time that a process has used, in seconds."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def serve(program):
-    """Runs one deployment. For each line of standard input, measures the kind of request that the line names."""
+    """Runs a deployment of this program. For each line of standard input, measures the requests that the line names."""
     os.environ["FIELDSEAL"] = program
     import api
     import requests

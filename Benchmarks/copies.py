@@ -1,4 +1,4 @@
-"""Unused organizations, made as copies of one: their schemas by SQL, and their rows in `config`."""
+"""Makes unused organizations as copies of one organization: their schemas with SQL, and their rows in `config`."""
 
 import concurrent.futures
 import pathlib
@@ -10,11 +10,11 @@ import psycopg
 from attested import Attestor
 from cluster import MIGRATIONS
 
-#: How many organizations are made at the same time.
+#: The number of threads that make organizations.
 PARALLEL = 3
-#: How many organizations one connection makes. Its server process keeps all of their tables in memory.
+#: The number of organizations that one connection makes. A connection's process keeps the definitions of their tables in memory.
 BATCH = 50
-#: The tables of `config` in which an unused organization has rows, besides its attested state.
+#: The tables of `config` in which an unused organization has rows. The attested state is not among them.
 TABLES = ("migration", "organization_key")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEDGER = """
@@ -23,7 +23,7 @@ LEDGER = """
 
 
 def statements(cluster, template):
-    """The statements that make the schema of the template, with the prefix of the functions' temporary names, and the statements that fill the schema."""
+    """The statements that make the template's schema, with `$new` at the end of temporary names, and the statements that fill the schema."""
     applied = [name for name, in cluster.sql(f"SELECT name FROM org_{template}.migration")]
     made = LEDGER + (ROOT / "migrations/organization.sql").read_text()
     for name in reversed([name for name in MIGRATIONS if name not in applied]):
@@ -35,7 +35,7 @@ def statements(cluster, template):
 
 
 def copy_organizations(cluster, template, names):
-    """Makes an organization like `template` for each name. Their keys are the template's, so none of them has passwords."""
+    """Makes a copy of the organization `template` for each name. The copies have the template's keys, so they can't have passwords."""
     made, rows = statements(cluster, template)
     [(id, rotation)] = cluster.sql(f"SELECT organization_id::text, rotation_id::text FROM org_{template}.encryption")
     copies = [(name, uuid.uuid4()) for name in names]
@@ -45,7 +45,7 @@ def copy_organizations(cluster, template, names):
             connection.execute("SET check_function_bodies = off; SET client_min_messages = error; SET synchronous_commit = off")
             for name, new in batch:
                 own = rows.replace(f"org_{template}", schema(name)).replace(id, str(new)).replace(rotation, str(new))
-                # One statement, in one transaction.
+                # One request, so all statements are one transaction.
                 connection.execute(
                     f"SET LOCAL ROLE fieldseal_owner; CREATE SCHEMA {schema(name)}; SET LOCAL search_path = {schema(name)}, pg_temp; "
                     f"SET LOCAL fieldseal.maintenance = 'on'; {made.replace('$new', f'${new.hex}')}; "
@@ -62,7 +62,7 @@ def schema(name):
 
 
 def register(cluster, template, copies):
-    """Inserts their rows in `config`. Each attested state has its own tag."""
+    """Inserts the rows of these organizations in `config`. Computes a tag for each attested state."""
     attestor = Attestor(cluster)
     columns = "revision, key_version, fingerprint, grants_digest, events, newest_event, head, kek_id"
     with psycopg.connect(cluster.superuser) as connection:

@@ -1,4 +1,5 @@
--- What one `POST …/mailboxes` with a password sends to PostgreSQL: the reference of api/create. Benchmarks/api.py gives the values.
+-- The reference of api/create: the statements that the service sends for one `POST …/mailboxes` with a password.
+-- Benchmarks/api.py sets the variables.
 \set high random(0, 9223372036854775806)
 \set low random(0, 9223372036854775806)
 \startpipeline

@@ -1,4 +1,4 @@
-"""events/…: verifying a chain of a million security events, and the overview of an organization with as many."""
+"""events/…: verifying a chain of a million security events, and the overview of an organization with that many events."""
 
 import time
 
@@ -9,7 +9,7 @@ from service import Deployment
 FIGURES = ["events/verify", "events/overview"]
 EVENTS = 1_000_000
 
-# Computes the chain as the service does, in one statement. Only the hashes of the million events matter.
+# Computes the chain as the service does, in one statement. For the measurement, only the hashes of the events matter.
 FILL = """DO $$
 DECLARE
     event org_contoso.security_event;
@@ -28,14 +28,14 @@ END $$"""
 
 
 def fill(service, events):
-    """Inserts events with SQL, and attests the chain as it is then."""
+    """Inserts events with SQL. Attaching the organization accepts them."""
     service.sql(FILL.format(events=events))
     service.sql("VACUUM ANALYZE org_contoso.security_event")
     service.run("org", "attach", "contoso", "--yes")
 
 
 def verify(service):
-    """How many events are verified per second, including the start of the program."""
+    """The events that the command verifies per second, including the start of the program."""
     start = time.monotonic()
     answer = service.json("events", "verify", "--org", "contoso")
     assert answer["verified"] > EVENTS and not answer["problems"], answer
@@ -43,14 +43,14 @@ def verify(service):
 
 
 def hashed(service):
-    """For how many events per second PostgreSQL computes the hash, without comparing it."""
+    """The events for which PostgreSQL computes the hash per second, without comparing it."""
     start = time.monotonic()
     service.sql("SELECT count(org_contoso.security_event_hash(e)) FROM org_contoso.security_event AS e")
     return EVENTS / (time.monotonic() - start)
 
 
 def overview(service):
-    """The milliseconds of the console's first page, and of a page that needs the database only for the session."""
+    """The milliseconds of the console's overview, and of a page that needs the database only for the session."""
     session = requests.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
     session.headers["Origin"] = service.base

@@ -1,4 +1,4 @@
-"""failover/gap: the longest time without an acknowledged write while Patroni switches the primary over."""
+"""failover/gap: the longest time without an acknowledged write while Patroni makes another PostgreSQL the primary."""
 
 import subprocess
 import threading
@@ -11,12 +11,12 @@ from service import PATIENCE
 from waiting import until
 
 FIGURES = ["failover/gap"]
-#: How many acknowledged writes are awaited before and after a switchover.
+#: The number of acknowledged writes before a switchover, and after it.
 STEADY = 50
 
 
 class Loop:
-    """Writes again and again, and records when a write succeeded."""
+    """Repeats a write, and records the time of each success."""
 
     def __init__(self, write):
         self.write, self.acknowledged, self.is_over = write, [], threading.Event()
@@ -33,14 +33,14 @@ class Loop:
         until(lambda: len(self.acknowledged) >= mark + STEADY)
 
     def stop(self):
-        """Stops. Returns the longest time between two successful writes, in seconds."""
+        """Ends the loop. Returns the longest time between two successful writes, in seconds."""
         self.is_over.set()
         self.thread.join(PATIENCE)
         return max(later - earlier for earlier, later in zip(self.acknowledged, self.acknowledged[1:]))
 
 
 def gap(patroni, write):
-    """The longest time without a write while the primary is switched over."""
+    """The longest time without a successful write during one switchover, in seconds."""
     patroni.wait_until_whole()
     former = patroni.leader()
     loop = Loop(write)

@@ -1,4 +1,4 @@
-"""keychange/…: the cost of a key change, compared with the time that PostgreSQL needs to move the same bytes."""
+"""keychange/…: the cost of a key change, compared with the time in which PostgreSQL copies the same bytes."""
 
 import pathlib
 import re
@@ -27,7 +27,7 @@ CLIENTS = 8
 
 
 def load(service, cells):
-    """Replaces the organization's records with new ones that have so many valid cells, in all five columns."""
+    """Replaces all records of the organization. The new ones have this number of valid cells, an equal number for each encrypted attribute."""
     each = cells // 5
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET search_path = org_contoso; SET synchronous_commit = off")
@@ -51,14 +51,14 @@ def load(service, cells):
 
 
 def change(service):
-    """The seconds of one key change, including the start of the command and the derivation of the new key."""
+    """The seconds of a key change, including the start of the command and the derivation of the new key."""
     start = time.monotonic()
     service.run("key", "change")
     return time.monotonic() - start
 
 
 def copy_floor(service):
-    """The seconds of copying every cell table out and in, in binary form, in one transaction, including their primary keys."""
+    """The seconds for copying every cell table out and into a new table in one transaction, in binary form, and for making its primary key."""
     conninfo = service.dev["postgres"]
     version = service.sql("SELECT key_version FROM org_contoso.encryption")[0][0]
     start = time.monotonic()
@@ -78,7 +78,7 @@ def copy_floor(service):
     return seconds
 
 
-# The reference: a column in the table of the records, updated in place.
+# The reference: without cell tables, a password would be a column of its record's table, and a key change would update it.
 
 WIDE = "CREATE TABLE wide (id uuid PRIMARY KEY, {}, password bytea); CREATE INDEX ON wide (a1); CREATE INDEX ON wide (a2)".format(
     ", ".join(f"a{n} text" for n in range(1, 18)))
@@ -87,7 +87,7 @@ IV = "decode('000102030405060708090a0b0c0d0e0f', 'hex')"
 
 
 def update(service, rows, value, expression):
-    """The seconds of updating `rows` rows of a newly filled table with 19 columns and two secondary indexes."""
+    """The seconds for updating all `rows` rows of a newly filled table, which has 19 columns and two secondary indexes."""
     columns = ", ".join(f"'attribute {n} of ' || i" for n in range(1, 18))
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning; DROP TABLE IF EXISTS wide")
@@ -119,11 +119,11 @@ def pgp_update(service):
         "pgp_sym_encrypt(pgp_sym_decrypt(password, 'the old key'), 'the new key')")
 
 
-# While others work.
+# Requests during key changes
 
 
 def h2load(service, paths, body=None):
-    """Requests per second, and the longest request in milliseconds, over `CLIENTS` connections for `SECONDS` seconds."""
+    """Requests per second and the longest request in milliseconds, with `CLIENTS` connections, for `SECONDS` seconds."""
     command = ["h2load", "--h1", "-c", str(CLIENTS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
     with tempfile.NamedTemporaryFile("w") as list_, tempfile.NamedTemporaryFile("wb") as data:
         list_.writelines(f"{service.api}/{path}\n" for path in paths)
@@ -140,7 +140,7 @@ def h2load(service, paths, body=None):
 
 
 def beside_changes(service, measure):
-    """The result of `measure` while one key change follows another."""
+    """Runs `measure` while one key change follows another. Returns its result."""
     ending, changes = threading.Event(), []
 
     def loop():
@@ -158,7 +158,7 @@ def beside_changes(service, measure):
 
 
 def memory(service):
-    """How much more memory the service uses at its maximum during a key change, in MiB."""
+    """The additional memory that the service uses during a key change, at the maximum, in MiB."""
     pid = service.process.pid
     status = pathlib.Path(f"/proc/{pid}/status")
 

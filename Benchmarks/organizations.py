@@ -1,4 +1,4 @@
-"""migrate/… and import/…: a migration of a thousand organizations, and the import of an organization from a file."""
+"""migrate/… and import/…: migrating 1,000 organizations, and importing an organization from a file."""
 
 import glob
 import hashlib
@@ -16,7 +16,7 @@ from service import Deployment
 FIGURES = ["migrate/thousand", "import/restore"]
 ORGANIZATIONS = 1_000
 MIGRATIONS = {pathlib.Path(f).stem: pathlib.Path(f).read_text() for f in sorted(glob.glob(f"{ROOT}/migrations/org/*.sql")) if not f.endswith(".down.sql")}
-# The migration that is measured, and the migration's file that undoes it.
+# The migration that is measured, and the SQL that undoes it.
 LAST = list(MIGRATIONS)[-1]
 DOWN = pathlib.Path(f"{ROOT}/migrations/org/{LAST}.down.sql").read_text()
 
@@ -26,7 +26,7 @@ def schemas():
 
 
 def prepare(service):
-    """Makes a thousand organizations without the last migration."""
+    """Makes 1,000 organizations that lack only the last migration."""
     earlier = [(name, sql) for name, sql in MIGRATIONS.items() if name != LAST]
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'; SET ROLE fieldseal_owner; SET synchronous_commit = off")
@@ -48,7 +48,7 @@ def prepare(service):
 
 
 def undo(service):
-    """Undoes the last migration."""
+    """Undoes the last migration in all organizations."""
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'; SET synchronous_commit = off; SET client_min_messages = error")
         for schema in schemas():
@@ -57,7 +57,7 @@ def undo(service):
 
 
 def up(service):
-    """The seconds that `migrate up` takes."""
+    """The seconds of `migrate up`."""
     start = time.monotonic()
     output = service.run("migrate", "up").stdout
     seconds = time.monotonic() - start
@@ -67,7 +67,7 @@ def up(service):
 
 
 def loop(service):
-    """The seconds of running psql once for each organization."""
+    """The seconds of running psql with the migration once for each organization."""
     file = f"{ROOT}/migrations/org/{LAST}.sql"
     lines = "".join(
         f"PGOPTIONS='-c search_path={schema},pg_temp -c fieldseal.maintenance=on' psql -X -q -1 -v ON_ERROR_STOP=1 -f {file} \"$1\" || exit 1\n"

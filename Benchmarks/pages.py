@@ -11,15 +11,15 @@ from many_records import CHANGES, EMAILS, EVENTS, MAILBOXES, PAGES, fill
 from service import Deployment
 
 FIGURES = ["pages/lists", "pages/evidence", "pages/others", "pages/time", "pages/memory"]
-#: The maximum time of each page in milliseconds, on a machine with little other work.
+#: The limit for each page in milliseconds, on a machine with little other work.
 LIMIT = 300
-#: How much memory all pages and exports may use together, in MiB above the memory of the idle service.
+#: The limit for the additional memory of the service after all pages and exports, in MiB.
 ROOM = 64
 EXPORTS = ("records/mailboxes/export.csv", "audit.csv?table=mailbox")
 
 
 class Administrator:
-    """An administrator who is signed in."""
+    """A signed-in administrator."""
 
     def __init__(self, service):
         self.root, self.session = f"{service.base}/contoso", requests.Session()
@@ -36,7 +36,7 @@ class Administrator:
         return taken
 
     def export(self, path):
-        """Reads a download to its end without storing it. Returns (seconds, MiB)."""
+        """Reads an export to its end without keeping it. Returns (seconds, MiB)."""
         start = time.monotonic()
         with self.session.get(f"{self.root}/{path}", stream=True) as answer:
             assert answer.status_code == 200, path
@@ -45,7 +45,7 @@ class Administrator:
 
 
 def populate(service):
-    """Makes the records, and the addresses of pages of single records."""
+    """Makes the records. Returns the addresses of pages."""
     profile = service.create("emailserverprofiles", {"name": "test", "incomingserverlocation": "imap.test", "outgoingserverlocation": "smtp.test"})
     box = service.create("mailboxes", {"name": "measured", "password": "x", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     fill(service)
@@ -57,13 +57,13 @@ def populate(service):
 
 
 def memory(service, name):
-    """MiB."""
+    """A memory figure of the service, such as VmRSS, in MiB."""
     status = pathlib.Path(f"/proc/{service.process.pid}/status").read_text()
     return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1_024
 
 
 def processor(service):
-    """The processor time of the service and its PostgreSQL, in milliseconds. Other programs do not affect it."""
+    """The processor time of the service and its PostgreSQL in milliseconds, which other programs do not affect."""
     root, ticks = service.postgres_pid(), 0
     for folder in pathlib.Path("/proc").iterdir():
         try:
@@ -71,13 +71,13 @@ def processor(service):
         except OSError:
             continue
         if fields and (int(fields[1]) == root or int(folder.name) in (root, service.process.pid)):
-            # The time of an ended parallel worker is included in that of its parent.
+            # The postmaster's figures include the time of parallel workers that have ended.
             ticks += sum(map(int, fields[11:15] if int(folder.name) == root else fields[11:13]))
     return ticks * 1_000 / os.sysconf("SC_CLK_TCK")
 
 
 def count(service):
-    """How many milliseconds PostgreSQL needs to count all security events."""
+    """The milliseconds in which PostgreSQL counts all security events."""
     start = time.monotonic()
     service.sql("SET max_parallel_workers_per_gather = 0; SELECT count(*) FROM org_contoso.security_event")
     return (time.monotonic() - start) * 1_000
@@ -90,7 +90,8 @@ def group(page):
 
 
 def measure(service, administrator, pages):
-    """The slowest page of each group: {group: (ratio, milliseconds of the page, of the reference, of processors, page)}. Prints all pages."""
+    """Measures and prints every page. Returns the slowest page of each group: {group: (ratio, milliseconds of the page, of the reference, of
+    processors, page)}."""
     slowest = {}
     for page in pages:
         ours, reference = paired(lambda: administrator.milliseconds(page), lambda: count(service), runs=5)

@@ -1,4 +1,4 @@
-"""router/…: messages that are received and sent, compared with Debian's isync and Postfix's smtp-source."""
+"""router/…: receiving and sending e-mails, compared with Debian's isync and Postfix's smtp-source."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from waiting import until
 FIGURES = ["router/ingest", "router/send", "router/memory", "router/large", "router/idle"]
 INCOMING = int(os.environ.get("FIELDSEAL_BENCH_INCOMING", "5000"))
 OUTGOING = int(os.environ.get("FIELDSEAL_BENCH_OUTGOING", "1000"))
-# How many sessions smtp-source has at the same time. A mailbox has one.
+# The number of sessions that smtp-source uses at a time. For a mailbox, the router uses one.
 SESSIONS = 1
 
 
@@ -31,13 +31,13 @@ def set_mailbox(service, box, **columns):
 
 
 def fill(service, address):
-    """Puts messages of 4 KiB into a mailbox."""
+    """Puts `INCOMING` messages of 4 KiB into the mailbox on the server."""
     text = "Lorem ipsum dolor sit amet, consetetur sadipscing elitr.\r\n" * 64
     service.mail.drop(address, [message(subject=f"number {n}", to=address, body=text).as_bytes() for n in range(INCOMING)])
 
 
 def ingest(service, box):
-    """The seconds until every message is a record."""
+    """The seconds until the router has made a record of every message."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     set_mailbox(service, box, router_state="NULL")
     start = time.monotonic()
@@ -50,7 +50,7 @@ def ingest(service, box):
 
 
 def mbsync(service, address):
-    """The seconds of copying the same messages into a folder."""
+    """The seconds in which isync copies the same messages into a folder."""
     folder = pathlib.Path(tempfile.mkdtemp(dir=service.home))
     imap = service.mail.description["imap"]
     (folder / "rc").write_text(f"""
@@ -86,7 +86,7 @@ SyncState *
 
 
 def send(service, box, q):
-    """The seconds until every e-mail was sent."""
+    """The seconds until the router has sent every e-mail."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     targets = [{"subject": f"number {n}", "description": "x" * 2_000, "email_activity_parties": [
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]}
@@ -96,7 +96,7 @@ def send(service, box, q):
     for (email,) in service.sql("SELECT activityid FROM org_contoso.email"):
         response = service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""})
         assert response.status_code == 200, response.text
-    # The e-mails wait until the mailbox sends. The measurement begins when they are due.
+    # The e-mails wait. The measurement begins when they become due.
     service.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = now() + interval '1 day'")
     set_mailbox(service, box, enabledforoutgoingemail="true")
     start = time.monotonic()
@@ -109,7 +109,7 @@ def send(service, box, q):
 
 
 def smtp_source(service):
-    """The seconds of Postfix's own generator, which does not sign in and does not encrypt."""
+    """The seconds in which Postfix's smtp-source sends as many messages, without signing in and without TLS."""
     start = time.monotonic()
     subprocess.run(["/usr/sbin/smtp-source", "-s", str(SESSIONS), "-m", str(OUTGOING), "-l", "2600", "-f", "support@contoso.test", "-t", "customer@elsewhere.test",
                     f"127.0.0.1:{service.mail.description['inject']['port']}"], check=True, capture_output=True)
@@ -117,12 +117,12 @@ def smtp_source(service):
 
 
 def peak(service, box, address, size):
-    """The maximum memory of a separate router in MiB, for one message with an attachment of so many bytes."""
+    """The maximum memory of a new router in MiB, for one message with an attachment of `size` bytes."""
     service.sql("TRUNCATE org_contoso.email CASCADE")
     service.mail.clear(address)
     note = message(subject="heavy", to=address)
     note.add_attachment(os.urandom(size), maintype="application", subtype="octet-stream", filename="a.bin")
-    # The router beside the service is stopped, so that this one gets the mailbox.
+    # The deployment's router is stopped, so this router gets the mailbox.
     router = subprocess.Popen(["/usr/bin/env", PROGRAM, "router", "--interval", "1", "--workers", "1"], env=service.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -138,7 +138,7 @@ def peak(service, box, address, size):
 
 
 class ListedPOP3Server(POP3Server):
-    """A POP3 server that computes its lists only once, so that the measurement is about the router."""
+    """A POP3 server that computes its lists only once, so that the time of the router is measured."""
 
     def __init__(self, certificate, messages):
         self.lists = {
@@ -166,10 +166,10 @@ class ListedPOP3Server(POP3Server):
 
 
 def large(service, count, new=10):
-    """Returns a function that measures one turn of a POP3 mailbox with so many messages, of which the last are new, in milliseconds."""
+    """A function that measures one turn of a POP3 mailbox in milliseconds, and the server. Of the `count` messages, the last `new` ones are new."""
     texts = [f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: {n} of {count}\r\n\r\nText\r\n".encode() for n in range(count)]
     server = ListedPOP3Server(service.mail.servers.folder / "server", texts)
-    # The ids under which the router knows messages: the server's id, and the size.
+    # For each known message, the id that the router stores: the server's id and the size.
     known = [b"%s %d" % (server.name(n), len(texts[n - 1])) for n in range(1, count - new + 1)]
     digest = base64.b64encode(hashlib.sha256(b"\n".join(known)).digest()).decode()
     state = json.dumps({"known": {"count": len(known), "digest": digest}})
@@ -181,7 +181,7 @@ def large(service, count, new=10):
     set_mailbox(service, box, enabledforincomingemail="false", incomingemaildeliverymethod="2")
 
     def measure():
-        # No turn is running, and none begins automatically.
+        # Waits until no turn is running. While receiving is disabled, none begins.
         set_mailbox(service, box, enabledforincomingemail="false")
         until(lambda: service.sql("SELECT coalesce(processingstatecode, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
         service.sql("DELETE FROM org_contoso.email WHERE receivingmailboxid = %s", [box])
@@ -200,8 +200,8 @@ IDLE_SECONDS = int(os.environ.get("FIELDSEAL_BENCH_IDLE_SECONDS", "180"))
 
 
 def requests_while_idle(service):
-    """How many requests a router without work sends in so many seconds."""
-    # The router beside the service checks mailboxes more often than a router with default options.
+    """The number of requests that a router without work sends in `IDLE_SECONDS` seconds."""
+    # Stops the deployment's router, whose polling interval is shorter than the default.
     os.kill(service.router_pid(), 15)
     until(lambda: b"router stopped" in service.log())
     service.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false")
@@ -231,11 +231,11 @@ def run(names):
     service.home.chmod(0o755)
     try:
         service.start()
-        # What Postfix does with e-mails after accepting them is not measured.
+        # Postfix discards the e-mails, so the measurement does not include their delivery.
         service.mail = Mail(service.home, postfix="transport_maps = inline:{{elsewhere.test=discard:}}")
         address = "support@contoso.test"
         q, box = queue(service, service.mail, profile(service, service.mail), address)
-        # A turn that tests the mailbox would overwrite the state that is set here.
+        # Waits for the end of the mailbox's test, whose report would overwrite the state that is set here.
         until(lambda: service.sql("SELECT incomingemailstatus, outgoingemailstatus, processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1, 1, 0)])
         set_mailbox(service, box, enabledforincomingemail="false", enabledforoutgoingemail="false")
         if "router/send" in names:

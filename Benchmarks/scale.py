@@ -1,4 +1,4 @@
-"""scale/… and move/…: several databases, many organizations, and moving an organization."""
+"""scale/… and move/…: several databases, many organizations, and moving an organization to another database."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from service import PATIENCE
 
 FIGURES = ["scale/databases", "scale/organizations", "scale/idle", "move/copy", "move/pause"]
 DATABASES = 4
-#: The number of busy organizations, and of all organizations.
+#: The number of organizations with requests, and of all organizations.
 BUSY, ALL = 100, int(os.environ.get("FIELDSEAL_BENCH_ORGANIZATIONS", "1000"))
-#: The number of cells of the organization that is moved.
+#: The number of cells in the organization that is moved.
 CELLS = int(os.environ.get("FIELDSEAL_BENCH_MOVE", "500000"))
 CONNECTIONS, SECONDS = 16, 5
-#: How many seconds pass between two visits of autovacuum to a table. docs/scaling.md recommends this for many organizations.
+#: The seconds between two visits of autovacuum, as docs/scaling.md recommends for many organizations.
 NAP_SECONDS = 600
-#: Two such intervals, and the time that autovacuum takes then.
+#: Two such intervals, and the time for autovacuum's work.
 IDLE_SECONDS = 2 * NAP_SECONDS + 10
-#: The number of clients that write to the organization that is moved.
+#: The number of clients that write to the organization during its move.
 WRITERS = 4
 
 
 class Databases(Cluster):
-    """A cluster with several databases of one deployment: `main`, and d1, d2 and so on."""
+    """A cluster with several databases of one deployment: main, d1, d2 and so on."""
 
     def __init__(self, count, **configuration):
         super().__init__(**configuration)
@@ -55,7 +55,7 @@ class Databases(Cluster):
 
 
 def token(server, organization, settings):
-    """A token of a new client of an organization."""
+    """A token for a new client of the organization."""
     client = json.loads(server.cluster.run(
         "client", "add", f"bench-{time.monotonic_ns()}", "--org", organization, "--role", "System Administrator", "--json",
         settings=settings).stdout)
@@ -66,7 +66,7 @@ def token(server, organization, settings):
 
 
 def reads(server, tokens):
-    """Requests per second over all organizations at the same time, with an equal number of connections for each."""
+    """Requests per second to all of these organizations at the same time, with the same number of connections for each."""
     each = max(1, CONNECTIONS // len(tokens))
     running = [
         subprocess.Popen(
@@ -98,7 +98,7 @@ def run_databases():
 
 
 def create(cluster, first, last):
-    """Creates the organizations with these numbers, several at a time."""
+    """Creates the organizations with these numbers, two at a time."""
     todo = list(range(first, last))
     while todo:
         batch, todo = todo[:2], todo[2:]
@@ -107,10 +107,10 @@ def create(cluster, first, last):
 
 
 def processor_seconds(server, cluster):
-    """The processor time of the server, and that of PostgreSQL with all of its processes."""
+    """The processor time of the server, and the sum for all processes of PostgreSQL, in seconds."""
     def of(pid):
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        # The process's own time, and that of its ended children.
+        # The fields are the times of the process and of its ended children.
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     postgres = int((cluster.home / "data/postmaster.pid").read_text().split()[0])
@@ -119,7 +119,7 @@ def processor_seconds(server, cluster):
 
 
 def idle(server, cluster):
-    """Processor time of the server and of PostgreSQL in a second without requests, in seconds."""
+    """The processor seconds that the server and PostgreSQL use per second without requests."""
     cluster.sql("CHECKPOINT")
     start = processor_seconds(server, cluster)
     time.sleep(IDLE_SECONDS)
@@ -155,7 +155,7 @@ def run_organizations(names):
 
 
 class Writers:
-    """Clients that create mailboxes one after another. Records the times at which the requests of all of them were acknowledged."""
+    """Clients that each create one mailbox after another. Records the times of all acknowledged requests."""
 
     def __init__(self, server, token):
         self.url, self.token = f"{server.base}/contoso/api/data/v9.2/mailboxes", token

@@ -1,6 +1,6 @@
-"""scale/start, scale/memory, scale/metrics and scale/migrate: many organizations that sleep, beside few.
+"""scale/start, scale/memory, scale/metrics and scale/migrate: the cost of many unused organizations, compared with few.
 
-FIELDSEAL_BENCH_SLEEPING says how many; 10,000 take 20 GB of disk and an hour.
+FIELDSEAL_BENCH_SLEEPING is the number of organizations. 10,000 take 20 GB of disk and an hour.
 """
 
 import json
@@ -21,15 +21,15 @@ from waiting import until
 
 FIGURES = ["scale/start", "scale/memory", "scale/metrics", "scale/migrate"]
 FEW, ALL = 10, int(os.environ.get("FIELDSEAL_BENCH_SLEEPING", "2000"))
-#: How many organizations are used before memory is measured.
+#: The number of organizations that get a request before memory is measured again.
 USED = 100
-#: How many organizations are migrated one at a time, as a sample.
+#: The number of organizations that are migrated one at a time.
 SAMPLE = 100
 STARTS = 5
 
 
 def server_memory(server):
-    """The resident memory of a server, and the private memory of PostgreSQL's processes for its connections, in MiB."""
+    """The resident memory of the server, and the private memory of PostgreSQL's processes for the server's connections, in MiB."""
     def value(file, key):
         return int(re.search(rf"^{key}:\s+(\d+) kB", pathlib.Path(file).read_text(), re.M)[1]) / 1024
 
@@ -38,7 +38,7 @@ def server_memory(server):
 
 
 def ready(server):
-    """The shortest time from the start of a server until it is ready, in seconds."""
+    """The shortest of `STARTS` times from a server's start until it is ready, in seconds."""
     times = []
     for _ in range(STARTS):
         server.stop()
@@ -49,7 +49,7 @@ def ready(server):
 
 
 def scrape(server):
-    """The seconds of the first reading of the metrics, and their size in bytes."""
+    """The seconds of the first request for metrics, and the size of the response in bytes."""
     log = (server.cluster.home / f"serve-{server.port}.log").read_text()
     port = [line["port"] for line in map(json.loads, re.findall(r"^{.*", log, re.M)) if line["message"] == "listening for metrics"][-1]
     start = time.monotonic()
@@ -58,7 +58,7 @@ def scrape(server):
 
 
 def use(server, names):
-    """Requests one list in each organization, with a client of the organization."""
+    """Requests a list in each of these organizations, with a new client."""
     for name in names:
         answer = requests.get(
             f"{server.base}/{name}/api/data/v9.2/mailboxes?$select=name&$top=1", verify=str(server.cluster.home / "server.pem"),
@@ -67,7 +67,7 @@ def use(server, names):
 
 
 def look(cluster, names):
-    """Starts a server and uses organizations. Returns the memory and time that this took."""
+    """Starts a server and uses these organizations. Returns the time of the start, the memory before and after the use, and the metrics' figures."""
     server = Server(cluster)
     start = ready(server)
     fresh = server_memory(server)
@@ -83,10 +83,10 @@ def done(cluster):
 
 
 def interrupted(cluster, parallel, number):
-    """Migrates that many organizations, then kills the command. Returns the seconds for each organization."""
+    """Runs `migrate up` until this number of organizations is migrated, and kills it. Returns the seconds for each organization."""
     before, start = done(cluster), time.monotonic()
     process = cluster.popen("migrate", "up", "--parallel", str(parallel))
-    # The command's output has to be read, or the command waits.
+    # If the output were not read, the command would wait.
     reader = threading.Thread(target=process.communicate)
     reader.start()
     until(lambda: done(cluster) >= before + number)
@@ -99,7 +99,7 @@ def interrupted(cluster, parallel, number):
 
 
 def migrate(cluster):
-    """The seconds for an organization, one at a time and several at a time. The command is killed in between, and then continues."""
+    """The seconds for an organization, one at a time and several at a time. Between the two measurements, the command is killed."""
     alone = interrupted(cluster, 1, min(SAMPLE, ALL // 10))
     interrupted(cluster, 8, (ALL - done(cluster)) // 2)
     left, start = ALL - done(cluster), time.monotonic()

@@ -20,7 +20,7 @@ def envelope(content):
 
 
 def retrieve(id):
-    """A request as the SDK's proxy class writes it, with the declarations of the namespaces that it needs."""
+    """A request as the SDK writes it, with only the namespaces that it needs."""
     names = "".join(f"<b:string>{name}</b:string>" for name in READ)
     return envelope(
         f'<Retrieve xmlns="{SERVICES}"><entityName>mailbox</entityName><id>{id}</id>'
@@ -35,7 +35,7 @@ def run_list(service):
     service.sql("ANALYZE org_contoso.mailbox")
     session = http.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
-    # Compression is useful only on a slow line.
+    # Turns compression off, because it costs time and helps only on a slow line.
     session.headers["Accept-Encoding"] = "identity"
     session.headers["Authorization"] = f"Bearer {service.token()}"
     selected = ",".join(LISTED).replace("ownerid", "_ownerid_value")
@@ -46,7 +46,7 @@ def run_list(service):
 
     assert session.post(address(service), data=body, headers={"Content-Type": "text/xml"}).content.count(b"<a:Entity>") == PAGE
     assert session.get(f"{service.api}/mailboxes?$select={selected}").content.count(b'"mailboxid"') == PAGE
-    # A client in Python would take as long to read 6 MB as the service takes to write them.
+    # Measures with h2load, because Python takes as long to read 6 MB as the service takes to write them.
     ours, reference = paired(
         lambda: PAGE * load(service, address(service), body, "text/xml"),
         lambda: PAGE * load(service, f"mailboxes?$select={selected}"))
@@ -54,7 +54,7 @@ def run_list(service):
 
 
 def requests(service, count, body):
-    """Sends so many reads. Any status except 2xx ends the measurement."""
+    """Sends `count` reads. Any response without a status 2xx ends the measurement."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()

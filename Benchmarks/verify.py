@@ -1,4 +1,4 @@
-"""verify/… and guard/…: the cost of opening every cell, and the cost of the guards for an insert."""
+"""verify/… and guard/…: the time for opening every cell, and the time that guards add to inserts."""
 
 import time
 
@@ -12,14 +12,14 @@ INSERTS = 100_000
 
 
 def verify(service):
-    """The seconds of opening every cell, including the start of the program."""
+    """The seconds in which the command opens every cell, including the start of the program."""
     start = time.monotonic()
     service.run("verify", "--org", "contoso")
     return time.monotonic() - start
 
 
 def copy_out(service):
-    """The seconds of copying every cell out in binary form."""
+    """The seconds in which PostgreSQL copies every cell out, in binary form."""
     start = time.monotonic()
     with psycopg.connect(service.dev["postgres"]) as connection:
         for entity in ("emailserverprofile", "mailbox", "queue", "usersettings"):
@@ -32,7 +32,7 @@ def copy_out(service):
 
 
 def insert(service, table):
-    """The seconds of inserting cells for records that have none."""
+    """The seconds for inserting one cell for each record into the table."""
     service.sql(f"DELETE FROM {table}")
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         start = time.monotonic()
@@ -43,7 +43,7 @@ def insert(service, table):
 
 
 def prepare_inserts(service):
-    """Makes records, one cell, and a table of cells with a foreign key and without guards."""
+    """Makes records, a cell to copy, and a table for cells that has a foreign key and no guards."""
     service.sql(
         "CREATE TABLE bench_cell AS SELECT key_version, password FROM org_contoso.mailbox_cell WHERE password IS NOT NULL LIMIT 1")
     service.sql("CREATE TABLE bench_record AS SELECT mailboxid FROM org_contoso.mailbox LIMIT %s", [INSERTS])

@@ -1,4 +1,4 @@
-"""An OpenID provider (Canaille) over TLS: two people, a client for each way of getting tokens. Prints its issuer once it serves.
+"""An OpenID provider (Canaille) over TLS, with two people and three clients. Prints the address of its issuer when it can be used.
 
     openid_provider.py PORT CERTIFICATE PRIVATE_KEY SIGNING_KEY REDIRECT_URI
 """
@@ -28,7 +28,7 @@ with app.app_context():
     Backend.instance.save(person)
     alice = models.User(formatted_name="Alice", given_name="Alice", family_name="Liddell", user_name="alice", emails=["alice@contoso.test"], password="alice's password there")
     Backend.instance.save(alice)
-    # A client that signs people in, one that reads their mail, and a mailbox without a person.
+    # The clients: one signs people in, one gets tokens for people's mail, and one gets tokens for its own mailbox.
     for id, secret, grants in [
         ("fieldseal", "the secret/of fieldseal+there", ["authorization_code"]),
         ("mail reader", "the reader's:secret", ["password", "refresh_token"]),

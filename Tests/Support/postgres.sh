@@ -1,9 +1,9 @@
-# Sourced by the test and benchmark scripts: starts a throwaway PostgreSQL in a folder, on a socket in it.
+# Tests and benchmarks source this file. It starts a temporary PostgreSQL in a folder, which listens on a socket in that folder.
 #
-#   start_postgres FOLDER [SETTING…]    then $postgres is its process id
+#   start_postgres FOLDER [SETTING…]    $postgres is then the process id of the PostgreSQL
 #   stop_postgres
 #   resume_postgres FOLDER [SETTING…]
-#   initialize_postgres FOLDER [OPTION…]     makes a cluster in FOLDER/data by initdb with these options, and starts nothing
+#   initialize_postgres FOLDER [OPTION…]     makes a cluster in FOLDER/data with these options of initdb, and does not start it
 
 postgres_binaries=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ -n "$postgres_binaries" ] || postgres_binaries=$(dirname "$(command -v initdb)")
@@ -25,7 +25,7 @@ start_postgres() {
     resume_postgres "$@"
 }
 
-# Starts what start_postgres made, and was stopped since.
+# Starts a PostgreSQL that start_postgres made and that was stopped.
 resume_postgres() {
     local folder=$1 options=()
     shift

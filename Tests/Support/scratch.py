@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The folder of one run of the tests. What tests write is in it, and each process that they start has its name in the environment.
+"""The folder of one run of the tests. It has the files that the tests write. Each process that they start has the folder in its environment.
 
     scratch.py make            makes a folder, and prints it
-    scratch.py remove FOLDER   ends the processes that belong to it, and removes it
+    scratch.py remove FOLDER   ends the processes of the run, and removes the folder
 """
 
 import contextlib
@@ -15,25 +15,25 @@ import sys
 import tempfile
 import time
 
-#: How many seconds a test waits for what it expects. A busy machine takes its time, and a wait that succeeds costs nothing.
+#: The seconds that a test waits for an expected state. A busy machine is slow, and a wait that succeeds ends early.
 PATIENCE = 300
 VARIABLE = "FIELDSEAL_TEST_FOLDER"
 PREFIX = "fieldseal-test."
-#: Says where to make the folder, for a run that a test starts.
+#: The variable with the parent of the run's folder, for a run that a test starts.
 PARENT = "FIELDSEAL_TEST_PARENT"
-#: Where a run's folder may be. A file system in memory spares the tests PostgreSQL's waiting for the disk.
+#: The two places for a run's folder. In memory, PostgreSQL need not wait for the disk.
 MEMORY, DISK = pathlib.Path("/dev/shm"), pathlib.Path("/tmp")
-#: What a run may need at most, in bytes.
+#: The bytes that a run needs at most.
 NEEDED = 4 << 30
-#: prctl(2)
+#: The option of prctl(2) with which this process gets the children of processes that end.
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def make():
-    """Makes the folder of a run: in memory if there is enough of it, and programs may be started there."""
+    """Makes the folder of a run: in memory if it has enough space and allows programs, and otherwise on the disk."""
     parent = os.environ.get(PARENT, MEMORY if is_usable(MEMORY) else DISK)
     folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    # PostgreSQL's and the mail servers' users go through it.
+    # The users of PostgreSQL and of the mail servers must be able to enter the folder.
     folder.chmod(0o755)
     return folder
 
@@ -46,19 +46,19 @@ def is_usable(memory):
 
 
 def new_folder(prefix="fieldseal-"):
-    """A new folder for one deployment, in the folder of the run. Without a run, as in benchmarks, it is in /tmp."""
+    """A new folder for a deployment, in the run's folder. Outside of a run, as in benchmarks, the folder is in /tmp."""
     return pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=os.environ.get(VARIABLE, DISK)))
 
 
 def elsewhere():
-    """A new folder on another file system than the run's; it is removed with the run."""
+    """A new folder on another file system than the run's folder. It is removed with the run."""
     run = pathlib.Path(os.environ[VARIABLE])
     other = next(place for place in (MEMORY, DISK) if place.stat().st_dev != run.stat().st_dev)
     return pathlib.Path(tempfile.mkdtemp(prefix=f"{run.name}.", dir=other))
 
 
 def processes(folder):
-    """The processes that belong to a run: those that name it, and those below this process."""
+    """The processes of a run: those with the run's name in their command line, folder or environment, and the descendants of this process."""
     parents = living()
     ancestors = {os.getpid(), *above(os.getpid(), parents)}
     name = os.fsencode(pathlib.Path(folder).name)
@@ -66,7 +66,7 @@ def processes(folder):
 
 
 def living():
-    """Each process with its parent."""
+    """Each running process with its parent."""
     parents = {}
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -83,7 +83,7 @@ def above(pid, parents):
 
 
 def names(pid, name):
-    """Whether the name is in what a process shows of itself, as far as this user may read it."""
+    """Whether the name is in the command line, the working folder or the environment of the process, as far as this user may read them."""
     return any(name in trace for trace in traces(pid))
 
 
@@ -95,12 +95,12 @@ def traces(pid):
 
 
 def adopt():
-    """Makes processes whose parent ends children of this one, so that `end` finds those too whose environment it may not read."""
+    """Gives this process the children of processes that end. So `end` also finds processes whose environment it may not read."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end(folder, seconds=20):
-    """Ends the processes of a run. PostgreSQL is asked to: it removes its shared memory then."""
+    """Ends the processes of a run. PostgreSQL gets SIGQUIT and some time, because it then removes its shared memory."""
     deadline, asked = time.monotonic() + seconds, set()
     while found := processes(folder):
         for pid in found:
@@ -115,7 +115,7 @@ def end(folder, seconds=20):
 
 
 def remove(folder):
-    """Ends what belongs to a run, and removes its files."""
+    """Ends the processes of a run, and removes its files."""
     folder = pathlib.Path(folder)
     assert folder.name.startswith(PREFIX), folder
     end(folder)

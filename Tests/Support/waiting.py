@@ -1,17 +1,18 @@
-"""Waiting for what comes about by itself."""
+"""Waits for conditions."""
 
 import time
 
 from scratch import PATIENCE
 
-#: Seconds between two looks.
+#: The seconds between two checks of a condition.
 PAUSE = 0.05
 
 
 def until(condition, what=None, seconds=PATIENCE, holds=bool):
-    """Waits until a function returns a value that `holds`, and returns that value.
+    """Calls `condition` until `holds` is true for its value, and returns that value.
 
-    `what` is said when the time is over: a text, or a function that returns one; without it, the last value is.
+    If that takes longer than `seconds`, raises an AssertionError. Its message is `what`, a text or a function that returns one, and otherwise the
+    last value.
     """
     deadline = time.monotonic() + seconds
     while not holds(value := condition()):

@@ -1,4 +1,4 @@
-"""Which messages each role may send for own and foreign records, and what teams and shares add."""
+"""Which messages each role may send for own records and records of others, and which rights teams and shares add."""
 
 import uuid
 
@@ -44,8 +44,7 @@ def test_every_message(service, callers, role, entity, ownership):
         return depth == ALL or depth == OWN and ownership == "own"
 
     def expect(response, depth, *good):
-        # A caller may not be able to tell a record that it may not see from one that does not exist, or from one of another organization. If the
-        # caller may read the record, the refusal names the right that is missing.
+        # 403 if the role has no such right, or if the caller may read the record. Otherwise the record must look as if it did not exist.
         expected = good if allowed(depth) else (403,) if depth == NONE or allowed(read) else (404,)
         assert response.status_code in expected, (response.status_code, expected, response.text)
         if response.status_code in (403, 404):
@@ -139,7 +138,7 @@ def test_a_share_is_for_the_one_that_it_names(service, callers):
 
 
 def test_a_share_gives_no_right_that_the_role_does_not_have(service, callers):
-    """A Basic User may update mailboxes, and may not delete or assign them."""
+    """All rights are shared with a Basic User, whose role can update mailboxes, but not delete or assign them."""
     def rights(role, mask):
         user = callers[role][1]
         id = owned(service, "mailbox", callers["admin"][1])
@@ -156,7 +155,7 @@ def test_a_share_gives_no_right_that_the_role_does_not_have(service, callers):
 
 
 def writes_of_an_email(service, right, email, file, user, token):
-    """Requests that need a right to an e-mail besides the right to read it. The last ones end the e-mail or that right."""
+    """Requests that need this right to an e-mail, besides the right to read. The last one ends the right or deletes the e-mail."""
     path, bound = f"emails({email})", "emails/Microsoft.Dynamics.CRM."
     owner = {"@odata.id": f"systemusers({user})"}
 
@@ -198,7 +197,7 @@ def test_every_right_needs_the_one_to_read(service, callers, right, by):
         refused(ask(), 404, "0x80040217")
     refused(service.get(f"emails({email})", token=token), 404, "0x80040217")
     assert service.get(f"emails({email})").headers["ETag"] == before
-    # The user may have the right to read the record in another way.
+    # The user gets the right to read by a second share, with the user or with a team.
     grant("ReadAccess", f"systemusers({user})" if by == "user" else f"teams({team})")
     assert set(rights().split(",")) >= {"ReadAccess", right}
     for ask in writes_of_an_email(service, right, email, file, user, token):
@@ -207,7 +206,7 @@ def test_every_right_needs_the_one_to_read(service, callers, right, by):
 
 
 def test_parameters_that_a_message_does_not_have_are_refused(service, callers):
-    """Nothing in a request is ignored: an unknown member, a second record and a record that is named twice are refused."""
+    """No part of a request is ignored: an unknown member, a second record, or a record that is named twice is refused."""
     user = callers["basic"][1]
     mailbox, queue = owned(service, "mailbox", callers["admin"][1]), owned(service, "queue", callers["admin"][1])
     principal = {"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}
@@ -325,7 +324,7 @@ def test_what_a_principal_may_do_through_teams_and_without_a_role(service, calle
     roles = {r["name"]: r["roleid"] for r in service.get("roles?$select=name").json()["value"]}
     team = service.create("teams", {"name": f"access {uuid.uuid4()}", "teammembership_association@odata.bind": [f"/systemusers({user})"]})
     queue = service.create("queues", {"name": f"access {team}", "ownerid@odata.bind": f"/teams({team})"})
-    # Neither the team nor its member has any rights to queues. A user without a role has no rights at all.
+    # Neither the team nor its member has rights to queues. A user without a role has no rights at all.
     assert access(service, f"teams({team})", "queues", queue) == access(service, f"systemusers({user})", "queues", queue) == set()
     nobody = service.create("systemusers", {"fullname": "No role", "domainname": f"none-{uuid.uuid4().hex[:8]}"})
     mailbox = owned(service, "mailbox", nobody)
@@ -371,7 +370,6 @@ def test_a_filter_finds_nothing_by_what_its_caller_may_not_read(service, callers
         answer = service.get(query, token=token)
         assert answer.status_code == 200, (query, answer.text)
         assert (answer.json()["value"] != []) == is_found, query
-    # A System Administrator finds the record.
     assert service.get(query).json()["value"] != []
 
 
@@ -382,6 +380,6 @@ def test_an_upsert_creates_nothing_without_the_right_to_create(service, callers,
     bulk = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{entity}", f"{entity}id": id, "name": "x"}]}
     for method, path, body in (("PATCH", f"{collection}({id})", {"name": "x"}), ("POST", f"{collection}/Microsoft.Dynamics.CRM.UpsertMultiple", bulk)):
         answer = service.request(method, path, body, token=token)
-        # A caller that may change only its own records is told that the record does not exist.
+        # If the role can change only its own records, the response says that the record does not exist.
         assert (answer.status_code, answer.json()["error"]["code"]) in [(403, "0x80040220"), (404, "0x80040217")], answer.text
     assert service.get(f"{collection}({id})").status_code == 404

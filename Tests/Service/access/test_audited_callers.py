@@ -1,4 +1,4 @@
-"""The audit names the caller of each change of every audited entity, in whichever way the change was made."""
+"""The audit names the caller of each change of every audited entity, however the change was made."""
 
 import uuid
 
@@ -6,7 +6,7 @@ import pytest
 from test_batches import batch, change_set, multipart, part, statuses
 from test_impersonation import user_of
 
-#: The attributes that a new record of each audited entity needs. User settings are created along with their user.
+#: The attributes that a new record of each audited entity needs. Settings of a user are created with the user.
 NEW = {
     "emailserverprofile": lambda: {"name": f"audited {uuid.uuid4()}"},
     "mailbox": lambda: {"name": f"audited {uuid.uuid4()}"},
@@ -14,7 +14,7 @@ NEW = {
     "systemuser": lambda: {"fullname": f"audited {uuid.uuid4()}", "domainname": f"CONTOSO\\{uuid.uuid4()}"},
     "team": lambda: {"name": f"audited {uuid.uuid4()}"},
 }
-#: An attribute of each audited entity, for updates.
+#: For each audited entity, an attribute that updates change.
 CHANGED = {"emailserverprofile": "name", "mailbox": "name", "queue": "name", "systemuser": "title", "team": "name", "usersettings": "homepagearea"}
 UNDELETABLE = {"systemuser", "usersettings"}
 
@@ -27,7 +27,7 @@ def audits(service, record):
 
 @pytest.fixture(scope="module")
 def entities(service):
-    """The entity sets of the audited entities, by their logical names."""
+    """The entity sets of the audited entities, by logical name."""
     definitions = service.get("EntityDefinitions?$select=LogicalName,EntitySetName,IsAuditEnabled").json()["value"]
     audited = {d["LogicalName"]: d["EntitySetName"] for d in definitions if d["IsAuditEnabled"]["Value"]}
     assert set(audited) == set(NEW) | {"usersettings"}
@@ -36,13 +36,13 @@ def entities(service):
 
 @pytest.fixture(scope="module")
 def deputy(service):
-    """Another System Administrator."""
+    """A second System Administrator."""
     client = service.json("client", "add", f"deputy {uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--org", "contoso")
     return str(service.sql("SELECT systemuser_id FROM config.api_client WHERE client_id = %s", [client["clientId"]])[0][0])
 
 
 def written(service, entities, name, headers):
-    """Creates, changes and deletes a record. Returns its id, and the operations in its audit entries."""
+    """Creates, changes and deletes a record. Returns its id, and the operations that the audit should have."""
     if name == "usersettings":
         record, operations = service.create("systemusers", NEW["systemuser"](), **headers), [1, 2]
     else:
@@ -81,7 +81,7 @@ def test_what_is_made_along_with_a_record_has_its_maker(service, deputy):
         (mailbox,) = service.get(f"mailboxes?$filter=emailaddress eq '{address}'&$select=_createdby_value,_modifiedby_value,_ownerid_value").json()["value"]
         assert (mailbox["_createdby_value"], mailbox["_modifiedby_value"], mailbox["_ownerid_value"]) == (who, who, user)
         assert audits(service, mailbox["mailboxid"]) == [("mailbox", 1, who, sender)]
-        # A change of the mailbox changes its queue.
+        # Creating a queue also creates its mailbox, and then links the queue to it. So the audit has a creation and an update.
         queue = service.create("queues", {**NEW["queue"](), "emailaddress": f"queue-{address}"}, **headers)
         assert audits(service, queue) == [("queue", 1, who, sender), ("queue", 2, who, sender)]
 
@@ -96,10 +96,10 @@ def test_cleared_lookups_name_who_deleted(service, deputy):
 
 @pytest.mark.parametrize("name", ["team", "systemuser"])
 def test_many_at_once(service, entities, deputy, name):
-    """Change sets, bulk messages and upserts name the caller too."""
+    """Change sets, bulk messages and upserts also name the caller."""
     admin, collection = user_of(service, "admin"), entities[name]
     ids = [str(uuid.uuid4()) for _ in range(6)]
-    # Each part of a change set has its own caller.
+    # Each part of a change set can have its own caller.
     parts = [part("POST", collection, {**NEW[name](), f"{name}id": ids[0]}, id=1),
              part("POST", collection, {**NEW[name](), f"{name}id": ids[1]}, id=2, headers=f"MSCRMCallerID: {deputy}\r\n"),
              part("PATCH", f"{collection}({ids[0]})", {CHANGED[name]: "changed in the set"}, id=3)]
@@ -120,7 +120,7 @@ def test_many_at_once(service, entities, deputy, name):
 
 @pytest.mark.parametrize("name", sorted(CHANGED))
 def test_each_change_of_one_change_set_names_its_caller(service, entities, deputy, name):
-    """Also if one change set changes a record several times, so that the changes have the same time."""
+    """One change set changes the record several times, at the same time. The audit still names the caller of each change."""
     admin, collection = user_of(service, "admin"), entities[name]
     own, delegated = {"Content-Type": "application/json"}, {"Content-Type": "application/json", "MSCRMCallerID": deputy}
     record = service.create("systemusers" if name == "usersettings" else collection, NEW.get(name, NEW["systemuser"])())
@@ -140,7 +140,7 @@ def test_each_change_of_one_change_set_names_its_caller(service, entities, deput
 
 
 def test_commands_are_named(service):
-    """A command acts as no user of the organization, so the audit has the name of the operator."""
+    """A command is not a user of the organization. The audit has the name of the operator."""
     name = f"audited {uuid.uuid4().hex[:8]}"
     client = service.json("client", "add", name, "--role", "Basic User", "--org", "contoso")
     (user,) = service.sql("SELECT systemuser_id::text FROM config.api_client WHERE client_id = %s", [client["clientId"]])[0]
@@ -157,7 +157,7 @@ def test_commands_are_named(service):
 
 
 def test_the_console_is_named(service, deputy):
-    """The audit names a person of the console like any other user."""
+    """For a change in the console, the audit names the person as a user."""
     name = f"audited {uuid.uuid4().hex[:8]}"
     service.run("user", "add", name, "--role", "Basic User", "--org", "contoso", stdin="the words of an audited person\n")
     (person,) = service.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [name])[0]

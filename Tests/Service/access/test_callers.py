@@ -43,7 +43,7 @@ def test_the_token_endpoint_and_its_documents(service):
     assert decode(claims)["aud"] == f"{service.base}/contoso" and decode(claims)["appid"] == known["clientId"]
     keys = requests.get(configuration["jwks_uri"], verify=service.dev["caFile"], timeout=60).json()["keys"]
     key = next(k for k in keys if k["kid"] == decode(header)["kid"])
-    # A stranger can verify the token with the published key.
+    # Any program can verify the token with the published key.
     x, y = (int.from_bytes(base64.urlsafe_b64decode(key[c] + "=="), "big") for c in "xy")
     public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     message, signature = token["access_token"].rsplit(".", 1)
@@ -100,7 +100,7 @@ def test_tokens_that_are_missing_malformed_forged_or_foreign(service):
 
 
 def test_a_token_that_expired_is_refused(service):
-    # The token is signed with the service's own key, so only its time can be the reason for the refusal.
+    # Signs tokens with the service's own key, so that only the changed claim can be the reason for a refusal.
     import cell_reader
 
     kek = base64.b64decode((service.home / "kek").read_text())
@@ -115,7 +115,7 @@ def test_a_token_that_expired_is_refused(service):
         {"exp": now - 1}, {"nbf": now + 3600}, {"aud": f"{service.base}/other"}, {"iss": "https://elsewhere/v2.0"}, {"appid": "x"},
     ]:
         refused(service.get("WhoAmI", token=signed(decode(header), {**good, **change}, key)), 401, "0x80048405")
-    # A token that the server has accepted before expires at its time too.
+    # A token that the service accepted before is refused after its expiry.
     expires = int(time.time()) + 3
     known = signed(decode(header), {**good, "exp": expires}, key)
     assert service.get("WhoAmI", token=known).status_code == 200
@@ -148,7 +148,7 @@ def test_ten_wrong_secrets_lock_the_client_for_that_address(service):
 
 
 def test_a_token_of_another_organization_is_refused(own_service):
-    # Commands need --org if there are two organizations, and other tests share a deployment with one.
+    # Needs its own deployment: with two organizations, the commands of other tests would need --org.
     service = own_service
     service.run("org", "create", "fabrikam")
     client = service.json("client", "add", "f", "--role", "System Administrator", "--org", "fabrikam")
@@ -160,7 +160,7 @@ def test_a_token_of_another_organization_is_refused(own_service):
     assert service.get(f"{other}/WhoAmI", token=token).status_code == 200
     refused(service.get("WhoAmI", token=token), 401, "0x80048405")
     refused(service.get(f"{other}/WhoAmI"), 401, "0x80048405")
-    # The response for an organization that never existed is the same.
+    # An organization that never existed gives the same response.
     refused(service.get(f"{service.base}/nosuch/api/data/v9.2/WhoAmI"), 401, "0x80048405")
     assert service.token_response(client["clientId"], client["clientSecret"]).status_code == 401
     names = [entry["organization"] for entry in service.json("org", "list")]
@@ -182,7 +182,7 @@ def test_roles(service):
 
     assert len(service.get("mailboxes", client="router").json()["value"]) > 1
     refused(service.request("PATCH", f"mailboxes({own})", {"incomingemailstatus": 1}, client="router"), 403, "0x80040220")
-    # A router gets the e-mails that it sends through its own messages, and can't read e-mails as records.
+    # A router gets e-mails to send only through its own messages, and can't read them as records.
     email = service.create("emails", {"subject": "not the router's"})
     for path in ("emails?$select=subject", f"emails({email})", "activityparties", "activitymimeattachments?$select=body", "tracelogs"):
         refused(service.get(path, client="router"), 403, "0x80040220")

@@ -1,4 +1,4 @@
-"""Clients that prove themselves with certificates in the TLS handshake (RFC 8705), and tokens that are bound to them."""
+"""Clients that authenticate with a certificate in the TLS handshake (RFC 8705), and tokens that are bound to it."""
 
 import datetime
 import json
@@ -28,7 +28,7 @@ def openssl(*arguments):
 
 
 def self_signed(folder, name, days=2, key=None):
-    """Makes a self-signed certificate and its key, as files."""
+    """Makes a self-signed certificate and its key, as files. Returns both paths."""
     certificate, private = folder / f"{name}.pem", folder / f"{key or name}.key"
     if not key:
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private)
@@ -37,7 +37,7 @@ def self_signed(folder, name, days=2, key=None):
 
 
 def issue(folder, name, authority):
-    """Makes a certificate that the authority signed, and its key, as files."""
+    """Makes a certificate that the authority signs, and its key, as files. Returns both paths."""
     private, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", f"/CN={name}", "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
@@ -85,14 +85,14 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     granted = token(server, id, own)
     assert granted.status_code == 200
     bearer = granted.json()["access_token"]
-    # Without --bind-tokens, the token is a bearer token, which is valid on any connection.
+    # Without --bind-tokens, the token is valid on any connection.
     assert "cnf" not in jwt.decode(bearer, options={"verify_signature": False})
     assert who_am_i(server, bearer).status_code == 200
     for refused in (token(server, id), token(server, id, other), token(server, server.client["clientId"], own), token(server, id, other, client_secret="wrong")):
         assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
-    # If a client has a secret, a certificate on the connection makes no difference.
+    # A client with a secret can sign in, whatever certificate the connection has.
     assert token(server, server.client["clientId"], other, client_secret=server.client["clientSecret"]).status_code == 200
-    # A second certificate with the same key is not the registered one.
+    # Another certificate with the same key is not registered, so it is refused.
     again = self_signed(tmp_path, "again", key="own")
     assert token(server, id, again).status_code == 401
     added = json.loads(server.cluster.run("client", "add-certificate", name, again[0], "--json").stdout)
@@ -124,7 +124,7 @@ def test_a_registered_certificate_proves_nothing_after_its_end(server, tmp_path)
 
 
 def test_a_certificate_is_good_for_the_handshake_alone(server, tmp_path):
-    """The key of a certificate for the handshake can't sign assertions: a key is accepted only for the method for which it was registered."""
+    """A key is accepted only for the method for which it was registered, so this certificate's key can't sign assertions."""
     own = self_signed(tmp_path, "handshake")
     _, id = add(server, own)
     now = int(time.time())
@@ -147,7 +147,7 @@ def test_a_token_is_bound_to_the_certificate(server, tmp_path):
         for certificate in (None, other):
             refused = who_am_i(server, bearer, certificate)
             assert refused.status_code == 401 and "bound to a client certificate" in refused.text
-    # The same over HTTP/2, whose requests are streams of one connection.
+    # Over HTTP/2, the token is bound in the same way.
     context = ssl.create_default_context(cafile=str(server.cluster.home / "server.pem"))
     context.load_cert_chain(*own)
     with httpx.Client(http2=True, verify=context, timeout=PATIENCE, trust_env=False) as client:
@@ -203,7 +203,7 @@ def test_certificates_of_an_authority(tmp_path):
         _, id = add(server, issued, "--bind-tokens")
         bearer = token(server, id, issued).json()["access_token"]
         assert who_am_i(server, bearer, issued).status_code == 200 and who_am_i(server, bearer).status_code == 401
-        # A certificate that the authority issued but no client has registered proves nothing. A foreign certificate gets no connection.
+        # A certificate that the authority did not issue gets no connection. Without a certificate, the client gets no token.
         stranger = self_signed(tmp_path, "stranger")
         with pytest.raises(requests.exceptions.ConnectionError):
             token(server, id, stranger)
@@ -238,7 +238,7 @@ def test_the_authorities_are_read_again_and_no_connection_is_dropped(tmp_path):
             kept.verify, kept.cert, kept.trust_env = str(server.cluster.home / "server.pem"), former, False
             form = {"grant_type": "client_credentials", "client_id": clients[former]}
             assert kept.post(f"{server.base}/contoso/oauth2/v2.0/token", form, timeout=PATIENCE).status_code == 200
-            # Both authorities first, then the second one alone, as when an authority is replaced.
+            # First both authorities, then the second one alone, as when an authority is replaced.
             trusted.write_text(pathlib.Path(first[0]).read_text() + pathlib.Path(second[0]).read_text())
             until(lambda: is_taken(later))
             assert is_taken(former)
@@ -247,7 +247,7 @@ def test_the_authorities_are_read_again_and_no_connection_is_dropped(tmp_path):
             until(lambda: not is_taken(former))
             assert is_taken(later)
             assert kept.post(f"{server.base}/contoso/oauth2/v2.0/token", form, timeout=PATIENCE).status_code == 200, "the connection from before goes on"
-        # A file without a certificate changes nothing, and the log says so.
+        # If the file has no certificate, the service keeps the authorities that it has, and logs an error.
         trusted.write_text("no certificate")
         until(lambda: f"{trusted} holds no certificate" in log().replace("\\/", "/"))
         assert is_taken(later) and not is_taken(former)

@@ -1,4 +1,4 @@
-"""A disabled user keeps owned records and team memberships, and gets no new ones."""
+"""A disabled user keeps records and team memberships, and gets no new ones."""
 
 import uuid
 
@@ -11,7 +11,7 @@ CODE = "0x80040225"
 
 @pytest.fixture
 def user(service):
-    """Makes a user, who owns a queue: (name, user, queue)."""
+    """A function that makes a user who owns a queue. Returns (name, user, queue)."""
     def make():
         name = f"Gone {uuid.uuid4().hex[:8]}"
         id = service.create("systemusers", {"fullname": name, "domainname": f"CONTOSO\\{name}"})
@@ -52,7 +52,7 @@ def test_a_disabled_user_becomes_no_owner(service, user):
         assert f"{name} is disabled" in refused(answer, 403, CODE)
     assert f"{name} is disabled" in soap.refused_by(soap.call(service, assign), CODE)
     assert owner(service, other) == before and service.get(f"queues?$filter=ownerid/ownerid eq {gone}&$select=name").json()["value"][0]["name"] == f"of {name}"
-    # A disabled user's records stay owned by them, also when a client writes back what it read.
+    # A client may write back that a disabled user owns the record.
     assert service.request("PATCH", f"queues({own})", {"description": "kept", **owned(gone)}).status_code == 204
     assert service.request("PATCH", f"queues({own})", owned(gone)).status_code == 204 and owner(service, own) == gone
     disable(service, gone, False)
@@ -81,6 +81,6 @@ def test_a_disabled_user_becomes_no_member_of_a_team(service, user):
     link = {"@odata.id": f"{service.api}/systemusers({gone})"}
     refused(service.request("POST", f"teams({later})/teammembership_association/$ref", link), 403, CODE)
     refused(service.request("POST", f"systemusers({gone})/teammembership_association/$ref", {"@odata.id": f"{service.api}/teams({later})"}), 403, CODE)
-    # A disabled user who is a member already stays a member, and can be removed.
+    # A disabled user who is a member of a team stays a member, and can be removed.
     assert service.request("POST", f"teams({team})/{add}", members).status_code == 204
     assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members).status_code == 204

@@ -1,4 +1,4 @@
-"""Requests in the name of another user: MSCRMCallerID and CallerObjectId, alone and in batches."""
+"""Requests in the name of another user, with MSCRMCallerID or CallerObjectId, alone and in batches."""
 
 import json
 import uuid
@@ -60,7 +60,7 @@ def test_records_name_both_users(service):
     assert (record["_createdby_value"], record["_createdonbehalfby_value"], record["_ownerid_value"]) == (user, admin, user)
     assert (record["_modifiedby_value"], record["_modifiedonbehalfby_value"]) == (user, admin)
     assert record["createdonbehalfbyname"] == "# dev-admin"
-    # A change that the client makes in its own name clears modifiedonbehalfby.
+    # A change in the client's own name clears modifiedonbehalfby.
     assert service.request("PATCH", f"emails({email})", {"subject": "own"}).status_code == 204
     record = service.get(f"emails({email})?$select={fields}").json()
     assert (record["_modifiedby_value"], record["_modifiedonbehalfby_value"], record["_createdonbehalfby_value"]) == (admin, None, admin)
@@ -79,7 +79,7 @@ def test_the_rights_are_those_of_both(service):
     refused(service.request("POST", "mailboxes", {"name": "x"}, **as_basic), 403, "0x80040220")
     found = service.get("emails?$select=activityid", **as_basic).json()["value"]
     assert own in [e["activityid"] for e in found] and others not in [e["activityid"] for e in found]
-    # A System Administrator is not a router, and does not become one by naming a router.
+    # A System Administrator can't send a router's requests, not even in the name of a router.
     body = {"HostId": "test", "MailboxId": str(uuid.uuid4()), "Direction": "Incoming", "Limit": 5}
     for name in ("ReleaseCredential", "LeaseMailbox", "TakePendingEmails"):
         refused(service.request("POST", f"fieldseal.{name}", body, **as_user(service, "router")), 403, "0x80040220")
@@ -101,7 +101,7 @@ def test_key_messages_are_refused(service):
         refused(service.get("IsDataEncryptionActive", **headers), 403, "0x80040220")
         refused(service.set_key("Another-key-of-nobody-1", **headers), 403, "0x80040220")
     assert service.sql(events) == before and service.key() == key
-    # Each refusal is recorded with the names of both, the client and the user.
+    # The security event of each refusal names both the client and the user.
     actors = service.sql("SELECT actor FROM org_contoso.security_event WHERE kind = 'key message refused' AND actor LIKE %s", [f"client:dev-admin as systemuser:{admin['MSCRMCallerID']}"])
     assert len(actors) >= 2
 
@@ -126,7 +126,7 @@ def test_users_that_no_request_can_be_for(service):
     refused(service.get("WhoAmI", MSCRMCallerID=str(uuid.uuid4()), CallerObjectId=str(uuid.uuid4())), 400, "0x8005F100")
     refused(service.get("WhoAmI", MSCRMCallerID=str(uuid.uuid4())), 403, "0x80072560")
     refused(service.get("WhoAmI", CallerObjectId=str(uuid.uuid4())), 403, "0x80072560")
-    # A systemuser has no role if no client and no person acts as it.
+    # A systemuser without a client and without a sign-in has no role.
     roleless = service.create("systemusers", {"fullname": "Roleless", "domainname": f"CONTOSO\\{uuid.uuid4()}"})
     refused(service.get("WhoAmI", MSCRMCallerID=roleless), 403, "0x80040220")
     client = service.json("client", "add", f"acting {uuid.uuid4().hex[:8]}", "--role", "Basic User", "--org", "contoso")
@@ -140,7 +140,7 @@ def test_an_administrator_does_not_disable_itself(service):
     own = service.get("WhoAmI").json()["UserId"]
     made = service.json("client", "add", f"second {uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--org", "contoso")
     other = str(service.sql("SELECT systemuser_id FROM config.api_client WHERE client_id = %s", [made["clientId"]])[0][0])
-    # Neither as the client itself nor in the name of another administrator.
+    # The request is refused in the client's own name, and in the name of another administrator.
     for headers in ({}, {"MSCRMCallerID": other}):
         assert "itself" in refused(service.request("PATCH", f"systemusers({own})", {"isdisabled": True}, **headers), 400, "0x80040203")
     refused(service.request("PATCH", f"systemusers({other})", {"isdisabled": True}, MSCRMCallerID=other), 400, "0x80040203")
@@ -192,7 +192,7 @@ def test_a_user_is_disabled_by_sql_too_but_not_enabled(service):
 
 
 def users(response):
-    """The users as whom the parts of a batch were executed."""
+    """The user in whose name each part of a batch was executed."""
     return [json.loads(line)["UserId"] for line in response.text.split("\r\n") if line.startswith('{"@odata.context"')]
 
 
@@ -200,7 +200,7 @@ def test_batches_and_their_parts(service):
     admin, user = user_of(service, "admin"), user_of(service, "user")
     who, as_admin = part("GET", "WhoAmI"), part("GET", "WhoAmI", headers=f"MSCRMCallerID: {admin}\r\n")
     assert users(multipart(service, who, part("GET", "WhoAmI", headers=f"MSCRMCallerID: {user}\r\n"))) == [admin, user]
-    # A header of the batch is for all of its parts, and a part's own header has priority.
+    # A header of the batch applies to all parts, but a part's own header has priority.
     assert users(multipart(service, who, as_admin, MSCRMCallerID=user)) == [user, admin]
     assert statuses(multipart(service, as_admin, client="user")) == [403]
     answers = batch(service, [{"id": "1", "method": "GET", "url": "WhoAmI", "headers": {"MSCRMCallerID": user}}]).json()["responses"]
@@ -218,14 +218,14 @@ def test_the_object_id_names_the_user_of_batches_and_their_parts(service):
         return part("GET", "WhoAmI", headers=f"CallerObjectId: {value}\r\n")
 
     assert users(multipart(service, who, as_object(object), as_object(object.upper()))) == [admin, user, user]
-    # A header of the batch is for all of its parts, and a part's own header has priority, no matter which of the two header names each uses.
+    # A part's own header has priority over the batch's, even if one uses MSCRMCallerID and the other CallerObjectId.
     assert users(multipart(service, who, as_object(own), part("GET", "WhoAmI", headers=f"MSCRMCallerID: {admin}\r\n"), CallerObjectId=object)) == [user, admin, admin]
     assert users(multipart(service, who, as_object(own), MSCRMCallerID=user)) == [user, admin]
     request = {"id": "1", "method": "GET", "url": "WhoAmI"}
     for headers, more, expected in (({"CallerObjectId": object}, {}, user), ({}, {"CallerObjectId": object}, user), ({"CallerObjectId": own}, {"CallerObjectId": object}, admin)):
         (answer,) = batch(service, [{**request, "headers": headers}], **more).json()["responses"]
         assert answer["body"]["UserId"] == expected, (headers, more)
-    # The records of a change set name the user as their author.
+    # A record that a change set creates names the user as its author.
     subject = f"set of an object {uuid.uuid4()}"
     assert statuses(multipart(service, change_set(part("POST", "emails", {"subject": subject}, id=1, headers=f"CallerObjectId: {object}\r\n")))) == [204]
     (email,) = service.get(f"emails?$filter=subject eq '{subject}'&$select=_createdby_value,_createdonbehalfby_value").json()["value"]

@@ -1,4 +1,4 @@
-"""The last System Administrator of an organization can't be taken away by accident: by commands, records, links, SOAP or the console."""
+"""Commands, records, links, SOAP and the console refuse to take away the last System Administrator."""
 
 import concurrent.futures
 import json
@@ -16,7 +16,7 @@ WORDS = "long words of a person"
 
 @pytest.fixture
 def person(server):
-    """Adds a person who is removed after the test, and returns the name and the systemuser."""
+    """A function that adds a person, who is removed after the test. Returns the name and the systemuser."""
     names = []
 
     def add(role="System Administrator"):
@@ -59,7 +59,7 @@ def test_a_systemuser_that_is_disabled(server, person):
     change = part("PATCH", f"/contoso/api/data/v9.2/systemusers({user})", {"isdisabled": True}, id=1)
     assert LAST in batch(server, change) and LAST in batch(server, change_set(change))
     assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) in ([(False,)], [(None,)])
-    # While there is a second administrator, either of the two may be disabled, but not both.
+    # Of two administrators, either can be disabled, but not both.
     _, other = person()
     assert disable(server, user).status_code == 204
     is_refused(disable(server, other))
@@ -108,12 +108,12 @@ def test_a_role_that_a_record_gave(server, person, roles):
     (name, own), (_, granted) = person(), person("Basic User")
     role = roles["System Administrator"]
     link(server, f"systemusers({granted})/{ROLES}", f"roles({role})")
-    # A role that a record gives counts, so the other administrator may lose theirs.
+    # The administrator by a record counts, so the other one can lose the role.
     server.cluster.run("user", "role", name, "Basic User")
     is_refused(server.request("DELETE", f"systemusers({granted})/{ROLES}({role})/$ref"))
     is_refused(server.request("DELETE", f"roles({role})/{ROLES}({granted})/$ref"))
     is_refused(disable(server, granted))
-    # A role that SQL wrote is not accepted, so such an administrator does not count.
+    # A role that SQL wrote grants nothing, so this person does not count as an administrator.
     server.cluster.sql("INSERT INTO systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [own, role])
     is_refused(server.request("DELETE", f"systemusers({granted})/{ROLES}({role})/$ref"))
     server.cluster.sql("DELETE FROM systemuserroles WHERE systemuserid = %s", [own])
@@ -141,12 +141,12 @@ def test_commands_and_the_console(server, person):
     for command in (("disable", name), ("remove", name), ("role", name, "Basic User")):
         refused = server.cluster.run("user", *command, check=False)
         assert refused.returncode == 1 and LAST in refused.stderr
-    # A person whom only SQL made an administrator is not one.
+    # A person whom only SQL made an administrator does not count.
     raised, _ = person("Basic User")
     server.cluster.sql("UPDATE config.console_user SET role = 'System Administrator' WHERE name = %s", [raised])
     assert LAST in server.cluster.run("user", "disable", name, check=False).stderr
     server.cluster.sql("UPDATE config.console_user SET role = 'Basic User' WHERE name = %s", [raised])
-    # An administrator whose systemuser is disabled does not count.
+    # A person whose systemuser is disabled does not count.
     other, second = person()
     assert disable(server, second).status_code == 204
     assert LAST in server.cluster.run("user", "disable", name, check=False).stderr
@@ -169,7 +169,7 @@ def test_clients_count_where_no_person_administrates(server):
     for command in (("disable", id), ("remove", id), ("role", id, "Basic User")):
         refused = run("client", *command, check=False)
         assert refused.returncode == 1 and last in refused.stderr
-    # Only the last client itself could send this request, and no user may disable itself.
+    # A client can't disable itself, so the last client can't be disabled over the Web API.
     response = disable(server, own)
     assert response.status_code == 400 and "itself" in response.text
     spare = json.loads(run("client", "add", "spare", "--role", "System Administrator", "--json").stdout)["clientId"]
@@ -178,7 +178,7 @@ def test_clients_count_where_no_person_administrates(server):
     run("client", "role", id, "System Administrator")
     run("client", "disable", spare)
     run("client", "remove", spare, "--even-if-last")
-    # After a leak, an operator must be able to disable the client nevertheless.
+    # After a leak, an operator must be able to disable even the last client.
     run("client", "disable", id, "--even-if-last")
     assert server.request("GET", "WhoAmI").status_code == 401
     run("client", "enable", id)

@@ -1,4 +1,4 @@
-"""Signing in through an OpenID provider, and its tokens at the Web API: Canaille over TLS, and a real Chromium."""
+"""Signing in through an OpenID provider, and its tokens at the Web API, with Canaille over TLS and a real Chromium."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ SUPPORT = pathlib.Path(__file__).parents[2] / "Support"
 
 
 class Provider:
-    """Canaille in a process of its own. The tests know its signing key, so that they can sign tokens with it."""
+    """Canaille in a separate process. The tests know its signing key, so they can sign tokens with it."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -84,7 +84,7 @@ def browser():
 
 
 def prove_there(driver, begin):
-    """Signs in at the provider, to which `begin` leads the browser."""
+    """Signs ada in at the provider. `begin` leads the browser there."""
     def fill(name, text):
         def is_typed(driver):
             field = driver.find_element(By.NAME, name)
@@ -95,8 +95,8 @@ def prove_there(driver, begin):
         wait(driver, is_typed)
         press(driver, By.CSS_SELECTOR, "form button[type=submit], form input[type=submit]")
 
-    # Under load the provider sometimes loses its own session: a late response for a picture restores an older cookie. It then refuses every password
-    # until the sign-in begins again.
+    # Under load, Canaille can lose its session: a late response restores an older cookie. Then it refuses every password until the sign-in begins
+    # again.
     for _ in range(5):
         begin()
         wait(driver, lambda d: d.find_element(By.CSS_SELECTOR, "input[name=login], input[name=password]"))
@@ -124,10 +124,10 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
     sign_in_there()
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
     assert "through Canaille" in json.dumps(trusting.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'signed in' AND outcome = 'succeeded'"))
-    # A person whose sign-in at the provider was long ago is not shown the key.
+    # If the sign-in is an hour old, the person must sign in at the provider again before the key is shown.
     Attestor(trusting).age_sessions(fresh="1 hour")
     prove_there(browser, ask_for_the_key)
-    # The action of the button that was pressed waited until the sign-in.
+    # After the sign-in, the page offers to continue with the button that was pressed.
     says(browser, "Go on where you were")
     press(browser, By.CSS_SELECTOR, "main button.primary")
     assert browser.find_element(By.CSS_SELECTOR, "output.secret").text == trusting.key()
@@ -135,7 +135,7 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
 
 @pytest.mark.parametrize("has_script", [True, False])
 def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_script):
-    """The session ends between the page and its form. The form waits in the same tab or, without JavaScript, in another one."""
+    """The session ends before the form is sent. The form waits in the same tab, or without JavaScript in another tab."""
     trusting.run("issuer", "link", "Canaille", "ada", "--user", "admin")
     queue = trusting.create("queues", {"name": "kept", "description": "before"})
 
@@ -163,7 +163,7 @@ def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_scri
             driver.find_element(By.LINK_TEXT, "Sign in with Canaille").click()
             wait(driver, lambda d: len(d.window_handles) == 2)
             driver.switch_to.window(next(handle for handle in driver.window_handles if handle != first))
-        # The second time, the provider may still have its own session, and then asks nothing.
+        # In the second run, the provider may still have its session, and then asks for nothing.
         if driver.find_elements(By.CSS_SELECTOR, "input[name=login], input[name=password]"):
             prove_there(driver, lambda: driver.find_elements(By.NAME, "login") or begin_again())
         if not has_script:
@@ -175,7 +175,7 @@ def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_scri
         press(driver, By.CSS_SELECTOR, "main button.primary")
         says(driver, "Saved.")
         assert stored() == [(f"typed, script {has_script}", True)]
-        # The form is offered only once.
+        # After the form was sent, no page offers it.
         driver.get(f"{trusting.pages}/records/queues")
         says(driver, "kept")
         assert driver.current_url == f"{trusting.pages}/records/queues" and "still here" not in main(driver)
@@ -184,8 +184,8 @@ def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_scri
 
 
 def begin(deployment, session):
-    """Sends a browser to the provider. Returns the provider's address, and the parameters in it."""
-    # The sign-in page redirects a person who is signed in, so the cookie of the session is removed.
+    """Begins a sign-in at the provider. Returns the provider's address, and its parameters."""
+    # Removes the session's cookie, because the sign-in page redirects a signed-in person.
     for cookie in [cookie for cookie in session.cookies if cookie.name == "__Host-fieldseal"]:
         session.cookies.clear(cookie.domain, cookie.path, cookie.name)
     page = session.get(f"{deployment.pages}/sign-in").text
@@ -203,7 +203,7 @@ def visitor(deployment):
 
 
 def code_for(provider, session, location):
-    """The parameters with which the provider sends the browser back after ada signed in there."""
+    """Signs ada in at the provider. Returns the address to which the provider sends the browser back."""
     answer = session.get(location)
     assert "login" in answer.text
     for fields in ({"login": "ada"}, {"password": "ada's password there"}):
@@ -221,8 +221,7 @@ def test_what_was_not_asked_for_is_refused(trusting, provider):
     location, parameters = begin(trusting, ada)
     assert parameters["code_challenge_method"] == "S256" and len(parameters["state"]) == 43 and "nonce" in parameters
     back = code_for(provider, ada, location)
-    # Attempts of login CSRF: another person's code in this browser, and the reverse; the state of another attempt; no state; a response of another
-    # issuer.
+    # Login CSRF: a code in another browser, the state of another attempt, no state, another issuer, and a refusal by the provider.
     _, other = begin(trusting, eve)
     for session, url in [
         (eve, back), (visitor(trusting), back), (ada, back.replace(f"state={parameters['state']}", f"state={other['state']}")),
@@ -236,7 +235,7 @@ def test_what_was_not_asked_for_is_refused(trusting, provider):
     assert taken.status_code == 200 and "__Host-fieldseal=" in taken.headers["Set-Cookie"]
     assert ada.get(back, allow_redirects=False).status_code == 403, "a code is taken once"
     assert ada.get(re.sub(r"code=[^&]+", "code=made-up", back), allow_redirects=False).status_code == 403
-    # An attempt to sign in is valid for ten minutes, and its cookie only for the page for which it was made.
+    # The cookie of an attempt is valid only for the page for which it was made.
     begin(trusting, eve)
     cookie = eve.cookies.get("__Host-fieldseal-attempt")
     eve.cookies.set("__Host-fieldseal-attempt", cookie.rsplit(".", 1)[0] + ".access", domain="localhost.local", path="/", secure=True)
@@ -261,13 +260,13 @@ def test_rows_that_a_dba_wrote_are_not_honoured(trusting, provider):
         assert trusting.json("issuer", "list")[0]["honoured"] is False
     finally:
         trusting.sql("UPDATE config.oidc_issuer SET client_id = 'fieldseal'")
-    # A person who is disabled here can't sign in by an OpenID link either.
+    # A person who is disabled in Fieldseal can't sign in through the provider.
     trusting.run("user", "add", "grace", "--role", "Basic User", stdin="grace's own password\n")
     trusting.run("issuer", "link", "Canaille", "ada", "--user", "grace")
     location, _ = begin(trusting, ada)
     back = ada.get(location, allow_redirects=False).headers["Location"]
     assert ada.get(back).status_code == 200
-    # A removed link that SQL restores is not accepted.
+    # SQL restores a link that was replaced. The link is not accepted.
     [row] = trusting.sql("SELECT user_id, client_id, tag FROM config.oidc_link WHERE subject = 'ada'")
     trusting.run("issuer", "link", "Canaille", "ada", "--user", "admin")
     [mend] = trusting.sql("SELECT user_id, client_id, tag FROM config.oidc_link WHERE subject = 'ada'")
@@ -320,7 +319,7 @@ def test_tokens_of_the_provider_are_taken_by_the_web_api(trusting, provider):
         assert status(token) == 401, why
     trusting.run("client", "disable", client["clientId"])
     assert status(good) == 401
-    # The provider changes its signing key. The server looks for the new key once a token names it.
+    # The provider changes its signing key. The service fetches the new key when a token names it.
     trusting.run("issuer", "link", "Canaille", "machine", "--client", trusting.json("client", "add", "machine 2", "--role", "Basic User")["clientId"])
     provider.start(f"{trusting.pages}/sign-in/back", "second")
     token = provider.token(aud=audience)

@@ -1,4 +1,4 @@
-"""The derivation of people's passwords: scrypt or PBKDF2 for new passwords. Each password is verified with the algorithm of its row."""
+"""Deriving people's passwords: new passwords use scrypt or PBKDF2. Each password is verified with the algorithm of its row."""
 
 import hashlib
 import hmac
@@ -61,7 +61,7 @@ def row(cluster, name):
 
 
 def tagged(cluster, salt, derived):
-    """Computes the stored verifier as docs/cell-format.md says: a tag under the key-encryption key, over the salt and the derived key."""
+    """The verifier as docs/cell-format.md defines it: a tag under the KEK, over the salt and the derived key."""
     subkey = hmac.new(identify(cluster.home / "kek")[0], b"fieldseal tag console_password", "sha512").digest()
     message = b"".join(len(field).to_bytes(8, "big") + field for field in (salt, derived))
     return hmac.new(subkey, message, "sha512").digest()[:32]
@@ -70,7 +70,7 @@ def tagged(cluster, salt, derived):
 def test_each_row_says_how_its_password_is_derived(cluster, server):
     old, new = row(cluster, "old"), row(cluster, "new")
     assert len(old[0]) == 16 and len(new[0]) == 21 and new[0][:5] == b"\x01" + ITERATIONS.to_bytes(4, "big")
-    # Another implementation computes the same verifier.
+    # Python's implementation gives the same verifier.
     assert tagged(cluster, old[0], hashlib.scrypt(PASSWORDS["old"].encode(), salt=old[0], n=1 << 15, r=8, p=3, maxmem=64 << 20, dklen=32)) == old[1]
     assert tagged(cluster, new[0], hashlib.pbkdf2_hmac("sha512", PASSWORDS["new"].encode(), new[0], ITERATIONS, 32)) == new[1]
     for name in PASSWORDS:
@@ -117,7 +117,7 @@ def test_the_doctor_says_how_new_passwords_are_derived(cluster):
 
 
 def test_a_rotation_carries_such_a_password_over(cluster, server):
-    """This test is the last but one, because it replaces the key-encryption key of the cluster."""
+    """Runs late in this file, because it replaces the KEK of the cluster."""
     files = [cluster.home / "direct.yaml", server.settings]
     cluster.run("kek", "create", str(cluster.home / "kek.new"), settings=None)
     for file in files:
@@ -130,7 +130,7 @@ def test_a_rotation_carries_such_a_password_over(cluster, server):
         file.write_text("\n".join([*lines, f"kekFile: {cluster.home}/kek.new"]) + "\n")
     server.stop()
     server.start()
-    # After the first sign-in, the verifier has no layers any more.
+    # The first sign-in after the change of the KEK computes the verifier again, and the second uses it.
     for _ in range(2):
         assert sign_in(server, "new").status_code == 200 and sign_in(server, "new", "not the password").status_code == 403
 

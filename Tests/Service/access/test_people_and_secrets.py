@@ -1,4 +1,4 @@
-"""Secrets of clients, and passwords, second factors, roles and sessions of people, as an operator and as the people see them."""
+"""Secrets of clients, and passwords, second factors, roles and sessions of people, as operators and people see them."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def run(server):
 
 
 class Person:
-    """A person, who has a session of the console if the sign-in succeeds."""
+    """A person in the console. If the sign-in succeeds, the object has a session."""
 
     def __init__(self, server, name, password, code=""):
         self.pages = f"{server.base}/contoso"
@@ -86,10 +86,9 @@ def test_two_secrets_are_valid_and_a_third_ends_the_first(server, run):
     assert [token(server, id, s) for s in (first, second, third)] == [401, 200, 200]
     listed = secrets(run, id)
     assert [s["expiresOn"] is None for s in listed] == [True, False] and all(s["honoured"] for s in listed)
-    # After a leak, the former secret is refused at once.
+    # With no overlap, both former secrets are refused at once.
     fourth = json.loads(run("client", "rotate", "rotated", "--json", "--overlap", "0").stdout)["clientSecret"]
     assert [token(server, id, s) for s in (second, third, fourth)] == [401, 401, 200]
-    # An older row that SQL restores is not accepted as a secret.
     assert run("client", "rotate", "nosuch", check=False).returncode == 1
     for wrong in (("--overlap", "-1"), ("--overlap", "721"), ("--expires", "0")):
         assert run("client", "rotate", "rotated", *wrong, check=False).returncode == 64
@@ -131,7 +130,7 @@ def test_a_client_gets_another_role_is_disabled_enabled_and_removed(server, run)
         server.cluster.sql(f"INSERT INTO config.{table} VALUES ({', '.join(['%s'] * len(row))})", row)
     assert token(server, id, secret) == 401 and "row-put-back" in findings(run)
     run("client", "remove", id)
-    # A new client can have the name again.
+    # The name of the removed client can be used again.
     assert token(server, *add_client(run, "changing")) == 200
 
 
@@ -163,7 +162,7 @@ def test_a_password_that_was_reset_is_changed_first(server, run):
         assert person.get(page).url.endswith("/account")
     offered = person.post("account/offer")
     assert offered.status_code == 403 and "An administrator set your password" in offered.text and "class=\"secret\"" not in offered.text
-    # SQL can't free a person from changing the password.
+    # If SQL clears the requirement to change the password, the person can't sign in.
     server.cluster.sql("UPDATE config.console_user SET must_change_password = false WHERE name = 'clara'")
     assert "/sign-in" in person.get("overview").url and not Person(server, "clara", "words for one day").is_signed_in
     server.cluster.sql("UPDATE config.console_user SET must_change_password = true WHERE name = 'clara'")
@@ -183,7 +182,7 @@ def test_a_second_factor_is_required_by_role(server, run):
     person = Person(server, "dora", "dora's long words")
     assert person.get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--role", "Email Administrator", "--role", "System Administrator")
-    # The requirement also applies to sessions that began before it.
+    # In a session that began before, the person must also turn two-step sign-in on.
     assert person.get("overview").url.endswith("/account") and "needs two-step sign-in" in person.get("overview").text
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/overview")
     offered = person.post("account/offer").text
@@ -194,13 +193,13 @@ def test_a_second_factor_is_required_by_role(server, run):
     assert Person(server, "dora", "dora's long words", one_time_password(secret)).get("overview").url.endswith("/overview")
     refused = person.post("account/end", code=one_time_password(secret, 1))
     assert refused.status_code == 400 and "needs one-time passwords" in refused.text
-    # Accepting a restored state keeps the requirement.
+    # After the organization is attached again, two-step sign-in is still required.
     run("org", "attach", "contoso", "--yes")
     run("user", "role", "edith", "Email Administrator")
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/account")
     run("user", "require-second-factor")
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/overview")
-    # For people of every role.
+    # `--all` requires two-step sign-in for every role.
     run("user", "add", "ernst", "--role", "Basic User", stdin="ernst's long words\n")
     assert Person(server, "ernst", "ernst's long words").get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--all")
@@ -218,7 +217,7 @@ def test_the_last_administrator_is_kept_from_accidents(server, run):
         refused = run("user", *command, check=False)
         assert refused.returncode == 1 and "last System Administrator" in refused.stderr
     run("user", "add", "gerda", "--role", "System Administrator", stdin="gerda's long words\n")
-    # A person whom a row of SQL makes an administrator does not count as one.
+    # A person whom SQL enabled again does not count as an administrator.
     run("user", "disable", "gerda")
     [(disabled,)] = server.cluster.sql("SELECT disabled_on FROM config.console_user WHERE name = 'gerda'")
     server.cluster.sql("UPDATE config.console_user SET disabled_on = NULL WHERE name = 'gerda'")
@@ -257,7 +256,7 @@ def test_a_development_deployment_says_no_password_that_does_not_hold():
         person = deployment.start().dev["console"]
         deployment.stop()
         assert f"as admin, password {person['password']}." in deployment.log().decode()
-        # `fieldseal dev` prints the password as long as it is valid.
+        # `fieldseal dev` prints the password at each start, until someone changes it.
         assert deployment.start().dev["console"] == person
         deployment.run("user", "reset", "admin", stdin="words of their own\n")
         deployment.stop()

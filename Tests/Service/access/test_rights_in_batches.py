@@ -1,4 +1,4 @@
-"""When a part of a batch takes a right away, the later parts do not have it any more. When a part gives a right, the next part has it."""
+"""If a part of a batch takes a right away, later parts don't have it. If a part gives a right, the next part has it."""
 
 import pytest
 from service import refused
@@ -17,7 +17,7 @@ def roles(service):
 
 @pytest.fixture
 def deputy(service, roles):
-    """A Basic User who is a System Administrator only through a team: (token, systemuserid, team)."""
+    """A Basic User who is a System Administrator through a team: (token, systemuserid, team)."""
     token, user = client_of(service, "Basic User")
     team = service.create("teams", {"name": f"deputies {user}"})
     assert link(service, f"teams({team})/{TEAM_ROLES}", f"roles({roles['System Administrator']})").status_code == 204
@@ -62,7 +62,7 @@ def test_a_batch_keeps_no_right_that_one_of_its_parts_takes_away(service, roles,
 @pytest.mark.parametrize("send", FORMS)
 def test_a_user_that_is_disabled_is_refused_from_the_next_part_on(service, deputy, send):
     _, user, _ = deputy
-    # An administrator acts for the user in some parts.
+    # An administrator sends the batch, and some parts are in the name of the user.
     found, text = send(
         service, plain("GET", "queues?$top=1", MSCRMCallerID=user), plain("PATCH", f"systemusers({user})", {"isdisabled": True}),
         plain("GET", "queues?$top=1", MSCRMCallerID=user), plain("POST", "emails", {"subject": "as one who left"}, MSCRMCallerID=user),

@@ -1,4 +1,4 @@
-"""How programs get a token: the libraries that they use, assertions instead of a secret, and revoking a token."""
+"""How programs get a token: with their libraries, or with an assertion instead of a secret. Also, revoking a token."""
 
 import base64
 import datetime
@@ -30,7 +30,7 @@ CURVE = ec.generate_private_key(ec.SECP256R1())
 
 @pytest.fixture(autouse=True)
 def authorities(service, monkeypatch):
-    """Environment variables with CA files have priority over those of a library's session, so they are removed."""
+    """Makes the libraries trust the service. These variables have priority over a session's own CA file, so they name it too."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, service.dev["caFile"])
 
@@ -108,7 +108,7 @@ def test_msal_gets_a_token_with_a_secret(service):
                     {"oidc_authority": authority(service)}):
         app = msal.ConfidentialClientApplication(
             known["clientId"], client_credential=known["clientSecret"], verify=service.dev["caFile"], **options)
-        # A scope whose resource ends with a slash has two slashes.
+        # If the resource ends with a slash, the scope has two slashes.
         for scope in (f"{authority(service)}/.default", f"{authority(service)}//.default"):
             answer = app.acquire_token_for_client([scope])
             assert whoami(service, answer["access_token"]), answer
@@ -167,13 +167,13 @@ def test_discovery_documents_have_what_libraries_require(service):
     for path, root in (("v2.0/", "oauth2/v2.0"), ("", "oauth2")):
         found = requests.get(
             f"{authority(service)}/{path}.well-known/openid-configuration", verify=service.dev["caFile"], timeout=10).json()
-        # MSAL.js accepts a document only if it has these four members.
+        # MSAL.js accepts the document only with these four members.
         assert found["issuer"] == f"{authority(service)}/v2.0"
         assert found["authorization_endpoint"] == f"{authority(service)}/{root}/authorize"
         assert found["token_endpoint"] == f"{authority(service)}/{root}/token"
         assert requests.get(found["jwks_uri"], verify=service.dev["caFile"], timeout=10).json()["keys"]
         assert "private_key_jwt" in found["token_endpoint_auth_methods_supported"]
-        # A browser that is sent to the endpoint is told what to do instead.
+        # This service has no sign-in for browsers at the endpoint, and says so.
         answer = requests.get(found["authorization_endpoint"], verify=service.dev["caFile"], timeout=10)
         assert answer.status_code == 400 and answer.json()["error"] == "unsupported_response_type"
         assert "client_credentials" in answer.json()["error_description"]
@@ -189,14 +189,14 @@ def test_a_request_without_a_token_is_told_where_to_get_one(service):
         assert answer.headers["WWW-Authenticate"] == challenge
     assert service.get("WhoAmI", token="nonsense").headers["WWW-Authenticate"] == challenge
     assert "WWW-Authenticate" not in service.get("WhoAmI").headers
-    # How the client library of Dataverse parses the header.
+    # Parses the header as the client library of Dataverse does.
     values = dict(part.strip().split("=", 1) for part in challenge.removeprefix("Bearer ").split(","))
     known = service.dev["clients"]["admin"]
     app = msal.ConfidentialClientApplication(
         known["clientId"], client_credential=known["clientSecret"], instance_discovery=False, verify=service.dev["caFile"],
         authority=values["authorization_uri"].replace("/oauth2/authorize", ""))
     assert whoami(service, app.acquire_token_for_client([f"{values['resource_id']}.default"])["access_token"])
-    # The token endpoint's own refusal asks for Basic authentication.
+    # The token endpoint itself asks for Basic authentication.
     assert post(service, "oauth2/v2.0/token", {"grant_type": "client_credentials"}).headers["WWW-Authenticate"].startswith("Basic")
 
 
@@ -225,12 +225,12 @@ def test_scope_and_resource(service, path, version):
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), scope
     payload = json.loads(base64.urlsafe_b64decode(ask().json()["access_token"].split(".")[1] + "=="))
     assert payload["ver"] == version and payload["aud"] == base
-    # The times are whole numbers of seconds.
+    # The times in the token are whole seconds.
     assert all(type(payload[name]) is int for name in ("iat", "nbf", "exp"))
     older = ask(resource=f"{base}/").json()
     if version == "1.0":
         assert abs(int(older["expires_on"]) - time.time() - 3600) < 60 and older["resource"] == f"{base}/"
-    # A parameter that occurs twice could be read in two ways, so it is refused.
+    # A parameter that occurs twice is ambiguous, so it is refused.
     twice = f"grant_type=client_credentials&client_id={known['clientId']}&client_id={known['clientId']}&client_secret=x"
     answer = post(service, path, twice, headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
@@ -254,7 +254,7 @@ def test_an_assertion_by_each_algorithm(service, assertor):
     for aud in (f"{authority(service)}/oauth2/token", f"{authority(service)}/v2.0", authority(service), [f"{authority(service)}/oauth2/v2.0/token"]):
         answer = sign_in(service, assertion(service, assertor, CURVE, "ES256", aud=aud), path="oauth2/token")
         assert answer.status_code == 200, answer.text
-    # The request also has the client's id, and the times have fractions of seconds, as MSAL writes them.
+    # The request also has the client's id, and its times have fractions of seconds, as MSAL writes them.
     now = time.time()
     answer = sign_in(service, assertion(service, assertor, exp=now + 600.5, iat=now, nbf=now - 0.5), client_id=assertor.upper())
     assert answer.status_code == 200, answer.text
@@ -265,11 +265,11 @@ def test_an_assertion_is_taken_once(service, assertor):
     assert sign_in(service, once).status_code == 200
     again = sign_in(service, once)
     assert again.status_code == 401 and "was used before" in again.json()["error_description"]
-    # A client can't use a jti again with other claims. Two clients may use the same jti.
+    # A client can't use the same jti again, even with other claims. Two clients can use the same jti.
     jti = str(uuid.uuid4())
     assert sign_in(service, assertion(service, assertor, jti=jti)).status_code == 200
     assert sign_in(service, assertion(service, assertor, CURVE, "ES256", jti=jti, exp=int(time.time()) + 200)).status_code == 401
-    # An assertion that is refused for another reason does not use up its jti, so a stranger can't use it up.
+    # An assertion that was refused does not use up its jti. So a stranger can't block a client's assertion.
     mine = str(uuid.uuid4())
     assert sign_in(service, assertion(service, assertor, ec.generate_private_key(ec.SECP256R1()), "ES256", jti=mine)).status_code == 401
     assert sign_in(service, assertion(service, assertor, jti=mine)).status_code == 200
@@ -290,7 +290,7 @@ def test_assertions_that_prove_nothing(service, assertor):
             f"{written(alg='none')}.{payload}.{signature}", f"{written(alg='None')}.{payload}.{signature}",
             f"{written(typ='JWT')}.{payload}.{signature}",
             jwt.encode(claims(service, assertor), hashlib.sha256(pem(RSA).encode()).hexdigest(), algorithm="HS256")],
-        # An assertion that is longer than any client's is not read to its end.
+        # A token that is longer than any client's is refused without being parsed.
         "it takes a signed JWT": [assertion(service, assertor, more="x" * 20_000)],
         "crit": [assertion(service, assertor, headers={"crit": ["x"], "x": 1})],
         "iss and as sub": [assertion(service, assertor, sub=str(uuid.uuid4())), assertion(service, assertor, iss=None),
@@ -368,7 +368,7 @@ def test_keys_of_clients_are_added_listed_and_removed(service, tmp_path):
     (entry,) = listed()
     assert entry["keyId"] == added["keyId"] and entry["key"] == "P-521" and entry["honoured"] and entry["expiresOn"]
     assert "already" in service.run("client", "add-key", name, file(pem(key)), check=False).stderr
-    # The key works beside the secret.
+    # The client can use the key and the secret.
     assert sign_in(service, assertion(service, made["clientId"], key, "ES512")).status_code == 200
     assert service.token_response(made["clientId"], made["clientSecret"]).status_code == 200
     assert service.run("client", "remove-key", name, str(uuid.uuid4()), check=False).returncode == 1
@@ -383,7 +383,7 @@ def test_keys_of_clients_are_added_listed_and_removed(service, tmp_path):
     for number in range(10):
         service.run("client", "add-key", name, file(pem(ec.generate_private_key(ec.SECP256R1()))))
     assert "10 keys at most" in service.run("client", "add-key", name, file(pem(RSA)), check=False).stderr
-    # Disabling a client disables all of its keys.
+    # Disabling a client disables its keys.
     last = ec.generate_private_key(ec.SECP256R1())
     other = service.json("client", "add", f"{name} 2", "--role", "Basic User", "--public-key", file(pem(last)))["clientId"]
     assert sign_in(service, assertion(service, other, last, "ES256")).status_code == 200
@@ -413,14 +413,14 @@ def test_a_key_that_sql_adds_or_changes_or_puts_back_proves_nothing(service, tmp
     assert sign_in(service, assertion(service, client, mine, "ES256")).status_code == 401
     assert "client-key-not-made-here" in service.run("doctor", "--json", check=False).stdout
     service.sql("UPDATE config.api_client_key SET expires_on = NULL WHERE key_id = %s", [id])
-    # SQL restores a removed key with the tag that it had.
+    # SQL restores a removed key with its former tag.
     columns = "key_id, client_id, public_key, expires_on, tag, created_on, created_by"
     row = service.sql(f"SELECT {columns} FROM config.api_client_key WHERE key_id = %s", [id])[0]
     service.run("client", "remove-key", client, str(id))
     service.sql(f"INSERT INTO config.api_client_key ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
     assert sign_in(service, assertion(service, client, mine, "ES256")).status_code == 401
     assert not [k for c in service.json("client", "list") if c["clientId"] == client for k in c["keys"] if k["honoured"]]
-    # SQL hides the row while the key is removed, and then restores it.
+    # SQL deletes the row before the key is removed, and restores it afterwards.
     service.sql("DELETE FROM config.api_client_key WHERE key_id = %s", [id])
     service.run("client", "add-key", client, str(file))
     row = service.sql(f"DELETE FROM config.api_client_key WHERE client_id = %s AND key_id <> %s RETURNING {columns}", [client, id])[0]
@@ -466,19 +466,19 @@ def test_a_token_that_was_revoked_is_refused(service):
         assert revoke(known, token=token, token_type_hint="refresh_token").status_code == 200
         message = refused(service.get("WhoAmI", token=token), 401, "0x80048405")
         assert "revoked" in message
-    # The same token with the other valid signature (in ECDSA, s and n - s are both valid).
+    # Changes the token's signature into the other valid one (ECDSA accepts both s and n - s). The token is still revoked.
     head, tail = token.rsplit(".", 1)
     raw = base64.urlsafe_b64decode(tail + "==")
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     twin = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
     refused(service.get("WhoAmI", token=f"{head}.{base64.urlsafe_b64encode(twin).decode().rstrip('=')}"), 401, "0x80048405")
     assert whoami(service, kept)
-    # Revoking a text that is not a token succeeds. A request that is malformed fails.
+    # Revoking an unknown token succeeds. A request without a token fails.
     assert revoke(known, token="nonsense").status_code == 200
     assert revoke(known).json()["error"] == "invalid_request"
     assert service.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'token revoked' AND actor = %s",
                        [f"client:{known['clientId']}"])[0][0] >= 1
-    # A parameter may be percent-encoded in any way.
+    # The service accepts every percent-encoding of a parameter.
     assert post(service, "oauth2/revoke", urllib.parse.urlencode(
         {"client_id": known["clientId"], "client_secret": known["clientSecret"], "token": kept}),
         headers={"Content-Type": "application/x-www-form-urlencoded"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Requests to the token endpoint that lack a parameter or contradict themselves, and the responses to OPTIONS."""
+"""Token requests that lack a parameter or contradict themselves, and responses to OPTIONS."""
 
 import re
 import time
@@ -73,7 +73,7 @@ def test_options_of_operations(service):
         assert service.get(path).status_code == service.request("POST", path, {}).status_code == 404
 
 
-# Each refusal at these addresses has the form that OAuth clients parse (RFC 6749 section 5.2): `error` is a code, not an object.
+# At these addresses, refusals have the form that OAuth clients parse (RFC 6749, section 5.2): `error` is a code, not an object.
 ENDPOINTS = ["oauth2/v2.0/token", "oauth2/token", "oauth2/v2.0/revoke", "oauth2/revoke"]
 
 
@@ -84,13 +84,13 @@ def test_refusals_of_the_server_have_the_form_of_these_endpoints(service, path):
     refused(nobody, "invalid_request", "", 404)
     assert nobody.headers["Cache-Control"] == "no-store"
     refused(post(service, b"x" * (2 << 20), path, headers={"Prefer": 'odata.include-annotations="*"'}), "invalid_request", "1 MiB", 413)
-    # The response is JSON even if a browser asks for HTML, because only programs use this endpoint.
+    # The response is JSON even if the client asks for HTML, because only programs use this address.
     refused(post(service, form, path, method="PATCH", headers={"Accept": "text/html"}), "invalid_request", "POST", 405)
 
 
 def test_a_locked_client_is_told_so_by_its_library(own_service, monkeypatch):
     service = own_service
-    # Environment variables with CA files have priority over those of a library's session, so they are removed.
+    # Makes the libraries trust the service. These variables have priority over a session's own CA file, so they name it too.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, service.dev["caFile"])
     known = service.json("client", "add", "locked", "--role", "Basic User")
@@ -100,7 +100,7 @@ def test_a_locked_client_is_told_so_by_its_library(own_service, monkeypatch):
     for path in ENDPOINTS:
         answer = post(service, {**FORM, "token": "x", "client_id": id, "client_secret": secret}, path)
         refused(answer, "temporarily_unavailable", "Too many failed attempts", 429)
-        # Libraries wait as long as the header says. The text says how long the lock lasts.
+        # Libraries wait for the time in Retry-After. The text says when the lock ends.
         assert 0 < int(answer.headers["Retry-After"]) <= 5
         assert 60 < int(re.search(r"ends in (\d+) seconds", answer.json()["error_description"]).group(1)) <= 900
     app = msal.ConfidentialClientApplication(id, client_credential=secret, authority=authority, instance_discovery=False, verify=service.dev["caFile"])
@@ -128,7 +128,7 @@ def test_a_database_that_is_away_is_told_in_the_same_form(own_service, monkeypat
             answer = post(own_service, {**FORM, "token": "x", "client_id": credentials(own_service)[0], "client_secret": "x"}, path)
             refused(answer, "temporarily_unavailable", "database", 503)
             assert 0 < int(answer.headers["Retry-After"]) <= 5
-        # Libraries try again, and then raise an error with the status.
+        # The library tries again, and then raises an error with the status.
         with pytest.raises(msal.exceptions.MsalServiceError, match="503"):
             app.acquire_token_for_client([f"{authority}/.default"])
         credential = ClientSecretCredential("contoso", id, secret, authority=own_service.base, disable_instance_discovery=True, connection_verify=own_service.dev["caFile"])

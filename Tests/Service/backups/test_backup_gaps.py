@@ -1,4 +1,4 @@
-"""`fieldseal backup check` reports what a dump lacks: tables, rows, keys, guards and rights."""
+"""`fieldseal backup check` reports what is missing in a dump: tables, rows, keys, guards or rights."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ def cluster():
         cluster.fill(10)
         cluster.run("key", "change")
         cluster.run("org", "create", "fabrikam")
-        # Tables that a DBA added have to be in a dump too, or the check names them.
+        # A dump must also have the tables that a DBA added.
         cluster.sql("CREATE TABLE org_contoso.own_table (x integer)")
         yield cluster
     finally:
@@ -23,7 +23,7 @@ def cluster():
 
 
 def check(cluster, tmp_path, *arguments):
-    """The exit code, and the problems that the check finds in a dump."""
+    """Makes a dump with these arguments of pg_dump. Returns the exit code of the check, and the problems that it found."""
     file = tmp_path / "dump"
     subprocess.run(["pg_dump", "-Fc", "-h", str(cluster.home), "-U", "postgres", "-f", str(file), *arguments, "fieldseal"], check=True, timeout=PATIENCE)
     result = cluster.run("backup", "check", str(file), "--kek-file", str(cluster.home / "kek"), "--json", settings=None, check=False)
@@ -32,7 +32,7 @@ def check(cluster, tmp_path, *arguments):
 
 def test_a_whole_dump_lacks_nothing(cluster, tmp_path):
     assert check(cluster, tmp_path) == (0, [])
-    # A crash loses the rows of an unlogged table too, so a dump may lack them.
+    # A dump may lack the rows of an unlogged table, because a crash loses them too.
     assert check(cluster, tmp_path, "--no-unlogged-table-data", "--no-comments") == (0, [])
 
 
@@ -73,7 +73,7 @@ def test_a_dump_without_keys_and_guards_is_named(cluster, tmp_path):
 
 
 def test_the_row_of_one_organization(cluster, tmp_path):
-    """If an organization was not attested, the check names only this organization."""
+    """One organization has no attested state, and the check names only that organization."""
     with_row = cluster.sql("SELECT * FROM config.attested_state WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = 'fabrikam')")
     cluster.sql("CREATE TABLE config.kept AS SELECT s.* FROM config.attested_state AS s JOIN config.organization USING (organization_id) WHERE name = 'fabrikam'")
     assert len(with_row) == 1

@@ -1,4 +1,4 @@
-"""docs/backups.md: dumps of the whole database are checked and restored, and the database is recovered to moments around a key change."""
+"""docs/backups.md: checks and restores dumps of the whole database, and recovers the database to moments around a key change."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def cluster():
     cluster.archive = archive
     cluster.values = cluster.fill(30)
     cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
-    # A client from before the dump, with its secret.
+    # This client and its secret must work after the restore.
     cluster.client = json.loads(cluster.run("client", "add", "before", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
     try:
         yield cluster
@@ -41,7 +41,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def dump(cluster):
-    """Makes a dump with the command in docs/backups.md."""
+    """Makes a dump with the command of docs/backups.md."""
     command = as_anyone(re.search(r"^    (runuser .* pg_dump -Fc .*) > fieldseal.dump$", PAGE, re.MULTILINE)[1])
     command = command.replace("host=db.example.com", f"host={cluster.home}")
     file = cluster.home / "fieldseal.dump"
@@ -62,7 +62,7 @@ def test_a_dump_says_what_opens_it(cluster, dump, tmp_path):
     assert code == 0 and said == {"problems": [], "organizations": [{
         "organization": "contoso", "schema": "org_contoso", "keyVersion": cluster.key_version(), "fingerprint": fingerprint, "kekId": kek, "opened": True}]}
     assert check(cluster, dump)[1]["organizations"][0]["opened"] is None
-    # Another key-encryption key.
+    # The check uses the KEK of another deployment.
     cluster.run("kek", "create", str(tmp_path / "kek"), settings=None)
     code, said = check(cluster, dump, "--kek-file", tmp_path / "kek")
     assert code == 1 and kek in said["problems"][0] and said["organizations"][0]["opened"] is False
@@ -101,7 +101,7 @@ def test_a_dump_that_is_damaged_or_lacks_a_part_is_named(cluster, dump, tmp_path
 
 @pytest.fixture
 def bare():
-    """A PostgreSQL with an empty database and without Fieldseal's roles."""
+    """A PostgreSQL with an empty database, and without Fieldseal's roles."""
     folder = scratch.new_folder()
     folder.chmod(0o755)
     subprocess.run(
@@ -114,11 +114,11 @@ def bare():
 
 
 def as_anyone(command):
-    """A command of the page without the user and the password file, because the tests' cluster asks for no password."""
+    """A command of the page, without the user and the options for TLS and passwords, which the tests' cluster does not need."""
     return re.sub(r" (sslmode|sslrootcert|passfile)=[^ \"]+", "", command.removeprefix("runuser -u fieldseal -- "))
 
 
-#: Findings that the doctor has about every cluster of these tests: fsync is off, and SQL made profiles.
+#: Findings about every cluster of these tests: fsync is off, and SQL made the server profiles.
 USUAL = {"not-durable", "mail-settings-not-authorized"}
 
 
@@ -132,13 +132,13 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
     assert [c.split()[0] for c in commands] == ["psql", "pg_restore", "fieldseal", "fieldseal", "fieldseal"]
     (cluster.home / "restored.yaml").write_text((cluster.home / "direct.yaml").read_text().replace(f"host={cluster.home}", f"host={bare}"))
     environment = {**os.environ, "PGHOST": str(bare), "PGUSER": "postgres"}
-    # Fieldseal's owner owns everything in the dump, and no other role is named in it.
+    # The dump names only one role, fieldseal_owner, which owns everything in it.
     for command in commands:
         words = command.split()
         if words[:2] == ["fieldseal", "doctor"]:
             assert errors(cluster.run("doctor", "--json", settings="restored", check=False)) == []
         elif words[:2] == ["fieldseal", "setup"]:
-            # test_production.py tests the whole step. A cluster without passwords needs only this part of it.
+            # Runs only the part of `setup` that a cluster without passwords needs. (test_production.py runs `setup`.)
             cluster.run("migrate", "bootstrap", settings="restored")
         elif words[0] == "fieldseal":
             cluster.run(*words[1:], settings="restored")
@@ -151,7 +151,7 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
 
 
 def is_served(cluster, folder):
-    """A server on the restored database accepts the former client, shows the records, and seals and changes passwords."""
+    """Runs a server on the restored database: the former client signs in, reads records, and sets and changes passwords."""
     before = types.SimpleNamespace(port=free_port(), client=cluster.client, token=None)
     server = Server(cluster, settings="restored", after=before)
     try:
@@ -170,7 +170,7 @@ def is_served(cluster, folder):
 
 
 def recovered(cluster, base, point):
-    """Recovers the base backup to a restore point, and starts it. Returns its folder."""
+    """Recovers the base backup to a restore point, and starts PostgreSQL. Returns its folder."""
     folder = scratch.new_folder()
     folder.chmod(0o755)
     template.give_to_postgres(folder)
@@ -198,7 +198,7 @@ def test_recovery_to_a_moment_before_during_and_after_a_key_change(cluster):
     cluster.sql("SELECT pg_create_restore_point('before')")
 
     def name(_, sql):
-        # The copies of the cells exist, and the switch is not committed.
+        # The new generation of cells is written, and the switch is not committed yet.
         if "switch_generation" in sql and not named:
             named.append(sql)
             cluster.sql("SELECT pg_create_restore_point('during')")
@@ -225,7 +225,7 @@ def test_recovery_to_a_moment_before_during_and_after_a_key_change(cluster):
             assert f"{len(cluster.values)} cells under key version {version}, all of them open" in run("verify").stdout
             run("events", "verify")
             assert errors(run("doctor", "--json", check=False)) == [], point
-            # The key can also be changed there.
+            # After the recovery, the key can be changed.
             run("key", "change")
             assert "all of them open" in run("verify").stdout
         finally:

@@ -1,4 +1,4 @@
-"""docs/recovery.md, line by line: a dump is restored where nothing of Fieldseal is installed, and cells are opened there with pgcrypto alone."""
+"""docs/recovery.md, line by line: restores a dump where Fieldseal is not installed, and opens cells there with pgcrypto alone."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs/recovery.md").read_text()
 
 @pytest.fixture
 def bare():
-    """A PostgreSQL without roles, schemas and functions of Fieldseal: the folder of its socket."""
+    """A PostgreSQL without anything of Fieldseal. Yields the folder of its socket."""
     folder = scratch.new_folder("fieldseal-bare-")
     folder.chmod(0o755)
     subprocess.run(
@@ -32,7 +32,7 @@ def bare():
 
 
 def commands(section):
-    """The indented lines of one section of the page."""
+    """The indented lines of a section of the page."""
     text = PAGE.split(f"\n## {section}")[1].split("\n## ")[0]
     return "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
 
@@ -63,7 +63,7 @@ def test_the_page_is_followed_on_a_machine_without_the_service(service, bare, tm
     assert "|t\n" in output and "to be recovered||pässword of the day" in output
     wrong = shell("psql -X -A -t -v ON_ERROR_STOP=1 -f -", "restored", asked.replace(key, "Another-key-1!"))
     assert "|f\n" in wrong
-    # The program makes the same functions, without settings and without a key.
+    # `fieldseal migrate recovery` makes the same functions, and needs neither settings nor a key.
     shell(create.replace("restored", "again"))
     shell(restore.replace("organization.dump", str(tmp_path / "organization.dump")).replace("restored", "again"))
     nowhere = {**environment, "HOME": str(tmp_path)} | {name: "" for name in environment if name.startswith("FIELDSEAL_")}

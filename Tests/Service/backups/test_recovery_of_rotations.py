@@ -1,4 +1,4 @@
-"""docs/backups.md: recovery to moments before, during and after a replacement of the key-encryption key, and which key each moment needs."""
+"""docs/backups.md: recovery to moments before, during and after a replacement of the KEK, and which KEK each moment needs."""
 
 import concurrent.futures
 import json
@@ -20,7 +20,7 @@ from waiting import until
 
 
 class Rotated(Cluster):
-    """Two organizations, whose key-encryption key is replaced between restore points."""
+    """Two organizations. Their KEK is replaced, with restore points before, during and after that."""
 
     def __init__(self):
         self.archive = scratch.new_folder()
@@ -28,7 +28,7 @@ class Rotated(Cluster):
         super().__init__("archive_mode=on", f"archive_command=cp %p {self.archive}/%f", "wal_level=replica", "max_wal_senders=4")
         self.values = self.fill(20)
         self.run("org", "create", "fabrikam")
-        # A server makes the key that signs tokens, which a rotation seals again last.
+        # A server makes the key that signs tokens. The rotation seals that key last.
         Server(self).stop()
         self.old, self.new = self.home / "kek", self.home / "kek.new"
         self.run("kek", "create", str(self.new), settings=None)
@@ -42,17 +42,17 @@ class Rotated(Cluster):
         self.sql("SELECT pg_create_restore_point(%s)", [name])
 
     def settings_with(self, name, folder, *keks):
-        """Settings for the database in that folder, with these key-encryption keys: the one in use, and the one that replaces it."""
+        """Writes settings for the database in that folder. The first KEK is the one in use, and the second replaces it."""
         text = (self.home / "direct.yaml").read_text().replace(f"host={self.home}", f"host={folder}")
         lines = [line for line in text.splitlines() if not line.startswith("kekFile")] + [f"kekFile: {keks[0]}"]
         lines += [f"newKek: {{file: {kek}}}" for kek in keks[1:]]
         (self.home / f"{name}.yaml").write_text("\n".join(lines) + "\n")
 
     def rotate(self):
-        """Replaces the key-encryption key. At the restore point `during`, one organization is under the new key, and the other is not."""
+        """Replaces the KEK. At the restore point "during", contoso is under the new KEK and fabrikam under the old one."""
         self.settings_with("both", self.home, self.old, self.new)
         self.point("before")
-        # Several organizations are processed at a time, so one of them has to wait for its row.
+        # The rotation handles several organizations at a time. This lock makes fabrikam wait.
         with psycopg.connect(self.superuser) as held, concurrent.futures.ThreadPoolExecutor() as pool:
             held.execute("SELECT FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'fabrikam' FOR UPDATE OF attested_state")
             rotation = pool.submit(self.run, "kek", "rotate", "--json", settings="both")
@@ -86,7 +86,7 @@ def rotated():
 
 @pytest.fixture
 def at(rotated):
-    """Recovers to a restore point. Returns a function that runs a command there with given key-encryption keys."""
+    """A function that recovers to a restore point. It returns a function that runs a command there, with the given KEKs."""
     folders = []
 
     def recover(point):
@@ -127,7 +127,7 @@ def test_before_the_rotation_the_former_key_is_asked_for(rotated, at):
     is_refused(rotated, run, rotated.new, old, new, "restore that one from its backup")
     assert codes(run("doctor", "--json", keks=[rotated.new], check=False)) >= {"wrong-key-encryption-key"}
     is_whole(rotated, run, rotated.old)
-    # The key-encryption key can be replaced again.
+    # After the recovery, the KEK can be replaced.
     assert json.loads(run("kek", "rotate", "--json", keks=[rotated.old, rotated.new]).stdout)["done"]
     is_whole(rotated, run, rotated.new)
 
@@ -135,7 +135,7 @@ def test_before_the_rotation_the_former_key_is_asked_for(rotated, at):
 def test_in_the_middle_both_keys_are_asked_for(rotated, at):
     run, (old, new) = at("during"), (identify(rotated.old)[1], identify(rotated.new)[1])
     is_refused(rotated, run, rotated.new, old, new)
-    # With the former key alone, the organization under the new key is named, and the other one works.
+    # With the former KEK alone, the doctor names contoso, and fabrikam works.
     half = run("verify", keks=[rotated.old], check=False)
     assert half.returncode == 1 and f"{len(rotated.values)} cells" not in half.stdout, half
     said = [f for f in json.loads(run("doctor", "--json", keks=[rotated.old], check=False).stdout)["findings"] if f["severity"] == "error"]
@@ -144,7 +144,7 @@ def test_in_the_middle_both_keys_are_asked_for(rotated, at):
     status = json.loads(run("kek", "status", "--json", keks=[rotated.old, rotated.new]).stdout)
     assert {u["kekId"] for u in status["uses"]} == {old, new} and status["next"] == "Run fieldseal kek rotate."
     is_whole(rotated, run, rotated.old, rotated.new)
-    # The rotation continues where it was interrupted, and ends.
+    # The rotation continues where the recovery ended it.
     assert json.loads(run("kek", "rotate", "--json", keks=[rotated.old, rotated.new]).stdout)["done"]
     run("kek", "retire", keks=[rotated.new])
     is_whole(rotated, run, rotated.new)

@@ -1,4 +1,4 @@
-"""Python environments for packages that need other versions of Python, or of their requirements, than the tests have."""
+"""Separate Python environments, for packages that need other versions of Python or of packages than the tests."""
 
 import fcntl
 import functools
@@ -10,19 +10,19 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[3]
-#: The folder with a program for each package.
+#: The folder with one program for each package.
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
-#: The version to install of each package, and the minor versions of Python 3 on which it runs.
+#: For each package: the versions to install, and the minor versions of Python 3 on which it runs.
 PACKAGES = {
     "airbyte": ("airbyte-source-microsoft-dataverse==1.0.2 truststore==0.10.5", range(9, 12)),
     "datapyrse": ("datapyrse==0.8.0 truststore==0.10.5", range(12, 20)),
-    # Its metadata requires Python 3.10, but its code has the syntax of 3.12.
+    # The package claims to need Python 3.10, but uses the syntax of 3.12.
     "dataversepython": ("DataversePython==1.1.0", range(12, 20)),
 }
 
 
 def minor_version(program):
-    """The minor version of a Python interpreter; None if the program is not one."""
+    """The minor version of this Python interpreter. None if the program is no Python 3 interpreter with venv."""
     try:
         said = subprocess.run(
             [program, "-c", "import ensurepip, sys, venv; print(*sys.version_info[:2])"], capture_output=True, text=True, timeout=60, check=False)
@@ -33,7 +33,7 @@ def minor_version(program):
 
 
 def interpreter(versions):
-    """An interpreter of Python 3 with one of these minor versions; None if there is none."""
+    """An interpreter with one of these minor versions of Python 3. None if this machine has none."""
     pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv")) / "versions"
     named = [shutil.which(f"python3.{minor}") for minor in versions]
     candidates = [sys.executable, shutil.which("python3"), "/usr/bin/python3", *named, *sorted(pyenv.glob("3.*/bin/python"))]
@@ -41,7 +41,7 @@ def interpreter(versions):
 
 
 def environment(name):
-    """The interpreter of the environment with this package. Makes the environment if it does not exist yet."""
+    """The interpreter of the environment with this package. Makes the environment if it is missing."""
     packages, versions = PACKAGES[name]
     folder = ROOT / ".venv/clients" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,5 +59,5 @@ def environment(name):
 
 @functools.cache
 def is_possible(name):
-    """Whether this machine has a version of Python on which the package runs."""
+    """Whether this machine has a Python on which the package runs."""
     return interpreter(PACKAGES[name][1]) is not None

@@ -1,4 +1,4 @@
-"""Microsoft's own Python client for Dataverse, unmodified, with this service: its whole public interface for these tables."""
+"""Microsoft's own Python client for Dataverse, unmodified: uses its whole public interface for the tables of this service."""
 
 import asyncio
 import datetime
@@ -16,7 +16,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 
 
 class Credential:
-    """Takes the place of azure-identity's classes: returns the service's own token for the requested scope."""
+    """Stands in for a class of azure-identity: returns a token of this service for the requested scope."""
 
     def __init__(self, service):
         self.service = service
@@ -40,7 +40,7 @@ def client(service):
 
 @pytest.fixture
 def prefix():
-    """A name that no other test's records begin with."""
+    """A text with which no other test's records begin."""
     return f"dv{uuid.uuid4().hex[:12]}"
 
 

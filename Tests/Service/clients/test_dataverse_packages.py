@@ -1,4 +1,4 @@
-"""Unmodified packages from PyPI that were written for Dataverse. Some use only the host of an address, so the organization has to be at the root of a host."""
+"""Unmodified packages for Dataverse from PyPI. Some use only the host of an address, so the organization is at the root of a host."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from service import Deployment
 
 @pytest.fixture(scope="module")
 def rooted():
-    """A deployment whose organization is also at the root of the host 127.0.0.1. The certificate is valid for this host too."""
+    """A deployment whose organization is also at the root of 127.0.0.1. The certificate is valid for this address."""
     with Deployment.made(FIELDSEAL_HOSTS="127.0.0.1=contoso") as deployment:
         deployment.root = deployment.base.replace("localhost", "127.0.0.1")
         yield deployment
@@ -88,7 +88,7 @@ def test_msal_asks_no_other_server_about_an_authority_that_is_called_adfs(rooted
 
 
 def test_crmadminbrasil_dataverse_sdk(rooted, tmp_path):
-    # The package switches off the verification of certificates in its whole process, so it runs in a process of its own.
+    # The package turns off the verification of certificates in its process, so it gets its own process.
     known = rooted.dev["clients"]["admin"]
     program = textwrap.dedent("""
         import asyncio, json, os, sys
@@ -114,6 +114,6 @@ def test_crmadminbrasil_dataverse_sdk(rooted, tmp_path):
         [sys.executable, "-c", program, rooted.root, known["clientId"], known["clientSecret"], f"sdk {uuid.uuid4()}",
          rooted.dev["caFile"]],
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        # The package would take the file in SSL_CERT_FILE for the client's certificate.
+        # The package would use the file in SSL_CERT_FILE as the client's certificate.
         env={name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"})
     assert result.returncode == 0 and 'FOUND ["sdk ' in result.stdout, result.stdout[-3000:] + result.stderr[-3000:]

@@ -1,5 +1,4 @@
-"""Unmodified packages from PyPI that were written for Dataverse. Each runs in its own environment, because it needs versions of Python or of other
-packages that the tests do not have."""
+"""Unmodified packages for Dataverse from PyPI, each in its own environment, because it needs other versions of Python or of packages."""
 
 import json
 import os
@@ -17,7 +16,7 @@ LOGIN = "login.microsoftonline.com"
 
 @pytest.fixture(scope="module")
 def redirected():
-    """A deployment whose organization is at the root of 127.0.0.1 and of Microsoft's sign-in host, as a network could redirect that host."""
+    """A deployment whose organization is at the root of 127.0.0.1 and of Microsoft's sign-in host. A network could redirect that host in this way."""
     deployment = Deployment(FIELDSEAL_HOSTS=f"127.0.0.1=contoso,{LOGIN}=contoso")
     certificate, key = deployment.home / "login.pem", deployment.home / "login.key"
     subprocess.run(
@@ -42,7 +41,7 @@ def redirected():
 
 
 def run(deployment, name, folder, *arguments):
-    """Runs a program that uses a package, in the package's environment. Returns the JSON in the last line of its output."""
+    """Runs the program for a package in the package's environment. Returns the JSON in the last line of its output."""
     result = subprocess.run(
         [environment(name), PROGRAMS / f"use_{name}.py", *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=300, check=False,
         env={**os.environ, "REQUESTS_CA_BUNDLE": str(deployment.authorities), "SSL_CERT_FILE": str(deployment.authorities),
@@ -81,7 +80,7 @@ def test_airbyte_source(redirected, tmp_path):
     for n in range(7):
         redirected.create("queues", {"name": f"{marker} {n}", "emailpassword": "s3cret"})
     configuration = tmp_path / "configuration.json"
-    # The package's code has a fixed address for signing in.
+    # The package signs in at a fixed address.
     configuration.write_text(json.dumps({
         "url": redirected.root, "tenant_id": "contoso", "client_id": known["clientId"], "client_secret_value": known["clientSecret"],
         "odata_maxpagesize": 3}))
@@ -89,7 +88,7 @@ def test_airbyte_source(redirected, tmp_path):
     found = run(redirected, "airbyte", tmp_path, configuration, *names)
     assert found["connected"] is True and f"{LOGIN}:443" in redirected.proxy.hosts
     definitions = redirected.get("EntityDefinitions?$select=LogicalName,PrimaryIdAttribute").json()["value"]
-    # Change tracking is off, so every stream is read as a whole.
+    # The tables have no change tracking, so every stream is read completely.
     assert found["streams"] == {row["LogicalName"]: [["full_refresh"], [[row["PrimaryIdAttribute"]]]] for row in definitions}
     for name in names:
         key = next(row["PrimaryIdAttribute"] for row in definitions if row["LogicalName"] == name)

@@ -1,4 +1,4 @@
-"""The requests with which clients of Dataverse begin: when they connect, and when they open a table. Also, the columns that they read of other tables."""
+"""The first requests of Dataverse's clients, when they connect and when they open a table. Also, the columns of other tables that they read."""
 
 import json
 import uuid
@@ -53,7 +53,7 @@ def test_total_record_counts(service):
     refused(service.get("RetrieveTotalRecordCount(EntityNames=['nothing'])"), 400, "0x80060888")
     for form in ("(EntityNames=[])", "(EntityNames='queue')", "(EntityNames=[1])", "(EntityNames=['queue','queue'])", "(EntityNames=[)", ""):
         refused(service.get(f"RetrieveTotalRecordCount{form}"), 400, "0x8005F100")
-    # A caller may count only records that it may read.
+    # A caller can count only records that they may read.
     refused(service.get("RetrieveTotalRecordCount(EntityNames=['queue'])", client="user"), 403, "0x80040220")
 
 
@@ -70,7 +70,7 @@ def test_privileges_of_users(service):
     theirs = privileges(f"systemusers({other})/{bound}", client="user")
     assert theirs["prvReadMailbox"] == "Basic" and "prvCreateMailbox" not in theirs and "prvChangeSqlEncryptionKey" not in theirs
     assert privileges(f"systemusers({other})/{bound}()") == theirs
-    # The response says what the caller may do, and the service acts accordingly.
+    # The service refuses what the list of privileges does not have.
     refused(service.request("POST", "mailboxes", {"name": "x"}, client="user"), 403, "0x80040220")
     refused(service.get(f"systemusers({me})/{bound}()", client="user"), 403, "0x80040220")
     refused(service.get(f"systemusers({uuid.uuid4()})/{bound}()"), 404, "0x80040217")
@@ -81,7 +81,7 @@ def test_privileges_of_users(service):
     several = "RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@p)?@p=[\"prvReadQueue\",\"prvNothing\"]"
     assert privileges(f"systemusers({me})/Microsoft.Dynamics.CRM.{several}") == {"prvReadQueue": "Global"}
     assert service.request("POST", f"systemusers({me})/{bound}", {}).status_code == 405
-    # A user as whom no client or person acts has no privileges, and a disabled user has none either.
+    # A user without a client and without a sign-in has no privileges.
     unit = value(service, "WhoAmI")["BusinessUnitId"]
     alone = service.create("systemusers", {
         "fullname": "Alone", "domainname": f"x\\{uuid.uuid4()}", "businessunitid@odata.bind": f"/businessunits({unit})"})
@@ -112,7 +112,7 @@ def test_what_messages_an_entity_knows(service):
     assert known("queue") == {"CreateMultiple", "UpdateMultiple"} and known("role") == set() and known("usersettings") == {"UpdateMultiple"}
     names = {row["name"] for row in value(service, "sdkmessages?$select=name")["value"]}
     assert {"WhoAmI", "SetDataEncryptionKey", "Create", "RetrieveVersion"} <= names
-    # The list is true: the service refuses a message that is not listed for an entity.
+    # The service refuses messages that the list does not have for an entity.
     assert service.request("POST", "roles/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": []}).status_code in (400, 405, 501)
     for method, body in (("POST", {"name": "x"}), ("PATCH", {"name": "x"}), ("DELETE", None)):
         id = "" if method == "POST" else f"({value(service, 'sdkmessages?$top=1')['value'][0]['sdkmessageid']})"
@@ -136,7 +136,7 @@ def test_columns_of_reference_tables(service):
         user = made(fullname)
         assert (user["firstname"], user["lastname"], user["title"]) == (first, last, "Dr.")
         assert user["accessmode"] == 0 and user["applicationid"] is None and user["isintegrationuser"] is False
-    # Computed columns change with the others, and no caller may write them.
+    # Computed columns follow the columns that they depend on. No caller can write them.
     id = user["systemuserid"]
     assert service.request("PATCH", f"systemusers({id})", {"fullname": "Grace Hopper"}).status_code == 204
     assert value(service, f"systemusers({id})?$select=lastname")["lastname"] == "Hopper"

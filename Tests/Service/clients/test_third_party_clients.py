@@ -1,5 +1,5 @@
-"""Clients of other authors: python-odata, which also generates a client from $metadata; odatapy, which makes its types from $metadata at run time; a
-client that is generated from the OpenAPI description; schemathesis."""
+"""Clients of other authors: python-odata and odatapy, which use $metadata, a client that is generated from the OpenAPI description, and
+schemathesis."""
 
 import datetime
 import importlib
@@ -44,7 +44,7 @@ def test_python_odata_reflects_reads_and_writes(service):
 
 
 def test_a_client_generated_from_the_metadata_reads_and_writes(service, tmp_path, monkeypatch):
-    """python-odata writes the source of a client, which then works without $metadata."""
+    """python-odata writes the source of a client, and this client needs no $metadata."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     reflected = python_odata(service, reflect_entities=True, reflect_output_package="generated_from_metadata")
@@ -59,14 +59,14 @@ def test_a_client_generated_from_the_metadata_reads_and_writes(service, tmp_path
     assert uuid.UUID(profile.emailserverprofileid) and profile.incomingpassword is None and profile.isincomingpasswordset is True
     box.name, box.emailserverprofile = "a mailbox", profile
     odata.save(box)
-    # A navigation property from each end, expanded and followed.
+    # Expands the navigation property at one end, and follows the one at the other end.
     (found,) = odata.query(generated.mailboxes).filter(generated.mailboxes.mailboxid == box.mailboxid).expand(generated.mailboxes.emailserverprofile).all()
     assert found.emailserverprofile.name == profile.name and isinstance(found.createdon, datetime.datetime)
     assert [one.mailboxid for one in odata.query(generated.emailserverprofiles).get(profile.emailserverprofileid).emailserverprofile_mailbox] == [box.mailboxid]
     found.emailaddress = "changed@contoso.example"
     odata.save(found)
     assert odata.query(generated.mailboxes).get(box.mailboxid).emailaddress == "changed@contoso.example"
-    # A function and an action. The package leaves out bound ones: its source has them at no entity.
+    # Calls an unbound function and an unbound action. The package can't call bound ones.
     answers = []
     reflected.default_context.connection.session.hooks["response"].append(lambda answer, **options: answers.append(answer))
     reflected.functions["WhoAmI"]()
@@ -83,7 +83,7 @@ def test_a_client_generated_from_the_metadata_reads_and_writes(service, tmp_path
 
 
 def test_odatapy_types_what_it_reads_by_the_metadata(service):
-    """A client modeled on Olingo: it reads all of $metadata, and gives each value the type that it has there."""
+    """A client modeled on Olingo. It reads $metadata, and gives each value the type that $metadata names."""
     with httpx.Client(verify=ssl.create_default_context(cafile=service.dev["caFile"]), trust_env=False) as connection:
         client = EdmEnabledODataClient(service.api, HttpxTransport(client=connection, auth=BearerAuth(service.token())), odata_version="4.0")
         sets = {row["name"] for row in service.get("").json()["value"]}
@@ -104,7 +104,7 @@ def test_odatapy_types_what_it_reads_by_the_metadata(service):
         assert client.get_entity(uri.copy().append_navigation_segment("businessunitid")).get_value("businessunitid") == team.get_value("_businessunitid_value")
         who = client.invoke_function(client.uri().append_function_call_segment("WhoAmI"))
         assert str(user) in who.content.decode()
-        # Bound functions and actions, by their names in $metadata.
+        # Calls a bound function and bound actions, by their names in $metadata.
         bound = client.entity_uri("systemusers", user).append_function_call_segment("Microsoft.Dynamics.CRM.RetrieveUserPrivileges")
         assert b"prvReadQueue" in client.invoke_function(bound).content
         for name, count in (("RemoveMembersTeam", 0), ("AddMembersTeam", 1)):

@@ -1,11 +1,12 @@
-"""The messages of errors in the program's source, with {1}, {2} … for the values."""
+"""Collects the texts of errors from the source code, with {1}, {2} … in place of the values."""
 
 import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# Source files whose errors no page of the console can cause: commands, routers, moves, and requests that only the Web API has.
+# Source files whose errors can't reach a page of the console: errors of commands, of routers, of moving an organization, and of requests that only
+# the Web API has.
 OTHERS = {
     "AttachmentRule.swift", "AuditSealer.swift", "ClientKey.swift", "ClientAdministration+Keys.swift", "DeepInsert.swift",
     "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
@@ -19,7 +20,7 @@ OTHERS = {
     "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
     "TokenIssuer.swift", "IssuerAdministration.swift",
 }
-# Messages in other files that only a request of the Web API or a command can cause.
+# Parts of messages in other files that only a request of the Web API or a command can cause.
 NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
@@ -30,7 +31,7 @@ NOT_ON_PAGES = (
 
 
 def literal(source, at):
-    """The text of the string literal that begins at a quote, and where it ends. Each interpolation is a U+0000 in the text."""
+    """The content of the string literal that begins at this position, and the position after it. U+0000 stands for each interpolation."""
     text, at = "", at + 1
     while source[at] != '"':
         if source.startswith("\\(", at):
@@ -50,7 +51,7 @@ def literal(source, at):
 
 
 def messages(source, before=r"FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*"):
-    """The string literals that follow a pattern."""
+    """The text of each string literal that follows the pattern, with its interpolations numbered."""
     for found in re.finditer(rf'(?:{before})(?=")', source):
         text, at = literal(source, found.end())
         while more := re.match(r"\s*\+\s*(?=\")", source[at:]):
@@ -67,12 +68,12 @@ def on_pages():
         if module in ("WebAPI", "Program", "Migrations", "MailRouter") or path.name in OTHERS:
             continue
         for message in messages(path.read_text()):
-            # Left out: a message that consists of another text only, and one that contains a text of NOT_ON_PAGES.
+            # Leaves out messages without words of their own, and messages that contain a text of NOT_ON_PAGES.
             if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)) and not any(part in message for part in NOT_ON_PAGES):
                 yield path.name, message
 
 
-# The code before a literal that becomes a mailbox's problem, an alert, the failure of an e-mail, or a part of one.
+# Patterns of the code before a literal. The literal is a mailbox's problem, an alert, the failure of an e-mail, or a part of one of these.
 REPORTS = (
     r"MailboxProblem\(\s*AlertCode\.\w+,\s*", r"\binit\(\s*AlertCode\.\w+,\s*", r"\btext:\s*", r"progress\.note\(\s*[^\"\n]*", r"\bwhat: ", r"\bstay\(\s*\w+, ",
     r"\bstay\(\s*[\w.]+, \"[^\"]*\",\s*", r"\.(?:refused|partly)\(\s*(?:isPermanent: \w+, )?", r"undeliverableFolder\.map \{ ", r"\?\? (?=\"It )", r"refusals\.isEmpty \? ",

@@ -22,7 +22,7 @@ from service import Deployment
 from html_forms import subject
 
 def visitor(console):
-    """A person who works without a browser: (session, CSRF token)."""
+    """A signed-in person without a browser. Returns the session and the CSRF token."""
     session = requests.Session()
     session.verify, session.trust_env = console.dev["caFile"], False
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
@@ -47,7 +47,7 @@ def test_a_password_is_set_and_never_seen_again(console, browser):
     says(browser, "Delete what is stored for “Password” of “Made in the console”?", "It can't be brought back.")
     press(browser, By.CSS_SELECTOR, "form.fields button.danger")
     says(browser, "Saved.", "Not set")
-    # A record is deleted after a question that names it.
+    # The console asks before it deletes a record, and the question names the record.
     press(browser, By.LINK_TEXT, "Delete")
     says(browser, "Delete Mailbox “Made in the console”?")
     press(browser, By.LINK_TEXT, "Cancel")
@@ -131,15 +131,15 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             field.send_keys("Another-key-1!")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "does not open")
-            # The typed text is still there, so that the person can correct it.
+            # After the refusal, the field still has the typed text, so that the person can correct it.
             assert driver.find_element(By.NAME, "key").get_attribute("value") == "Another-key-1!"
             driver.find_element(By.NAME, "key").clear()
-            # The text as a word processor would change it.
+            # The same key, as a word processor would change it: with other dashes and quotation marks, spaces, and a line break.
             driver.find_element(By.NAME, "key").send_keys("  Lost\u2013and\u2013found\u2013\u20181\u2019\u2013\nkey ")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "encryption is active")
             assert deployment.is_active()
-            # The whole schema config is dropped, with all sign-ins (docs/console.md).
+            # Drops the schema config with all sign-ins, as in the procedure of docs/console.md.
             deployment.sql("SET fieldseal.maintenance = 'on'; DROP SCHEMA config CASCADE")
             deployment.run("migrate", "up")
             deployment.run("org", "attach", "contoso")
@@ -158,7 +158,7 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
 def test_a_conflict_compares_three_ways(console, browser):
     id = console.create("queues", {"name": "contended", "description": "first", "emailaddress": "q@contoso.test"})
     browser.get(f"{console.pages}/records/queues/{id}")
-    # Another person changes the description and the name. This person changes the name and the address.
+    # Another user changes the description and the name. This person, in the form, changes the name and the address.
     assert console.request("PATCH", f"queues({id})", {"description": "theirs", "name": "their name"}).status_code == 204
     for field, text in (("name", "my name"), ("emailaddress", "mine@contoso.test")):
         element = browser.find_element(By.ID, field)
@@ -173,20 +173,20 @@ def test_a_conflict_compares_three_ways(console, browser):
     says(browser, "Saved.")
     row = "SELECT name, description, emailaddress FROM org_contoso.queue WHERE queueid = %s"
     assert console.sql(row, [id]) == [("my name", "theirs", "mine@contoso.test")]
-    # This person may choose the other person's value.
+    # The page lets this person choose the other user's value.
     assert console.request("PATCH", f"queues({id})", {"name": "their second"}).status_code == 204
     browser.execute_script("document.getElementById('name').value = 'my second'")
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     browser.find_element(By.CSS_SELECTOR, "input[name='name!choose'][value=theirs]").click()
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
-    # The chosen value is the one that the record has already.
+    # The chosen value is the record's present value, so nothing is saved.
     says(browser, "Nothing changed.")
     assert console.sql(row, [id]) == [("their second", "theirs", "mine@contoso.test")]
 
 
 @contextlib.contextmanager
 def cut_waiting(console):
-    """While the block runs, ends each connection of the service that waits for a lock."""
+    """While the block runs, closes each connection of the service that waits for a lock."""
     done = threading.Event()
 
     def cut():
@@ -211,8 +211,7 @@ def test_a_form_comes_back_whole_when_the_database_is_lost(console, browser):
     name.send_keys("typed before the loss")
     browser.find_element(By.ID, "password").send_keys("typed-before-the-loss")
     with psycopg.connect(console.dev["postgres"]) as holder:
-        # The change waits for this transaction, and each connection that waits is ended until the page is loaded. The driver waits for the page, so
-        # the connections are ended on another thread.
+        # Saving waits for this transaction. A thread ends each waiting connection, because the driver itself waits for the page.
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [id])
         with cut_waiting(console):
             press(browser, By.CSS_SELECTOR, "form.fields button.primary")
@@ -263,7 +262,7 @@ def test_a_person_is_invited_given_a_role_and_disabled(console, browser):
     browser.get(f"{console.pages}/access")
     press(browser, By.LINK_TEXT, "Add a person")
     browser.find_element(By.NAME, "name").send_keys("Grace")
-    # The smallest role is selected by default, and the form does not require a password.
+    # The role with the fewest rights is selected at first, and the form does not require a password.
     assert browser.find_element(By.CSS_SELECTOR, "input[name=role]:checked").get_attribute("value") == "Basic User"
     press(browser, By.CSS_SELECTOR, "form[action$=add-user] button.primary")
     link = browser.find_element(By.CSS_SELECTOR, "output.secret").text
@@ -323,7 +322,7 @@ def test_a_client_gets_another_secret_and_is_disabled(console, browser):
     press(browser, By.XPATH, "//button[text()='Create another secret']")
     second = browser.find_element(By.CSS_SELECTOR, "output.secret").text
     assert second != first and console.token_response(id, first).status_code == 200 and console.token_response(id, second).status_code == 200
-    # Two secrets may be valid at a time. A third ends the first, after a question.
+    # A client can have two valid secrets. A third secret ends the first, after a question.
     press(browser, By.XPATH, "//button[text()='Create another secret']")
     assert console.token_response(id, first).status_code == 200
     press(browser, By.CSS_SELECTOR, "form[action$=rotate-client] button.danger")
@@ -369,7 +368,7 @@ def test_a_form_goes_on_after_the_password_was_typed_again(console):
     done = session.post(f"{console.pages}/fresh", {"csrf": csrf, "kept": kept, "password": console.dev["console"]["password"]})
     assert done.status_code == 200 and "Only this page shows it" in done.text
     assert console.sql("SELECT count(*) FROM config.api_client WHERE name = 'after a pause'") == [(1,)]
-    # A form that was sealed for one person is not accepted from another, and a changed form is not sent on.
+    # The service does not accept a form that was sealed for another person, or that was changed.
     console.run("user", "add", "mallory", "--role", "System Administrator", stdin="mallory's password\n")
     stranger, answer = caller(console, "mallory", "mallory's password")
     other = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
@@ -396,7 +395,7 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     wrong = session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": "000000"})
     assert wrong.status_code == 400 and attempt("")[1].status_code == 200
-    # Uses the code of the previous step, so that this one and the next are still available for signing in.
+    # Uses the code of the previous time step, so that the codes of this step and the next remain for signing in.
     codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": one_time_password(secret, -1)}).text)
     assert len(codes) == 10
     assert attempt("")[1].status_code == 403
@@ -406,7 +405,7 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     assert attempt(code)[1].status_code == 403, "a code is taken once"
     assert attempt(codes[0].lower())[1].status_code == 200 and attempt(codes[0])[1].status_code == 403
     assert secret.replace(" ", "") not in json.dumps(console.sql("SELECT encode(totp, 'escape') FROM config.console_user"))
-    # If SQL removes the second factor, the person can't sign in any more, and no other person can sign in either.
+    # If SQL removes the second factor of a person, that person can't sign in any more.
     [(totp,)] = console.sql("SELECT totp FROM config.console_user WHERE name = 'hedy'")
     console.sql("UPDATE config.console_user SET totp = NULL WHERE name = 'hedy'")
     assert attempt("")[1].status_code == 403
@@ -446,7 +445,7 @@ def test_it_speaks_german(console):
     assert '<html lang="de">' in page and "Handlungsbedarf" in page
 
 
-# How it can be used
+# Without JavaScript, on a phone, with the keyboard and zoomed
 
 
 def test_it_is_whole_without_script(console):
@@ -498,17 +497,17 @@ def words(browser):
 
 
 def test_at_200_percent_nothing_is_lost(console, browser):
-    """Zoomed to 200 percent, as with the browser's own menu (WCAG 2.2, 1.4.4): everything is visible, and nothing extends beyond the side."""
+    """Zooms to 200 percent, as the browser's menu does (WCAG 2.2, 1.4.4). Every word is visible, and nothing is wider than the window."""
     id = console.create("mailboxes", {"name": "zoomed " * 10, "password": "x"})
     browser.set_window_size(1280, 900)
     for page in ["overview", "settings/data-encryption", "settings/data-encryption/change", "records/mailboxes", f"records/mailboxes/{id}", "events", "audit", "access", "account", "connect"]:
         browser.get(f"{console.pages}/{page}")
         plain = words(browser)
-        # Zooming has the effect of a window with half as many CSS pixels, each twice as large.
+        # Zooming to 200 percent makes the window half as many CSS pixels wide, and each CSS pixel twice as large.
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 640, "height": 450, "deviceScaleFactor": 2, "mobile": False})
         assert browser.execute_script("return [innerWidth, devicePixelRatio]") == [640, 2]
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 640, page
-        # In a narrow window, the rows of a list have two lines, with their parts in another order.
+        # In a narrow window, a row of a list has two lines and another order, but the same words.
         assert words(browser) == plain, page
         for element in browser.find_elements(By.CSS_SELECTOR, "main button, main input:not([type=hidden]), main a"):
             box = element.rect
@@ -555,7 +554,7 @@ def test_forms_are_taken_from_the_console_s_own_pages_alone(console):
     foreign = requests.post(f"{console.pages}/sign-in", {"name": "admin", "password": "x"}, verify=console.dev["caFile"], headers={"Origin": "https://evil.test"})
     assert foreign.status_code == 403 and "Set-Cookie" not in foreign.headers
     assert console.sql("SELECT key_version FROM org_contoso.encryption") == version
-    # The token of another person, or of an earlier session, is refused like a missing one.
+    # The CSRF token of another person, or of an earlier session, is refused like a missing token.
     _, other = visitor(console)
     assert other != csrf and session.post(change, {"do": "change", "csrf": other}, allow_redirects=False).status_code == 403
 
@@ -581,11 +580,11 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     def post(token, path, **data):
         answer = requests.post(f"{console.pages}/{path}", data, verify=console.dev["caFile"], allow_redirects=False,
                                headers={"Cookie": f"__Host-fieldseal={token}", "Origin": console.dev["baseURL"]})
-        # The page of a question has an address, to which the response redirects.
+        # The response to a form that asks redirects to the address of the question.
         asked = answer.headers.get("Location", "")
         return page(token, asked.removeprefix("/contoso/")) if "?asked=" in asked else answer
 
-    # The key is shown only within minutes after the password was entered. Entering it again makes a new session id.
+    # The key is shown only within minutes after the password was entered. Entering the password again makes a new session id.
     Attestor(console).age_sessions(fresh="10 minutes")
     asked = post(token, "settings/data-encryption/key", csrf=csrf)
     assert asked.status_code == 403 and 'action="/contoso/fresh"' in asked.text
@@ -593,21 +592,21 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     fresh = post(token, "fresh", csrf=csrf, password=console.dev["console"]["password"])
     new = re.match(r"__Host-fieldseal=([\w-]{43});", fresh.headers["Set-Cookie"])[1]
     assert new != token and page(token).status_code == 303 and page(new).status_code == 200
-    # The Web API accepts no cookie of the console, and another organization accepts no session of this one.
+    # The Web API does not accept the console's cookie. Another organization does not accept a session of this one.
     assert requests.get(f"{console.api}/mailboxes", verify=console.dev["caFile"], headers={"Cookie": f"__Host-fieldseal={new}"}).status_code == 401
     console.run("org", "create", "elsewhere")
     assert requests.get(f"{console.dev['baseURL']}/elsewhere/overview", verify=console.dev["caFile"], allow_redirects=False,
                         headers={"Cookie": f"__Host-fieldseal={new}"}).headers["Location"].startswith("/elsewhere/sign-in")
-    # The browser may request two pages at the same moment, and the later one may be processed first.
+    # A session stays valid if its last use is two seconds in the future: another request of the same browser can be processed earlier.
     console.sql("UPDATE config.console_session SET used_on = now() + interval '2 seconds'")
     assert page(new).status_code == 200
-    # The session was idle for half an hour, or is half a day old.
+    # A session ends after half an hour without use, and after half a day.
     console.sql("UPDATE config.console_session SET used_on = now() - interval '31 minutes'")
     assert page(new).status_code == 303
     session, csrf = visitor(console)
     Attestor(console).age_sessions(created="13 hours")
     assert session.get(f"{console.pages}/overview").url.split("?")[0].endswith("/sign-in")
-    # Everywhere means everywhere.
+    # "Sign out everywhere" ends all sessions of the person.
     one, csrf = visitor(console)
     two, _ = visitor(console)
     one.post(f"{console.pages}/sign-out", {"csrf": csrf, "everywhere": "1", "confirmed": subject("sign-out", "admin")})
@@ -659,9 +658,9 @@ def test_sign_in_is_locked_after_ten_failures_for_that_name_alone(console):
         codes.append(session.post(f"{console.pages}/sign-in", {"name": "nobody", "password": "x"}).status_code)
         took.append(time.monotonic() - began)
     assert codes == [403] * 10 + [429]
-    # Each failure makes the next attempt take longer.
+    # Each failed attempt makes the next one take longer.
     assert all(seconds >= wait for seconds, wait in zip(took[3:10], [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2])), took
-    # Attempts that are sent at the same time are counted like attempts one after another.
+    # Attempts that are sent at the same time count in the same way as attempts one after another.
     console.sql("DELETE FROM config.failed_sign_in")
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         at_once = list(pool.map(lambda _: requests.post(

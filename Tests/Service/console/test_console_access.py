@@ -1,4 +1,4 @@
-"""Access in the console: removing people, sessions of others, secrets of clients, sign-in rules, and views that a person keeps."""
+"""Access in the console: removing people, ending sessions, secrets of clients, sign-in rules, and views that a person keeps."""
 
 import datetime
 import html
@@ -47,7 +47,7 @@ def text(answer):
 
 
 def fields_of_question(answer):
-    """The fields that a page with a question sends when it is confirmed."""
+    """The fields that the page of a question sends when it is confirmed."""
     form = re.search(r'(?s)<form method="post" action="/contoso/access/[^"]+" class="card prose">.*?</form>', answer.text)[0]
     return {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form) if name != "csrf"}
 
@@ -71,7 +71,7 @@ def test_a_person_is_removed_after_a_question_that_names_them(console):
     assert Visitor(console, "mallory", password("mallory")).answer.status_code == 403
     assert details(console, "user removed") == ["mallory"]
     assert admin.send("access/remove-user", id=id).status_code == 404 and admin.get(f"access/people/{id}/remove").status_code == 404
-    # A new person can have the name. The events of the former person still name that person.
+    # The name can be used for a new person. The events still show the name of the removed person.
     assert person(console, "mallory") != id
 
 
@@ -123,9 +123,9 @@ def test_a_change_of_role_is_asked_and_says_what_it_means(console):
     assert "changing is Basic User now. Before: System Administrator." in text(done) and role() == "Basic User"
     asked = admin.send("access/role-user", id=id, role="Email Administrator")
     assert "Gains: all mailboxes, server profiles, queues and alerts." in text(asked)
-    # Email Administrators can't read e-mails, not even their own.
+    # Email Administrators can't read any e-mails.
     assert "Loses: reading and sending e-mails." in text(asked)
-    # If the role is the same, nothing changes, and the page does not ask.
+    # If the chosen role is the present one, nothing changes, and the page does not ask.
     assert "Give changing" not in admin.send("access/role-user", id=id, role="Basic User").text
     own = person(console, "changing-self", "System Administrator")
     oneself = Visitor(console, "changing-self", password("changing-self"))
@@ -174,7 +174,7 @@ def test_what_a_person_who_leaves_has_is_named_and_handed_over(console):
     assert "3 records were handed over." in text(done) and "2 mailboxes" not in text(done)
     assert console.sql("SELECT DISTINCT ownerid::text FROM org_contoso.mailbox WHERE name LIKE 'of ada %%'") == [(users["staying-bob"],)]
     assert admin.send("access/hand-over-user", id=id, to="").status_code == 404
-    # After a key change, the page says that the person has not seen the present key.
+    # After a key change, the page says that the present key was not shown to this person.
     console.set_key("Another-key-after-ada-9!")
     assert "was not shown to this person" in text(admin.get(f"access/people/{id}"))
 
@@ -226,11 +226,10 @@ def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
     [(end,)] = console.sql("SELECT invited_until FROM config.console_user WHERE user_id = %s", [id])
     assert f'datetime="{end.astimezone(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}' in page.text
     assert 6.9 < (end - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 86400 < 7.1 and status(first) == 200
-    # A new link replaces the former one.
     second = invite()
     assert (status(first), status(second)) == (404, 200)
     assert "was used already, was withdrawn or replaced, or has expired" in text(admin.get(f"invitation?token={first}"))
-    # Only a System Administrator can see and withdraw it.
+    # Only a System Administrator can see and withdraw a link.
     assert email_admin.get(f"access/people/{id}").status_code == 403
     assert email_admin.send("access/withdraw-invitation", id=id, confirmed="1").status_code == 403 and status(second) == 200
     held = console.sql("SELECT invitation, invited_by, invited_until FROM config.console_user WHERE user_id = %s", [id])[0]
@@ -240,7 +239,7 @@ def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
     assert "The link for invited-ida was withdrawn." in text(done) and "has not been used yet" not in text(done) and status(second) == 404
     assert "invited, link withdrawn" in text(done) and "invited, link withdrawn" in text(admin.get("access?q=invited-ida"))
     assert details(console, "user changed")[0] == "invited-ida: invitation withdrawn" and "invited-ida: invitation withdrawn" in text(admin.get("events?kind=user+changed"))
-    # SQL can't restore a withdrawn link.
+    # If SQL restores a withdrawn link, the link is still not valid.
     console.sql("UPDATE config.console_user SET invitation = %s, invited_by = %s, invited_until = %s WHERE user_id = %s", [*held, id])
     assert status(second) == 404 and "has not been used yet" not in text(admin.get(f"access/people/{id}"))
 
@@ -257,7 +256,6 @@ def test_the_state_of_a_person_says_whether_they_have_signed_in(console):
     assert state() == "invited"
     admin.send("access/withdraw-invitation", **fields_of_question(admin.send("access/withdraw-invitation", id=id)))
     assert state() == "invited, link withdrawn"
-    # A new link replaces it, and a sign-in ends the new link.
     admin.send("access/invite-user", id=id)
     assert state() == "invited"
     Visitor(console, "state-stella", password("state-stella"))
@@ -292,10 +290,10 @@ def test_a_link_ends_and_is_no_longer_shown(console, ends):
     elif ends == "disabled":
         assert admin.send("access/disable-user", id=id).status_code == 200 and admin.send("access/enable-user", id=id).status_code == 200
     elif ends == "promoted":
-        # Otherwise the person who made the link could sign in as the new administrator.
+        # The link must end: otherwise the person who made it could sign in as the new administrator.
         assert admin.send("access/role-user", id=id, role="System Administrator", confirmed=subject("role-user", id, "Basic User", "System Administrator")).status_code == 200
     else:
-        # If SQL sets a later end, the row does not verify. An earlier end lies in the past already.
+        # SQL moves the end into the past. A later end would differ from the attested state, so the link would not be valid either.
         console.sql("UPDATE config.console_user SET invited_until = now() - interval '1 second' WHERE user_id = %s", [id])
     assert admin.get(f"invitation?token={token}").status_code == 404
     assert "has not been used yet" not in text(admin.get(f"access/people/{id}"))
@@ -335,7 +333,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     [(only,)] = console.sql("SELECT secret_id::text FROM config.api_client_secret WHERE client_id = %s", [id])
     refused = admin.send("access/end-secret-client", **fields_of_question(admin.send("access/end-secret-client", id=id, secret=only)))
     assert refused.status_code == 400 and "only secret" in text(refused) and console.token_response(id, first).status_code == 200
-    # Both secrets are valid for the chosen time. The former one can be ended earlier.
+    # Both secrets are valid for the chosen time. Before that time ends, a person can end the former secret.
     answer = admin.send("access/rotate-client", id=id, overlap="168", expires="")
     second = re.search(r'class="secret">([^<]+)<', answer.text)[1]
     assert [console.token_response(id, secret).status_code for secret in (first, second)] == [200, 200]
@@ -347,7 +345,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     assert "A secret of rotating was ended." in answer.text
     assert [console.token_response(id, secret).status_code for secret in (first, second)] == [401, 200]
     assert admin.send("access/end-secret-client", id=id, secret=only).status_code == 404
-    # After a leak, the former secret ends when the new one is created.
+    # After a leak, the former secret can end at the moment when the new one is created.
     asked = admin.send("access/rotate-client", id=id, overlap="0", expires="30")
     assert "End the former secret of rotating at once?" in text(asked) and console.token_response(id, second).status_code == 200, "it is asked first"
     answer = admin.send("access/rotate-client", **fields_of_question(asked))
@@ -356,7 +354,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1"}, {"overlap": "x"}):
         assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
     assert console.token_response(id, third).status_code == 200
-    # A client has at most two valid secrets, so the console asks before a new secret ends one that still works.
+    # A client has at most two valid secrets. The console asks before a new secret ends one that is still valid.
     fourth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", id=id, overlap="24", expires="").text)[1]
     asked = admin.send("access/rotate-client", id=id, overlap="72", expires="")
     assert "End the former secret of rotating at once?" in text(asked) and "there can't be more" in text(asked), text(asked)
@@ -379,14 +377,13 @@ def test_two_step_sign_in_is_required_and_no_longer_after_a_question(console):
     plain = Visitor(console, "plain", password("plain"))
     assert plain.get("overview").url.endswith("/account") and "Your role needs two-step sign-in." in plain.get("overview").text
     assert details(console, "one-time passwords required") == ["Basic User"]
-    # A stricter rule needs no question. A less strict rule does, and changes nothing until it is confirmed.
+    # A stricter rule is saved without a question. A less strict rule is saved only after a question.
     question = admin.send("access/rules")
     assert "Allow sign-in with a password alone?" in question.text and "Basic User" in question.text
     assert plain.get("overview").url.endswith("/account")
     assert "were saved" in admin.send("access/rules", **fields_of_question(question)).text
     assert plain.get("overview").url.endswith("/overview")
     assert details(console, "one-time passwords required") == ["no role", "Basic User"]
-    # Saving the same rules again makes no event.
     admin.send("access/rules")
     assert len(details(console, "one-time passwords required")) == 2
 
@@ -402,7 +399,7 @@ def test_of_two_people_who_save_the_rules_neither_undoes_the_other(console):
     def opened(visitor):
         return form_of(visitor.get("access/rules").text, "/access/rules").fields
 
-    # If one page removes a requirement, saving an older page that still shows it does not set it again.
+    # One page removes a requirement. Saving an older page, which still shows it, does not set the requirement again.
     mine, theirs = opened(admin), opened(ruler)
     assert mine.pop("role.Email Administrator") == theirs.pop("role.Email Administrator") == "1"
     asked = ruler.send("access/rules", **theirs)
@@ -414,14 +411,13 @@ def test_of_two_people_who_save_the_rules_neither_undoes_the_other(console):
     assert details(console, "one-time passwords required")[0] == "no role", "nothing is saved yet"
     assert "were saved" in admin.send("access/rules", **form_of(told.text, "/access/rules").fields).text
     assert required(admin.get("access/rules")) == ["Basic User"]
-    # The page asks a person only about the boxes that this person changed.
+    # Of the boxes that differ, the page asks only about those that this person changed.
     mine, theirs = opened(admin), opened(ruler)
     ruler.send("access/rules", **theirs, **{"role.Email Administrator": "1"})
     told = admin.send("access/rules", **mine, **{"role.System Administrator": "1"})
     assert "Allow sign-in" not in told.text and "Email Administrator: not required → required" in text(told)
     assert required(told) == ["System Administrator", "Email Administrator", "Basic User"]
     fields = {name: value for name, value in form_of(told.text, "/access/rules").fields.items() if name != "role.System Administrator"}
-    # The page says so if a save changes nothing.
     before = len(details(console, "one-time passwords required"))
     assert "Nothing changed." in admin.send("access/rules", **fields).text
     assert len(details(console, "one-time passwords required")) == before
@@ -459,7 +455,7 @@ def test_a_view_is_kept_under_a_name_used_and_removed(console):
     assert name == "Mine &amp; yours"
     shown = admin.session.get(f"{console.base}{html.unescape(link)}")
     assert "a view of mine" in shown.text and "another box" not in shown.text and f'<a href="{link}" aria-current="true">' in shown.text
-    # A view with the same name and another filter replaces the former one only after a question. Other people do not see the view.
+    # If another filter is saved under the name of a view, the page asks before it replaces the view. Other people do not see the view.
     asked = admin.send("views/keep", list="queues", name="mine & YOURS", query="q=another")
     assert "Replace your view “Mine & yours”?" in text(asked) and views(admin.get("records/queues")) == [(link, "Mine &amp; yours")]
     again = admin.send("views/keep", name="Mine & yours", **{k: html.unescape(v) for k, v in form.items()})
@@ -475,7 +471,7 @@ def test_a_view_is_kept_under_a_name_used_and_removed(console):
     viewer.send("views/remove", list="queues", id=id)
     assert len(views(admin.get("records/queues"))) == 1, "another person's view stays"
     assert "The view was removed." in admin.send("views/remove", list="queues", id=id).text and views(admin.get("records/queues")) == []
-    # The lists of events and changes can be kept as views too.
+    # The filters of the pages "Events" and "Changes" can be saved as views too.
     for list in ("events", "audit"):
         query = "kind=signed%20in" if list == "events" else "table=queue"
         assert "The view is kept" in admin.send("views/keep", list=list, name="of evidence", query=query).text
@@ -499,12 +495,12 @@ def test_a_view_is_refused_that_no_list_has(console):
     assert full.status_code == 400 and "50 views of this list already" in text(full)
     assert "Replace your view “view 7”?" in text(admin.send("views/keep", list="queues", name="VIEW 7", query="q=y"))
     assert "The view is kept" in admin.send("views/keep", list="queues", name="VIEW 7", query="q=y", confirmed="1").text
-    # A person's views are removed with the person.
+    # Removing a person also removes the person's views.
     id = person(console, "shortlived", "System Administrator")
     Visitor(console, "shortlived", password("shortlived")).send("views/keep", list="queues", name="x", query="q=x")
     admin.send("access/remove-user", id=id)
     assert console.sql("SELECT count(*) FROM config.console_view WHERE user_id = %s", [id]) == [(0,)]
-    # A view that SQL wrote is only a link to a list.
+    # SQL wrote HTML into the view. The page shows the view only as a link to a list.
     console.sql("UPDATE config.console_view SET query = %s, name = '<b>x</b>' WHERE name = 'view 1'", ['"><script>alert(1)</script>'])
     page = admin.get("records/queues").text
     assert "<script>alert" not in page and "&lt;b&gt;x&lt;/b&gt;" in page
@@ -528,7 +524,7 @@ SUBJECTS = [
 
 
 def test_what_is_to_be_approved_is_said_in_each_language():
-    """Every description of an operation in the sources is in the list above, and has a text in each language."""
+    """Each description of an operation in the sources is in the list above, and has a text in every language."""
     root = pathlib.Path(__file__).parents[3]
     sources = "".join(path.read_text() for folder in ("KeyManagement", "Authentication", "Tenancy") for path in (root / "Sources" / folder).rglob("*.swift"))
     calls = re.findall(r"require(?:Access)?Control\(\s*(?:of: \.\w+,|to: \w+,)?\s*\"([^\"\\]*)", sources)
@@ -566,7 +562,7 @@ def test_a_request_for_approval_is_in_the_reader_s_language(console):
 
 
 def test_the_one_time_password_is_asked_for_again_where_it_is_on(console):
-    """The page asks before it shows or changes a key, and before it gives access."""
+    """With two-step sign-in, the page also asks for a code before it shows a key."""
     name = "of two steps"
     person(console, name, "System Administrator")
     visitor = Visitor(console, name, password(name))
@@ -589,7 +585,7 @@ def test_the_one_time_password_is_asked_for_again_where_it_is_on(console):
             assert refused.status_code == 403 and 'name="code"' in refused.text
         kept = re.search(r'name="kept" value="([\w-]+)"', refused.text)[1]
         assert visitor.send("fresh", kept=kept, password=password(name), code=codes.pop()).status_code == 200
-    # Without two-step sign-in, the form has no such field.
+    # Without two-step sign-in, the form asks for no code.
     admin = Visitor(console)
     Attestor(console).age_sessions(fresh="1 hour")
     assert 'name="code"' not in admin.send("settings/data-encryption/key").text

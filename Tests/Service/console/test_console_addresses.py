@@ -1,4 +1,4 @@
-"""Addresses of the console's pages: each parameter and value is accepted, or refused by its name. These tests need no browser."""
+"""Addresses of the console's pages: the page accepts each parameter and value, or refuses it by its name. These tests need no browser."""
 
 import html
 import pathlib
@@ -16,7 +16,7 @@ OPEN = ["", "/contoso/sign-in", "/contoso/invitation", f"/contoso/sign-in/with/{
 
 @pytest.fixture(scope="module")
 def visitor(service):
-    """A person's session. The fixture is a function that requests a page of contoso."""
+    """A function that requests a page of contoso as a signed-in person."""
     session = requests.Session()
     session.verify, session.trust_env = service.dev["caFile"], False
     base = service.dev["baseURL"]
@@ -27,7 +27,7 @@ def visitor(service):
 
 
 def routes():
-    """The addresses of pages for signed-in people, read from the program's source."""
+    """The addresses of pages for signed-in people, read from the sources."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     found = re.findall(r'^        get\(\s*router, (?:"([^"]*)"|path|Self\.approvalsPath)', source, re.MULTILINE)
     assert len(found) > 25
@@ -46,7 +46,7 @@ def test_pages_for_strangers_do_too(service):
     for path in OPEN:
         answer = requests.get(f"{service.dev['baseURL']}{path}?utm_source=x", verify=service.dev["caFile"], headers={"Accept": "text/html"})
         assert answer.status_code == 400 and "utm_source" in answer.text, path
-    # Providers may add parameters, which the page ignores (RFC 6749 section 4.1.2).
+    # An OpenID provider may add parameters, and the page ignores them (RFC 6749, section 4.1.2).
     back = requests.get(f"{service.dev['baseURL']}/contoso/sign-in/back?session_state=x", verify=service.dev["caFile"])
     assert "session_state" not in back.text
 
@@ -68,7 +68,7 @@ def test_pages_for_strangers_do_too(service):
 def test_a_value_that_a_page_does_not_understand_is_refused_by_its_name(visitor, path, name):
     answer = visitor(path)
     assert answer.status_code == 400, (path, answer.status_code)
-    # The refusal contains nothing of the list or the export.
+    # The refusal is an HTML page without any row of the list or the export.
     assert answer.headers["Content-Type"].startswith("text/html") and name in html.unescape(answer.text) and "<table" not in answer.text
 
 

@@ -12,7 +12,7 @@ console = test_console_pages.console
 
 @pytest.fixture(scope="module")
 def twins(console):
-    """Profiles with the same name: two with different servers, and one that differs from another only by its id."""
+    """Four profiles with the same name: two with different servers, and two that differ only by their ids."""
     hosts = ("imap.one.test", "imap.two.test", "imap.three.test", "imap.three.test")
     return [console.create("emailserverprofiles", {"name": "Twin · mail", "servertype": 4, "incomingserverlocation": host}) for host in hosts]
 
@@ -44,7 +44,7 @@ def test_profiles_of_one_name_are_offered_apart_and_each_is_taken(console, twins
         assert "1 mailbox was given the server profile." in said, said
         taken.add(assigned(console, box))
     assert taken == set(twins)
-    # They can be told apart in the mailbox's form, and in suggestions while a person types.
+    # The form of a mailbox, and the suggestions during typing, show the same distinct names.
     page = admin.get(f"records/mailboxes/{box}").text
     value = re.search(r'name="emailserverprofile" value="([^"]*)"', page)[1]
     assert value in names and [name for name in offered(page, "emailserverprofile-offers") if name.startswith("Twin")] == names

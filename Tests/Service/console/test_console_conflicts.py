@@ -1,4 +1,4 @@
-"""Two people edit one record, or a person types and then presses another button of the page: nothing is lost without a notice."""
+"""Two people edit a record, or a person types and then presses another button: no input is lost without a notice."""
 
 import html
 import re
@@ -10,7 +10,7 @@ from html_forms import attributes_of, form as browser_form
 from selenium.webdriver.common.keys import Keys
 from test_console_access import Visitor, password, person, text
 
-#: Each encrypted attribute, with the collection of its records, and the values of a new record.
+#: Each encrypted attribute: the collection of its records, its name, and the values of a new record.
 SECRETS = [
     ("mailboxes", "password", {"name": "box of two", "username": "first"}),
     ("emailserverprofiles", "incomingpassword", {"name": "profile of two"}),
@@ -28,7 +28,7 @@ def record(console, entity_set, values):
 
 
 def form(answer):
-    """The present fields of a record's form, without boxes that are not ticked."""
+    """The fields of a record's form as the page shows them, without boxes that are not ticked."""
     part = re.search(r'(?s)<form method="post" action="[^"]*" class="fields" id="record">.*?</form>', answer.text)[0]
     fields = {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', part)}
     for name, value in re.findall(r'<input id="[^"]+" name="([^"]+)" value="([^"]*)"', part):
@@ -39,7 +39,7 @@ def form(answer):
 
 
 def contested(answer):
-    """The choices that the page about a conflict asks for."""
+    """The attributes and values between which the page about a conflict asks the person to choose."""
     return re.findall(r'<input type="radio" name="([^"]+)!choose" value="(\w+)"', answer.text)
 
 
@@ -55,7 +55,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
     console.request("PATCH", f"{entity_set}({id})", {attribute: "set before"})
 
     def conflict(theirs, **mine):
-        """The page after another person saved the record while this person was typing."""
+        """Another person saves the record after this person opened the form. Returns the response to this person's form."""
         before = form(admin.get(path))
         assert console.request("PATCH", f"{entity_set}({id})", {attribute: theirs}).status_code == 204
         answer = admin.session.post(f"{admin.pages}/{path}", {**before, attribute: "", **mine})
@@ -66,14 +66,15 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
     assert "different fields" not in text(asked) and "The value that is stored now" in text(asked)
     assert "mine of two" not in asked.text and "theirs of two" not in asked.text
-    # At first no choice is selected, and a form without a choice changes nothing.
+    # At first no value is chosen, and a form without a choice changes nothing.
     assert not re.search(rf'name="{attribute}!choose"[^>]* checked', asked.text) and "required" in re.search(rf'<input type="radio" name="{attribute}!choose"[^>]*>', asked.text)[0]
     for choice, now in ((None, "theirs of two"), ("theirs", "theirs of two"), ("yours", "mine of two")):
         asked = conflict("theirs of two", **{attribute: "mine of two"}) if choice else asked
         fields = {**form(asked), attribute: "", **({f"{attribute}!choose": choice} if choice else {})}
         assert admin.session.post(f"{admin.pages}/{path}", fields).status_code == 200
         assert stored(console, entity_set, id, attribute) == now, choice
-    # The page also asks before a value that another person set is deleted. It reports the fields that only the other person changed.
+    # The page asks before this person deletes a value that the other person set. If only the other person set the value, the page reports it and
+    # does not ask.
     asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": f"clear: {attribute}"})
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
     told = conflict("theirs alone", **({"name": "renamed by me"} if values else {"emailusername": "renamed by me"}))
@@ -81,7 +82,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
 
 
 def test_a_form_with_a_mistake_is_compared_as_well(console):
-    """A form with a mistake is compared too: what another person saved meanwhile is not overwritten."""
+    """After the mistake is corrected, the page still compares: the other person's values are not overwritten."""
     id, admin = record(console, "mailboxes", {"name": "box of mistakes", "username": "first", "password": "set before"}), Visitor(console)
     path = f"records/mailboxes/{id}"
     before = form(admin.get(path))
@@ -95,12 +96,12 @@ def test_a_form_with_a_mistake_is_compared_as_well(console):
 
 
 def test_what_the_router_and_the_service_write_is_no_persons_change(console):
-    """The page reports only fields of the form as changed by another person."""
+    """The page reports values that another person changed, but not values that the router or the service wrote."""
     id, admin = record(console, "mailboxes", {"name": "box of a router", "username": "first"}), Visitor(console)
     path = f"records/mailboxes/{id}"
     before = form(admin.get(path))
     assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
-    # The router reports on the mailbox, and the service writes values that follow from another change.
+    # Writes values that a router reports, and values that the service derives from them.
     console.sql(
         """UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 2, mailboxstatus = 2, enabledforincomingemail = false, enabledforoutgoingemail = false,
                   lastsyncerror = 'refused', lastsyncerrorcode = 10, lastsyncerrorcount = 3, lastsyncerrormachinename = 'vm/1/A', itemsprocessedforlastsync = 1,
@@ -109,7 +110,7 @@ def test_what_the_router_and_the_service_write_is_no_persons_change(console):
     assert told.status_code == 409 and contested(told) == []
     box = re.search(r'(?s)class="warning conflict".*?</section>', told.text)[0]
     assert re.findall(r"<li>([^<]*?) <del>([^<]*)</del>", box) == [("User name:", "first")], box
-    # The values that they wrote stay.
+    # Saving this form keeps the values of the router and the service.
     assert admin.session.post(f"{admin.pages}/{path}", {**form(told), "password": ""}).status_code == 200
     stands = "SELECT username, name, incomingemailstatus, lastsyncerrorcode, itemsprocessedforlastsync FROM org_contoso.mailbox WHERE mailboxid = %s"
     assert console.sql(stands, [id]) == [("theirs", "renamed", 2, 10, 1)]
@@ -128,7 +129,7 @@ def test_a_key_change_is_no_change_of_a_password(console):
 
 
 def test_an_action_saves_what_was_typed_first(console):
-    """Also without JavaScript: the button sends the form too."""
+    """The button sends the whole form, so this works without JavaScript."""
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
     id = console.create("mailboxes", {"name": "acting box", "password": "old", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     admin = Visitor(console)
@@ -143,12 +144,12 @@ def test_an_action_saves_what_was_typed_first(console):
         assert answer.status_code == 200, text(answer)
         assert stored(console, "mailboxes", id, "password") == f"typed for {action}" and console.get(f"mailboxes({id})").json()["username"] == f"typed before {action}"
         console.sql("UPDATE org_contoso.mailbox SET testemailconfigurationscheduled = false WHERE mailboxid = %s", [id])
-    # If the form can't be saved, the action is not done either.
+    # If the form can't be saved, the service does not do the action either.
     page = admin.get(f"records/mailboxes/{id}")
     refused = admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", {**form(page), "emailaddress": "no address", "password": "kept", "do": "test"})
     assert refused.status_code == 400 and "kept until you save" in text(refused)
     assert console.sql("SELECT testemailconfigurationscheduled FROM org_contoso.mailbox WHERE mailboxid = %s", [id]) == [(False,)]
-    # An action without changes does not write the record twice, and does not conflict with changes of others.
+    # If the form has no changes, the action does not save the record, and there is no conflict with another person's change.
     before = form(admin.get(f"records/mailboxes/{id}"))
     assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
     assert admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", {**before, "password": "", "do": "approve"}).status_code == 200
@@ -159,25 +160,25 @@ def state(console, id):
 
 
 def test_an_action_that_had_to_wait_is_named_and_can_be_done(console):
-    """An error, a conflict or a question about a stored password comes first. The page names the action that waits, and offers it."""
+    """After a mistake, a conflict or a question about a password, the page names the action that was not done yet, and offers it."""
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
     id = console.create("mailboxes", {"name": "waiting box", "emailaddress": "waiting@contoso.example", "password": "old", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     admin, path = Visitor(console), f"records/mailboxes/{id}"
 
     def send(page, button, **typed):
-        """Presses a button of the page. Sends the form of the button, with its address and its value."""
+        """Presses a button of the page: sends its form, with the address and the value of the button."""
         [tag] = re.findall(rf"<button([^>]*)>{re.escape(html.escape(button, quote=False))}<", page.text)
         address = attributes_of(tag).get("formaction")
         sent = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', tag))
         hidden = {"approves": "1"} if 'name="approves" value="1"' in page.text else {}
         return admin.session.post(f"{console.base}{address}" if address else f"{admin.pages}/{path}", {**form(page), **hidden, **sent, "password": "", **typed})
 
-    # An error.
+    # The form has a mistake.
     told = send(admin.get(path), "Disable", emailaddress="nonsense")
     assert told.status_code == 400 and "“Disable” was not done yet" in text(told)
     asked = send(told, "Save, then “Disable”", emailaddress="corrected@contoso.example")
     assert "Disable waiting box?" in text(asked) and console.get(f"mailboxes({id})").json()["emailaddress"] == "corrected@contoso.example"
-    # A conflict.
+    # Another person changed the record.
     before = admin.get(path)
     assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
     told = send(before, "Approve, test &amp; enable".replace("&amp;", "&"), name="waiting and renamed")
@@ -186,12 +187,12 @@ def test_an_action_that_had_to_wait_is_named_and_can_be_done(console):
     done = send(told, "Save, then “Approve, test & enable”")
     assert done.url.endswith("?done=testing#status-title"), text(done)
     assert state(console, id) == (0, True, True) and console.get(f"mailboxes({id})").json()["name"] == "waiting and renamed"
-    # The button "Save" only saves.
+    # The button "Save" saves, and does not do the action.
     before = admin.get(path)
     assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs again"}).status_code == 204
     told = send(before, "Disable", name="renamed again")
     assert send(told, "Save").url.endswith("?done=saved") and state(console, id)[0] == 0
-    # Confirming the question about the password does not confirm the action.
+    # Confirming the deletion of the password does not confirm the action.
     told = send(admin.get(path), "Disable", **{"password!clear": "1"})
     assert "Delete what is stored for “Password”" in text(told) and "“Disable” was not done yet" in text(told)
     asked = send(told, "Delete and save", **{"password!clear": "1"})
@@ -209,7 +210,7 @@ def test_what_was_typed_for_a_deleted_record_is_kept(console):
     assert "Saved." in made.text, text(made)
     new = re.search(r"records/mailboxes/([-0-9a-f]{36})", made.url)[1]
     assert new != id and stored(console, "mailboxes", new, "password") == "typed too" and console.get(f"mailboxes({new})").json()["username"] == "typed for long"
-    # A person who may see only some records does not learn which others exist, but can copy what they typed.
+    # A person who can't see a record gets the same page, whether it exists or not. The page still has what they typed.
     person(console, "reader of few")
     few = Visitor(console, "reader of few", password("reader of few"))
     other = console.create("mailboxes", {"name": "of another"})
@@ -237,7 +238,7 @@ def test_a_save_without_a_change_writes_nothing(console):
 
 @pytest.fixture
 def planted(console):
-    """A profile and a mailbox that SQL changed, and the doctor's findings about them."""
+    """Makes a profile and a mailbox, and changes both with SQL. The third value is a function that lists which of them the doctor reports."""
     profile = console.create("emailserverprofiles", {"name": "planted servers", "incomingserverlocation": "in.contoso.example", "incomingportnumber": 993})
     box = console.create("mailboxes", {"name": "planted box", "username": "first", "password": "a password", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     console.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = 'other.contoso.example' WHERE emailserverprofileid = %s", [profile])
@@ -252,7 +253,7 @@ def planted(console):
 
 
 def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, planted):
-    """As the doctor advises, an administrator saves the form. The question shows what this confirms."""
+    """An administrator saves the form, as the doctor advises. The question shows which servers and accounts this confirms."""
     profile, box, named = planted
     admin = Visitor(console)
     for path, shown in ((f"records/emailserverprofiles/{profile}", "other.contoso.example"), (f"records/mailboxes/{box}", "other")):
@@ -260,7 +261,7 @@ def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, plante
         asked = admin.send(path, **browser_form(admin.get(path).text, end).fields)
         assert "Are these the right servers and accounts?" in text(asked) and shown in text(asked), path
         fields = browser_form(asked.text, end).fields
-        # The answer to another question does not confirm this one.
+        # A confirmation of other settings is not valid here.
         assert "Are these the right servers" in text(admin.send(path, **fields | {"confirmed": "settings: others"}))
         assert len(named()) > 0
         answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', asked.text)[1])
@@ -269,7 +270,7 @@ def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, plante
 
 
 def test_the_question_before_a_mailbox_is_confirmed_names_the_servers_of_its_holders_password(console):
-    """The default server is named only for a direction without a server of its own."""
+    """The question names the default server only for a direction that has no server."""
     admin = Visitor(console)
     queue, other = (console.create("queues", {"name": f"{name} of the servers", "emailaddress": f"{name}-of-servers@contoso.example"}) for name in ("first", "other"))
     box = console.request("GET", f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
@@ -309,7 +310,7 @@ def test_the_question_names_whose_password_goes_where(console, planted):
     answer, fields = asked(**browser_form(admin.get(path).text, f"/{box}").fields)
     assert f"queue one of the question ({queues[0]})" in text(answer) and "may then go to other.contoso.example" in text(answer)
     answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', answer.text)[1])
-    # If SQL changes something between the question and the answer, the page asks again.
+    # SQL changes the mailbox between the question and the confirmation, so the page asks again.
     give(queues[1])
     again, fields = asked(**fields | {"confirmed": answer})
     assert f"queue two of the question ({queues[1]})" in text(again) and box in named()
@@ -319,7 +320,7 @@ def test_the_question_names_whose_password_goes_where(console, planted):
 
 
 def test_nothing_else_confirms_servers_that_sql_wrote(console, planted):
-    """The buttons of the card do not confirm them, and neither does an Email Administrator's save, which asks nothing."""
+    """Neither the buttons beside the form nor an Email Administrator's save confirms servers that SQL wrote."""
     profile, box, named = planted
     person(console, "planted-mail", "Email Administrator")
     admin, other = Visitor(console), Visitor(console, "planted-mail", password("planted-mail"))
@@ -364,7 +365,7 @@ def test_other_buttons_of_a_page_warn_of_what_was_typed(console, browser):
     assert "/delete" not in browser.current_url
     press(browser, By.LINK_TEXT, "Delete")
     assert "/delete" in browser.current_url
-    # The form of another button on the page.
+    # On a page with several forms, another button does not send its form while a choice in the first form is not saved.
     id = person(console, "buttoned")
     browser.get(f"{console.pages}/access/people/{id}")
     browser.find_element(By.CSS_SELECTOR, "form[action$=role-user] input[type=radio]:not(:checked)").click()

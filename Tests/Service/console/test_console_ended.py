@@ -1,4 +1,4 @@
-"""A form is sent after its session has ended: nothing that was typed is lost, and no other person gets it."""
+"""A form is sent after its session has ended: no input is lost, and no other person gets it."""
 
 import base64
 import json
@@ -23,13 +23,13 @@ def hidden(answer, name):
 
 
 def unseen(page):
-    """What a form says besides what is typed, such as the version of its record. The offer of another form is not part of it."""
+    """The hidden fields of a page, such as the version of the record. Leaves out the CSRF token, and the offer of another waiting form."""
     own = re.sub(r'(?s)<form method="post" action="[^"]*/sign-in/kept".*?</form>', "", page.text)
     return {k: v for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', own) if k != "csrf"}
 
 
 class Late:
-    """A visitor whose session ends between opening a form and sending it."""
+    """A visitor whose session ends after the form was opened, and before it is sent."""
 
     def __init__(self, console, visitor, name):
         self.console, self.visitor = console, visitor
@@ -90,7 +90,7 @@ def test_another_person_gets_nothing_of_it(console, queue):
 
 
 def test_a_form_waits_while_another_person_signs_in(console, queue):
-    """Without JavaScript, the page that reports the end of the session passes the form on to the next sign-in."""
+    """Without JavaScript, the page passes the waiting form on from one sign-in to the next."""
     admin = console.dev["console"]
     person(console, "late-between", "System Administrator")
     visitor = Visitor(console)
@@ -108,7 +108,7 @@ def test_a_form_waits_while_another_person_signs_in(console, queue):
 
 
 def test_a_browser_keeps_a_form_for_its_person_alone(console, queue, browser):
-    """Also if another person works in the same tab meanwhile."""
+    """Another person signs in in the same tab, and does not get the form. When its person signs in, the tab offers it."""
     admin = console.dev["console"]
     person(console, "late-guest", "System Administrator")
     browser.get(f"{console.pages}/records/queues/{queue}")
@@ -128,7 +128,7 @@ def test_a_browser_keeps_a_form_for_its_person_alone(console, queue, browser):
     press(browser, By.LINK_TEXT, "Continue")
     browser.get(f"{console.pages}/records/queues/{queue}")
     assert "late-guest" in browser.find_element(By.CSS_SELECTOR, ".who").text
-    # The tab asks once for each person, and notes that before it asks.
+    # The tab asks only once for each person, and stores that before it asks.
     wait(browser, lambda d: "late-guest" in d.execute_script("return sessionStorage.getItem('others')"))
     assert "typed before a guest" not in browser.page_source and description(console, queue) != "typed before a guest"
     press(browser, By.XPATH, "//nav//button")
@@ -146,7 +146,7 @@ def test_a_form_of_another_page_is_not_kept(console, queue):
         answer = late.send(f"records/queues/{queue}", csrf=csrf or "none", description="forged")
         assert late.kept is None and "/sign-in" in answer.url
     assert late.send("sign-out").url.endswith("then=") and late.kept is None
-    # The page of another person does not sign that person out.
+    # A form with the token of another person's session does not end the session of the signed-in person.
     person(console, "late-other")
     visitor, other = Visitor(console), Visitor(console, "late-other", password("late-other"))
     forged = visitor.session.post(f"{visitor.pages}/sign-out", {"csrf": hidden(other.get("account"), "csrf")})
@@ -166,7 +166,7 @@ def test_a_kept_form_goes_where_it_was_sent_alone(console, queue):
 
 
 def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
-    """After a sign-in in another tab, the page with the form offers it, but only to its person."""
+    """After a sign-in in another tab, the page in this tab offers the form to its person, and to no one else."""
     admin = console.dev["console"]
     person(console, "late-eve", "System Administrator")
     visitor = Visitor(console)
@@ -184,23 +184,23 @@ def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
     assert stranger.url.endswith("/overview") and late.kept not in stranger.text
     for kept in ("", "x", late.kept[:-2] + "AA"):
         assert visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": kept}).url.endswith("/overview")
-    # Another site can't send the form, and a form of another site would only be offered.
+    # The service refuses a waiting form that another site sends.
     forged = visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept}, headers={"Origin": "https://evil.test"})
     assert forged.status_code == 403 and late.kept not in forged.text
     sent = visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": late.kept})
     assert sent.status_code == 200 and description(console, queue) == "typed before the other tab"
 
 
-# Every way in which a session can end.
+# Ways in which a session can end
 
 
 def password_of(console, queue):
-    """The stored password of a queue, opened."""
+    """The queue's stored password, decrypted."""
     return console.opened_cells()[f"queue({queue}).emailpassword"][1]
 
 
 def older(console, kept, seconds):
-    """A waiting form, as if it had been sent some seconds earlier."""
+    """Seals a waiting form again, with an earlier time."""
     kek = Attestor(console).kek
     [(organization, user)] = console.sql(
         "SELECT organization_id, user_id FROM config.console_user JOIN config.organization AS o USING (organization_id) "
@@ -216,7 +216,7 @@ def older(console, kept, seconds):
 
 
 class Tabs:
-    """A person with an open form of a queue in one tab, and another tab of the same browser."""
+    """A person who opens the form of a queue in one tab, while other tabs of the same browser share the session."""
 
     def __init__(self, console, queue, name=None, secret=None):
         admin = console.dev["console"]
@@ -227,7 +227,7 @@ class Tabs:
         self.fields, self.csrf = unseen(page), hidden(page, "csrf")
 
     def send(self, typed, path=None, **form):
-        """Sends the form in the first tab."""
+        """Sends the form of the first tab. Without fields, sends the queue's form with a description and a password."""
         form = form or {**self.fields, "description": typed, "emailpassword": f"secret of {typed}"}
         answer = self.visitor.session.post(f"{self.visitor.pages}/{path or f'records/queues/{self.queue}'}", {"csrf": self.csrf, **form})
         self.kept = hidden(answer, "kept")
@@ -238,7 +238,7 @@ class Tabs:
         return self.visitor.session.post(f"{self.visitor.pages}/sign-in", form)
 
     def go_on(self, offered):
-        """Presses the button of the page that offers the form."""
+        """On the page that offers the waiting form, presses the button that sends it."""
         assert "<nav" not in offered.text
         action = re.search(r'<form method="post" action="([^"]+)"', offered.text)[1]
         return self.visitor.session.post(f"{self.console.base}{action}", unseen(offered) | {"csrf": hidden(offered, "csrf")})
@@ -277,7 +277,7 @@ def test_a_form_is_kept_however_the_session_ends(console, queue, end):
 
 
 def test_a_form_of_an_earlier_session_is_offered_in_the_new_one(console, queue):
-    """In another tab, the person signed out and in again, or entered the password again, so that the session has another id."""
+    """In another tab, the person signs out and in, or enters the password again. Both give the session a new id."""
     for again in ("signed out and in", "typed the password"):
         tabs = Tabs(console, queue)
         if again == "typed the password":
@@ -300,7 +300,7 @@ def test_a_form_of_another_person_who_was_here_before(console, queue):
     tabs.sign_in("late-next", password("late-next"))
     asked = tabs.send("of the one before")
     assert asked.status_code == 403 and "Another person filled in this form" in text(asked) and "of the one before" not in asked.text
-    # Another person who is signed in can't send it. The person to whom it belongs can.
+    # The person who is signed in now can't send the form. The person who typed it can.
     csrf = hidden(tabs.visitor.get("account"), "csrf")
     assert tabs.visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": tabs.kept}).status_code == 403
     offered = tabs.sign_in(kept=tabs.kept)
@@ -329,10 +329,10 @@ def test_a_form_waits_while_the_password_is_changed_first(console, queue):
 def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
     person(console, "late-factor", "System Administrator")
     tabs = Tabs(console, queue, "late-factor", password("late-factor"))
-    # The session continues, but the person has to turn on two-step sign-in before the next form is processed.
+    # The session continues. But before the service processes another form, the person must turn on two-step sign-in.
     try:
         console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
-        # The forms of another page, or of another person, are not kept.
+        # A form with another CSRF token is not kept.
         own = tabs.csrf
         for forged in ("", "x", own[:-1], hidden(Visitor(console).get("account"), "csrf")):
             tabs.csrf = forged

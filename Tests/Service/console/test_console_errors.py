@@ -1,4 +1,4 @@
-"""Responses to a browser when there is no page to show: each error is a page of the console, in the reader's language. Programs get JSON."""
+"""Errors without a page of their own: a browser gets a page of the console, in the reader's language. Other programs get JSON."""
 
 import concurrent.futures
 import html
@@ -12,7 +12,7 @@ import requests
 from service import PATIENCE, Deployment
 from waiting import until
 
-#: How many requests of one network, and of all networks, are processed at a time.
+#: The number of requests that are processed at the same time: of one network, and of all networks.
 SHARE, LIMIT = 3, 4
 
 
@@ -20,7 +20,7 @@ SHARE, LIMIT = 3, 4
 def console():
     with Deployment.made(FIELDSEAL_LIMITS_CLIENT_CONCURRENCY=str(SHARE), FIELDSEAL_LIMITS_REQUESTS=str(LIMIT)) as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
-        # The router is stopped, because its requests would be counted too.
+        # Stops the router, because its requests would count.
         router = deployment.router_pid()
         os.kill(router, signal.SIGSTOP)
         yield deployment
@@ -45,7 +45,7 @@ class Browser:
 
 
 def is_page(answer, status, *texts):
-    """Checks that the response is a complete page of the console, and not an error of the API."""
+    """Checks that the response is a complete page of the console, and not a JSON error."""
     assert answer.status_code == status and answer.headers["Content-Type"] == "text/html; charset=utf-8", (answer.status_code, answer.text[:300])
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"] and answer.headers["Cache-Control"] == "no-store"
     page = html.unescape(answer.text)
@@ -63,7 +63,7 @@ def test_a_missing_page(console):
         is_page(browser.send(path, {"csrf": browser.csrf}), 404, "Page not found")
     is_page(stranger.session.get(f"{console.base}/nosuchorganization/"), 404, "Page not found")
     is_page(Browser(console, "de").get("nothing"), 404, "Seite nicht gefunden", '<html lang="de">')
-    # At addresses of the API, a browser gets the API's errors too.
+    # At addresses of the API, a browser also gets a JSON error.
     for path in ("api/data/v9.2/nothing", "oauth2/nothing"):
         assert '"error"' in browser.get(path).text, path
 
@@ -95,7 +95,7 @@ def test_a_form_that_is_too_large(console):
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE description LIKE 'xxx%%'") == [(0,)]
 
 
-#: Values that are refused. The message about each also names another field.
+#: Values that the service refuses with a message that also names another field.
 REFUSED = [
     ("mailboxes", "username", "x" * 300), ("emailserverprofiles", "incomingserverlocation", "https://imap.example.com"),
     ("emailserverprofiles", "outgoingusername", "x" * 300), ("queues", "emailusername", "x" * 300)]
@@ -125,7 +125,7 @@ def waiting(console):
 
 
 def test_more_requests_than_the_server_takes(console):
-    """Requests wait for a lock. Further requests are refused: first because of the limit of their network, then because of the limit of the server."""
+    """A lock holds requests. Further requests reach the limit of their network, and then the limit of the server."""
     one, other = Browser(console), Browser(console, "de")
     token = console.token()
     with psycopg.connect(console.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(LIMIT) as pool:

@@ -1,4 +1,4 @@
-"""Files of new e-mails and of answers: sent, too large, invalid, and sent after the session has ended."""
+"""Files of new e-mails and replies: sent, too large, invalid, or sent after the session has ended."""
 
 import base64
 import html
@@ -16,19 +16,18 @@ TO = "customer@elsewhere.test"
 
 @pytest.fixture(scope="module")
 def box(console):
-    """A mailbox of a queue."""
     return console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjecttypecode = 'queue' LIMIT 1")[0][0]
 
 
 def compose(visitor, box, files, path="compose", csrf=None, **form):
-    """Sends a new e-mail as a browser does: the fields, then the files."""
+    """Sends a new e-mail like a browser: first the fields, then the files."""
     csrf = csrf or hidden(visitor.get("account"), "csrf")
     fields = {"csrf": csrf, "from": box, "to": TO, "cc": "", "body": "typed text", **form}
     return visitor.session.post(f"{visitor.pages}/{path}", fields, files=[("files", file) for file in files])
 
 
 def attached(console, subject):
-    """The files of an e-mail, found by its subject, to which a token was appended."""
+    """The files of the e-mail whose subject begins with this text. The service appends a token to each subject."""
     rows = console.sql(
         "SELECT a.filename, a.mimetype, a.body FROM org_contoso.activitymimeattachment AS a JOIN org_contoso.email AS e ON e.activityid = a.objectid "
         "WHERE starts_with(e.subject, %s) ORDER BY a.filename", [subject])
@@ -46,7 +45,7 @@ def test_files_of_an_e_mail_arrive_as_they_are(console, box):
     stored = attached(console, "with files")
     types = {"not a type": None}
     assert {name: (content, type) for name, type, content in stored} == {name: (content, types.get(type, type)) for name, content, type in files}
-    # A browser sends one empty part for a form without files.
+    # If no file is chosen, a browser sends one empty part.
     plain = compose(Visitor(console), box, [("", b"", "application/octet-stream")], subject="without files")
     assert plain.status_code == 200 and attached(console, "without files") == [] and sent(console, "without files") == 1
 
@@ -110,7 +109,7 @@ def test_text_waits_for_a_sign_in_and_files_are_named(console, box):
 
 
 def test_what_was_sent_with_its_files_is_not_sent_again_by_going_back(console, box):
-    """Earlier pages still say that files are missing, and their forms can be sent again."""
+    """The earlier pages still say that files are missing. Sending their forms again leads to the e-mail that was sent."""
     admin, visitor, file = console.dev["console"], Visitor(console), ("label.csv", b"a,b", "text/csv")
     page = visitor.get("compose")
     once, csrf = hidden(page, "once"), hidden(page, "csrf")
@@ -125,10 +124,10 @@ def test_what_was_sent_with_its_files_is_not_sent_again_by_going_back(console, b
     assert lost.status_code == 413 and fields["once"] == once and fields["files.missing"] == "label.csv"
     first = compose(visitor, box, [file], **fields)
     assert "done=sent" in first.url and sent(console, "went back") == 1
-    # The person goes back to the page that asks for the files, and to the form.
+    # The person goes back to the page that asks for the files, and to the form, and sends each again.
     assert resume().url == first.url and compose(visitor, box, [], **fields).url == first.url and compose(visitor, box, [file], **fields).url == first.url
     assert sent(console, "went back") == 1 and attached(console, "went back") == [("label.csv", "text/csv", b"a,b")]
-    # With another file, or without files, it is another e-mail.
+    # Sending the form with another file, or without files, makes another e-mail.
     other = compose(visitor, box, [("label.csv", b"c,d", "text/csv")], **fields)
     assert "done=sent" in other.url and other.url != first.url and sent(console, "went back") == 2
     without = compose(visitor, box, [], **fields | {"files.without": "1"})
@@ -150,7 +149,7 @@ def test_a_person_without_a_mailbox_is_told_so(console):
     emails = visitor.get("records/emails")
     assert "You have no mailbox yet" in text(emails) and "New e-mail" not in emails.text
     assert "An Email Administrator assigns you one." in text(visitor.get("overview"))
-    # If there are few mailboxes, the form has a list of them.
+    # If there are few mailboxes, the form shows them all in a select field.
     assert '<select id="from"' in Visitor(console).get("compose").text
 
 
@@ -165,7 +164,7 @@ def test_a_form_that_is_sent_twice_is_done_once(console, box):
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: send(), range(2))) + [send()]
     assert len({answer.url for answer in answers}) == 1 and sent(console, "once only") == 1, [text(answer) for answer in answers]
-    # A form that was changed makes another e-mail when it is sent, and so does the form of another page.
+    # If the form is changed before it is sent again, it makes another e-mail. So does a newly opened form.
     assert send(to="other@elsewhere.test").url not in {answer.url for answer in answers}
     assert send(once=hidden(visitor.get("compose"), "once")).status_code == 200 and sent(console, "once only") == 3
 
@@ -202,7 +201,7 @@ def test_from_offers_what_can_send_and_takes_an_address(console):
     for name, box in boxes.items():
         assert f'value="{box}">Help desk &lt;{name}@desk.test&gt;</option>' in page.text, page.text
     assert bare not in page.text
-    # A mailbox that was chosen stays chosen, and sending reports what it lacks.
+    # An address can choose a mailbox that can't send. The form shows it, and sending says what it lacks.
     assert bare in visitor.get(f"compose?from={bare}").text
     names = visitor.get("lookup/mailbox?for=sending&q=desk.test").json()["names"]
     assert sorted(names) == ["Help desk <first@desk.test>", "Help desk <second@desk.test>"]
@@ -219,7 +218,7 @@ def compose_form(page):
 
 
 def test_lost_files_are_asked_for_until_they_are_there_or_done_without(console, box):
-    """Also if the form has other mistakes, which are reported first."""
+    """The page asks for the files again each time, although it first reports another mistake."""
     visitor = Visitor(console)
     files = [("label.csv", b"a,b", "text/csv"), ("terms.txt", b"t", "text/plain")]
     page = compose(visitor, box, files, subject="lost files", to="no address")
@@ -230,7 +229,7 @@ def test_lost_files_are_asked_for_until_they_are_there_or_done_without(console, 
     sending = {"subject": "lost files", **{k: v for k, v in compose_form(page).items() if k != "csrf"}}
     missing = compose(visitor, box, [], **sending)
     assert missing.status_code == 400 and "files are missing" in text(missing) and sent(console, "lost files") == 0
-    # One of the files is chosen again, and the page still asks for the other.
+    # One of the files is chosen, and the page still asks for the other file.
     missing = compose(visitor, box, files[:1], **sending)
     assert missing.status_code == 400 and sent(console, "lost files") == 0
     assert compose(visitor, box, files, **sending).status_code == 200
@@ -283,14 +282,14 @@ def test_attachments_keep_the_order_of_the_sender(console, box):
     offered = visitor.get(f"records/emails/{id}/forward").text
     fields = re.findall(r'name="(attachment\.[-0-9a-f]+)" value="1" checked> (part \d)', offered)
     assert [name for _, name in fields] == ["part 1", "part 2", "part 3"]
-    # One of the files is left out.
+    # The person leaves out one of the three files.
     taken = {name: "1" for name, part in reversed(fields) if part != "part 2"}
     assert compose(visitor, box, [("last.txt", b"x", "text/plain")], f"records/emails/{id}/forward", subject="Fwd: in order", **taken).status_code == 200
     order = console.sql(
         "SELECT a.filename FROM org_contoso.activitymimeattachment AS a JOIN org_contoso.email AS e ON e.activityid = a.objectid "
         "WHERE starts_with(e.subject, 'Fwd: in order') ORDER BY attachmentnumber")
     assert order == [("part 1.txt",), ("part 3.txt",), ("last.txt",)]
-    # The page of an e-mail without attachments has no such card.
+    # The page of an e-mail without attachments does not mention attachments.
     [(bare,)] = console.sql(
         "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender) VALUES (gen_random_uuid(), 'bare', false, 4, 1, %s) RETURNING activityid::text", [TO])
     assert "Attachments" not in text(visitor.get(f"records/emails/{bare}"))

@@ -1,4 +1,4 @@
-"""Lists of the console: the result of changing many mailboxes, pages after the last one, exports, counts, and what is on one line."""
+"""Lists of the console: results of changing many mailboxes, pages after the last one, exports, counts, and alignment."""
 
 import csv
 import datetime
@@ -54,9 +54,9 @@ def test_each_mailbox_that_was_not_changed_is_named_with_its_reason_and_stays_ti
         assert "Choose a server profile first. told <bare>" in said and "A disabled mailbox can't be tested. Enable it first. told off" in said
         assert "Deleted meanwhile. told gone" in said
         assert ticked(page) == sorted([bare, off])
-    # The notice is only on this page, so no link passes it on.
+    # No link or form of the page passes the notice on.
     assert "result=" not in "".join(re.findall(r'(?:href|value)="([^"]*)"', answer.text))
-    # The notice is in the reader's language, and only for the person who made the change.
+    # The notice is in the reader's language. Another person who opens its address does not see it.
     german = Person(console, "de").send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=told", **form)
     assert "2 wurden schon getestet." in text(german.text) and "Ein deaktiviertes Postfach lässt sich nicht testen. Aktivieren Sie es zuerst. told off" in text(german.text)
     grace = test_console_pages.person(console, "grace", "a password of theirs")
@@ -74,7 +74,7 @@ def test_what_was_so_already_is_not_counted_as_changed(console):
         return text(answered(**form))
 
     before = console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])
-    # Approving asks too, and names the addresses that are not approved yet.
+    # Approving asks first, and names only the addresses that are not approved yet.
     asked = answered(do="approve")
     assert "Approve 2 addresses?" in text(asked) and "same 1" in text(asked) and "<li>same 0" not in asked, text(asked)
     assert stored(console, "emailrouteraccessapproval", boxes) == [1, 0, 0]
@@ -96,11 +96,11 @@ def test_twenty_are_seen_and_the_rest_opens_below_them(console):
     assert "60 mailboxes were not changed" in text(lines) and lines.count("<li>") == 60 and lines.count("Choose a server profile first.") == 1
     seen, rest = lines.split("<details><summary>and 40 more</summary>")
     assert seen.count("<li>") == 20 and all(f">crowd {number:02d} x" in lines for number in range(60)), rest
-    # The question before the change names them too.
+    # The question before a change also names the mailboxes, and folds up the rest.
     asked = admin.send("records/mailboxes/bulk", do="disable", returns="/contoso/records/mailboxes?q=crowd", **form).text
     seen, rest = asked.split("<details><summary>and 50 more</summary>")
     assert seen.count("<li>crowd") == 10 and rest.count("<li>crowd") == 50
-    # The other mailboxes stay ticked too, also those on another page of the list.
+    # Mailboxes that were not changed stay ticked, including those on another page of the list.
     assert ticked(answer.text) == sorted(boxes) and "Still selected, not on this page:" in text(answer.text)
     assert len(answer.url) < 8_000, len(answer.url)
     again = {f"id.{box}": "x" for box in ticked(answer.text)}
@@ -149,16 +149,16 @@ def test_a_test_approves_no_address_without_a_word(console, browser):
     without = send(approves="0")
     assert "1 test was started." in without and "2 mailboxes were not changed" in without and "Only approved addresses can be tested." in without
     assert stored(console, "emailrouteraccessapproval", boxes) == [0, 0, 1]
-    # On the page of a mailbox, the text of the button says so.
+    # On the page of a mailbox that is not approved, the button says that it also approves.
     browser.get(f"{console.pages}/records/mailboxes/{closed[0]}")
     assert not browser.find_elements(By.XPATH, "//button[text()='Test & enable']")
     press(browser, By.XPATH, "//button[text()='Approve, test & enable']")
     says(browser, "The test was started.")
     assert stored(console, "emailrouteraccessapproval", boxes) == [1, 0, 1]
-    # If the form does not name the addresses to approve, the page asks.
+    # If the form does not name the address to approve, the page asks.
     alone = admin.send(f"records/mailboxes/{closed[1]}/do", do="test")
     assert "Approve asked1@contoso.example, too?" in text(alone.text) and stored(console, "emailrouteraccessapproval", boxes)[1] == 0
-    # If the question was about another list of addresses, the page asks again.
+    # If the confirmation is for another list of addresses, the page asks again.
     assert "Approve 1 address, too?" in send(approves=former) and stored(console, "emailrouteraccessapproval", boxes)[1] == 0
     assert "2 tests" not in send(approves=answer_of(answered(), "approves")) and stored(console, "emailrouteraccessapproval", boxes) == [1, 1, 1]
     browser.get(f"{console.pages}/records/mailboxes/{approved}")
@@ -188,12 +188,11 @@ def test_the_number_of_ticked_rows_is_said(console, browser):
     assert badge.text == "25 selected"
     browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     assert not badge.is_displayed()
-    # If no box is ticked, the list says so.
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
     says(browser, "Select at least one mailbox first.")
     assert "/records/mailboxes?size=25" in browser.current_url
-    # After a reload, the page still shows what could not be done.
+    # After a reload, the page still shows which mailbox was not changed.
     bare = console.create("mailboxes", {"name": "alone and bare", "emailrouteraccessapproval": 1})
     browser.get(f"{console.pages}/records/mailboxes?q=alone+and+bare")
     browser.find_element(By.CSS_SELECTOR, "tbody input[name^='id.']").click()
@@ -219,11 +218,11 @@ def test_all_rows_are_chosen_and_changed_on_a_phone(console):
         assert driver.find_element(By.CSS_SELECTOR, "[data-chosen]").text == "25 selected"
         boxes = driver.execute_script("return [...document.querySelectorAll('td.pick label')].map((e) => { const r = e.getBoundingClientRect(); return [r.width, r.height]; })")
         assert len(boxes) == 25 and all(width >= 44 and height >= 44 for width, height in boxes), boxes
-        # The boxes are on one vertical line with the box for all, at the right end of the page's text.
+        # The boxes of the rows are in line with the box for all rows, at the right edge.
         rights = "return [...document.querySelectorAll('td.pick input, .bulk-bar [data-all]')].map((e) => Math.round(e.getBoundingClientRect().right))"
         right, edge = set(driver.execute_script(rights)), driver.execute_script("return document.querySelector('form.card').getBoundingClientRect().right")
         assert len(right) == 1 and edge - right.pop() <= 22
-        # At the end of the list, the buttons are still visible.
+        # At the end of the list, the bar with the actions is still visible.
         driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
         head = driver.find_element(By.CSS_SELECTOR, ".bulk-box summary")
         top, bar = driver.execute_script("return [arguments[0].getBoundingClientRect().top, document.querySelector('header.bar').getBoundingClientRect().bottom]", head)
@@ -274,13 +273,13 @@ def test_the_mailboxes_of_all_states_add_up_to_their_number(console):
         shown = admin.get(f"records/mailboxes?status={state}&size=100").text
         assert shown_rows(shown) == count and boxes[state] in shown, state
         assert MESSAGES["en"][f"mailboxState:{state}"] in shown
-    # Only a mailbox with a server profile counts as waiting for approval.
+    # A mailbox without a server profile is not counted as waiting for approval.
     assert f"{counts['unapproved']} mailbox" in text(page) and "no approved address" in text(page)
     assert boxes["bare"] in admin.get("records/mailboxes?status=untested&size=100").text
 
 
 def exported(admin, path):
-    # Excel recognizes UTF-8 by the byte order mark.
+    # The file begins with a byte order mark, because Excel recognizes UTF-8 by it.
     content = admin.get(path).content
     assert content.startswith(b"\xef\xbb\xbf"), path
     lines = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
@@ -294,7 +293,7 @@ def test_an_export_has_what_the_list_shows_first(console):
     [row] = rows
     [(profile, name)] = console.sql("SELECT p.emailserverprofileid::text, p.name FROM org_contoso.mailbox JOIN org_contoso.emailserverprofile AS p ON p.emailserverprofileid = emailserverprofile WHERE mailboxid = %s", [row["mailboxid"]])
     assert (row["status"], row["emailserverprofilename"], row["emailserverprofile"]) == ("Failing", name, profile)
-    # The names of columns are the same in each language, and the values are in the reader's language.
+    # The names of the columns are the same in every language. The values are in the reader's language.
     names, [row] = exported(Person(console, "de"), "records/mailboxes/export.csv?q=Alan+Turing")
     assert row["status"] == MESSAGES["de"]["mailboxState:failing"] and "status" in names
     names, rows = exported(admin, "records/queues/export.csv")
@@ -320,7 +319,7 @@ def test_a_next_attempt_that_has_passed_is_not_shown(console):
 
 
 def record_events(console, *events):
-    """Writes events with old times, the newest first."""
+    """Inserts security events with old times, the newest first."""
     for number, (kind, outcome, actor, details) in enumerate(events):
         console.sql("""
             INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, address, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
@@ -341,7 +340,7 @@ def test_equal_events_are_one_line_and_refusals_have_their_reason(console):
     page = Person(console).get(f"events?until={until}").text
     lines = [text(line) for line in re.findall(r'(?s)<li><details>.*?</details></li>', page)]
     assert len(lines) == 7, lines
-    # A line that sums up several events lists each of them, with its time and address.
+    # A line for several events lists each of them, with its time and address.
     assert "Sign-in 5 times" in lines[0] and all(f"10.0.0.{number}, " in lines[0] for number in range(5))
     assert "refused" in lines[1] and "times" not in lines[1]
     assert "looking at the state: the role does not allow it" in lines[2]
@@ -370,7 +369,7 @@ def test_a_deleted_record_keeps_its_name_in_changes(console):
 
 
 def test_a_refused_release_has_one_reason_in_the_reader_s_language(console):
-    """At the mailbox, at its alert, and at the event. The page does not say the same thing twice."""
+    """The page of the mailbox shows the reason once, in the reader's language."""
     reason = "The profile takes credentials by user or queue, and neither the mailbox nor its user or queue allows their use."
     box = console.create("mailboxes", {"name": "without a tick"})
     console.sql(
@@ -383,7 +382,7 @@ def test_a_refused_release_has_one_reason_in_the_reader_s_language(console):
         assert f"<dt>{MESSAGES[language]['attribute:postponemailboxprocessinguntil']}</dt>" not in status, status
 
 
-# What is drawn
+# Alignment and sizes
 
 
 def tops(driver, selector):
@@ -401,7 +400,7 @@ def test_heads_and_charts_stand_in_one_line(console, language):
         assert len(tops(driver, "thead th :is(a, span:not(.unseen))")) == 1
         lefts = "return [...document.querySelectorAll('.pick input')].map((e) => e.getBoundingClientRect().left)"
         assert len({round(left, 1) for left in driver.execute_script(lefts)}) == 1
-        # The label of the bulk bar is on one line with its field.
+        # The label and its field in the bar of actions are on one line.
         driver.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
         assert driver.find_element(By.CSS_SELECTOR, ".bulk label.whole").size["height"] < 50
         driver.get(f"{console.pages}/overview")
@@ -409,7 +408,7 @@ def test_heads_and_charts_stand_in_one_line(console, language):
         assert len(tops(driver, ".charts > .card .chart")) == 1 and len(tops(driver, ".charts > .card .big")) == 1
         bottoms = "return [...document.querySelectorAll('.charts .chart')].map((e) => e.getBoundingClientRect().bottom)"
         assert len({round(bottom, 1) for bottom in driver.execute_script(bottoms)}) == 1
-        # The period of the figures is named once, above all of them.
+        # The overview names the period of its figures only once.
         assert main(driver).count(MESSAGES[language]["lastDay"]) == 1
     finally:
         driver.quit()
@@ -424,7 +423,7 @@ def test_retention_says_what_stays_and_what_happened_last(console):
 
 
 def test_a_mailbox_that_nobody_approved_waits_for_that_whatever_happened_before(console):
-    """If the address is not approved, the router does not work on the mailbox, even if a mail server reported success or failure earlier."""
+    """Without approval, the router does not work on the mailbox. So earlier reports of mail servers do not decide its state."""
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
     id = console.create("mailboxes", {"name": "refused before", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 2, emailrouteraccessapproval = 0 WHERE mailboxid = %s", [id])
@@ -460,7 +459,7 @@ def test_a_reference_to_a_deleted_record_says_so_and_hinders_nothing(console):
     saved = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "emailserverprofile": "(deleted)", "username": "second"})
     assert saved.status_code == 200 and "Saved." in saved.text, text(saved.text)
     assert console.get(f"mailboxes({box})").json()["username"] == "second"
-    # The notice also disappears.
+    # After the person removed the reference, the deleted profile is not stored any more.
     page = saved.text
     hidden["version"] = re.search(r'name="version" value="(\d+)"', page)[1]
     assert admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "emailserverprofile": ""}).status_code == 200
@@ -477,7 +476,7 @@ def test_an_alert_is_gone_once_the_mailbox_works(console):
     console.sql(works, ["2 seconds", box])
     page = admin.get(f"records/mailboxes/{box}").text
     assert MESSAGES["en"]["mailboxSentence:working"] in text(page) and "An alert of before." not in page
-    # An alert that is newer than the success stays.
+    # An alert that is newer than the success is shown.
     console.sql(works, ["-1 minute", box])
     assert "An alert of before." in admin.get(f"records/mailboxes/{box}").text
     console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = %s, outgoingemailstatus = %s, lastsuccessfulsynccompletedon = %s, emailrouteraccessapproval = %s WHERE mailboxid = %s", [*before, box])

@@ -1,4 +1,4 @@
-"""A mailbox is connected in the browser, from the empty form to the first message, with real Dovecot and Postfix servers."""
+"""Connects a mailbox in the browser, from the empty form to the first message, with real Dovecot and Postfix servers."""
 
 import json
 
@@ -47,7 +47,7 @@ def fill(driver, place, address, password):
 
 
 def is_sent(driver):
-    """Whether the page says that the e-mail was sent, which may be true before the page was made."""
+    """Waits until the page says that the e-mail is on its way, or was sent."""
     wait(driver, lambda d: any(said in main(d) for said in ("The e-mail is on its way.", "The e-mail was sent.")))
 
 
@@ -59,18 +59,18 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     press(browser, By.LINK_TEXT, "Another provider")
     fill(browser, place, "support@contoso.test", "not-the-password")
     press(browser, By.XPATH, "//button[text()='Connect and test']")
-    # The sample organization has a mailbox with that address.
+    # In the sample organization, this address already has a mailbox.
     says(browser, "support@contoso.test already has a mailbox: Support")
-    # If the same button is pressed again, the page asks again.
+    # Pressing the same button again does not confirm: the page asks again.
     press(browser, By.XPATH, "//button[@class='primary' and text()='Connect and test']")
     says(browser, "support@contoso.test already has a mailbox: Support")
     press(browser, By.XPATH, "//button[text()='Connect a second mailbox of support@contoso.test']")
-    # The page shows the outcome without a reload.
+    # The page shows the result of the test without a reload.
     says(browser, "This mailbox does not work", "Receiving works")
     assert "refuses the user name or the password" in main(browser)
     browser.find_element(By.ID, "password").send_keys(place.mail.passwords["support@contoso.test"])
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
-    # The router does not try the mailbox after its refusal, so the new password is tested at once.
+    # After the refusal, the router does not try this mailbox by itself. So saving a new password starts a test.
     says(browser, "The connection is being tested")
     says(browser, "This mailbox works")
     press(browser, By.LINK_TEXT, "Its e-mails")
@@ -85,7 +85,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.mail"))
     wait(browser, lambda d: "It arrived." in d.find_element(By.TAG_NAME, "body").text)
     browser.switch_to.default_content()
-    # The e-mail is answered.
+    # The person replies to the e-mail.
     place.mail.clear("customer@elsewhere.test")
     press(browser, By.LINK_TEXT, "Reply")
     assert browser.find_element(By.NAME, "to").get_attribute("value") == "Customer <customer@elsewhere.test>"
@@ -99,7 +99,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
 
 
 def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
-    """Runs after the first test, which left a mailbox that works, and the e-mail with an attachment that is forwarded here."""
+    """Needs the first test of this file, which connected a mailbox that works."""
     place.mail.clear("customer@elsewhere.test")
     arriving = message(subject="With a file", body="See the file.")
     arriving.add_attachment(b"a,b\r\n1,2\r\n", maintype="application", subtype="octet-stream", filename="list.bin")
@@ -129,7 +129,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
     text = forwarded.get_body(("html",)).get_content()
     assert "For &lt;you&gt;." in text and "See the file." in text and "customer@elsewhere.test" in text
     assert [(part.get_filename(), part.get_content()) for part in forwarded.iter_attachments()] == [("list.bin", b"a,b\r\n1,2\r\n")]
-    # A new e-mail, written from the list of the mailbox's e-mails.
+    # The person writes a new e-mail, from the list of the mailbox's e-mails.
     browser.get(f"{place.pages}/records/emails?of={box}")
     press(browser, By.LINK_TEXT, "New e-mail")
     browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test")
@@ -145,7 +145,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
     wait(browser, lambda _: sent("From nothing"))
     assert "bob@contoso.test" in str(sent("From nothing")[0]["Cc"])
     assert {part.get_filename(): part.get_payload(decode=True) for part in sent("From nothing")[0].iter_attachments()} == files
-    # A mailbox without a queue or a user can't send, and no draft is left behind.
+    # A mailbox that belongs to no queue and no user can't send. No draft remains.
     alone = place.create("mailboxes", {"name": "belongs to nobody"})
     before = place.sql("SELECT count(*) FROM org_contoso.email")
     browser.get(f"{place.pages}/compose?from={alone}")
@@ -156,7 +156,7 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
 
 
 def test_an_answer_goes_where_the_author_wants_it(place, browser):
-    """Reply-To (RFC 5322, 3.6.2): a web form sends from noreply@, on behalf of a customer."""
+    """A web form sends from noreply@ for a customer, and names the customer in Reply-To (RFC 5322, section 3.6.2)."""
     place.mail.clear("customer@elsewhere.test")
     arriving = message(subject="From the web form", body="Call me.", sender="noreply@elsewhere.test")
     arriving["Reply-To"] = "A Customer <customer@elsewhere.test>"
@@ -173,7 +173,7 @@ def test_an_answer_goes_where_the_author_wants_it(place, browser):
     press(browser, By.XPATH, "//button[text()='Send']")
     is_sent(browser)
     wait(browser, lambda _: [m for m in place.mail.messages("customer@elsewhere.test") if "Re: From the web form" in str(m["Subject"])])
-    # Without Reply-To, or if it names the sender, answers go to the sender.
+    # For a message without Reply-To, no address for replies is stored.
     [(plain,)] = place.sql("SELECT activityadditionalparams FROM org_contoso.email WHERE subject = 'The first one' AND NOT directioncode")
     assert plain is None
 

@@ -1,4 +1,4 @@
-"""The connection is cut while a form is sent: nothing that was typed is lost, and nothing is sent twice."""
+"""The connection breaks while a form is sent: no input is lost, and nothing is sent twice."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from test_console_tasks import Person
 
 @pytest.fixture
 def line(browser):
-    """Cuts and restores the browser's connection."""
+    """A function that cuts or restores the browser's connection."""
     browser.execute_cdp_cmd("Network.enable", {})
 
     def cut(is_cut):
@@ -62,7 +62,7 @@ def test_a_typed_password_stays_and_a_double_click_sends_once(console, browser, 
     browser.execute_script("const button = document.querySelector('form.fields button.primary'); button.click(); button.click();")
     says(browser, "Saved.")
     assert page != browser.find_element(By.TAG_NAME, "html") and console.opened_cells()[f"mailbox({box}).password"][1] == "typed secret"
-    # The export has every event, also those that are not linked into the chain yet.
+    # The export also has events that are not linked into the event chain yet. It has one event, so the password was set once.
     events = [json.loads(line) for line in Person(console).get("events.jsonl").text.splitlines()]
     assert [event["kind"] for event in events if box in str(event.get("details"))] == ["password set"]
 

@@ -1,4 +1,4 @@
-"""Every page of the console as the browser draws it: at each width, in both color schemes and in every language, with a hundred thousand records."""
+"""Every page of the console as the browser draws it: at each width, in both color schemes, in every language, and with 100,000 records."""
 
 import datetime
 import html
@@ -34,7 +34,7 @@ LONG = "A name that is as long as names may be, and has no end in sight " * 2 + 
 def console():
     with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
-        # The sample mail servers do not exist, so the router is stopped: its reports would change the pages.
+        # The sample mail servers do not exist, so the router's reports would change the pages. Stops the router.
         router = deployment.router_pid()
         os.kill(router, signal.SIGSTOP)
         deployment.ids = populate(deployment)
@@ -64,7 +64,7 @@ def person(console, name, password):
 
 
 def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
-    """Nothing extends beyond the page, no word is divided, targets are large enough, and axe reports nothing."""
+    """No element is wider than the page, no word is divided, click targets are large enough, and axe reports no violation."""
     found = []
     for name, path in {"sign-in": "sign-in?invited=1", **console.wanted}.items():
         for scheme in ("light", "dark"):
@@ -88,7 +88,7 @@ def test_opened_views_have_headings_in_order(console, browser):
         assert violations(browser) == [], path
 
 
-# The form of a list's filters: whether its button has a row of its own, and whether both days are in the same row.
+# Finds fields and buttons of a list's filters that are badly placed or sized, for example two days in different rows.
 FILTERS = """
 const form = document.querySelector("form.filters"), box = (e) => e.getBoundingClientRect(), row = (a, b) => Math.abs(box(a).bottom - box(b).bottom) < 2;
 const fields = [...form.querySelectorAll(":is(input, select):not([type=hidden])")].filter((e) => e.getClientRects().length);
@@ -121,7 +121,7 @@ def test_filters_are_in_even_rows(console, language):
     assert found == []
 
 
-# The elements that stay in place while a page is scrolled, as a fraction of the window's height.
+# The height of all elements that stay in place during scrolling, as a fraction of the window's height.
 STAYING = """
 return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"].includes(getComputedStyle(e).position) && e.getClientRects().length)
     .reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / innerHeight;
@@ -129,7 +129,7 @@ return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"
 
 
 def test_a_short_window_is_left_to_the_page(console, browser):
-    """At 200 percent, which halves a window of 1440 by 900, bars cover at most a fifth of the height."""
+    """At 200 percent, a window of 1440 by 900 has 720 by 450 CSS pixels. Fixed bars cover at most a fifth of its height."""
     for name in ("mailbox", "mailbox-new", "mailboxes", "person", "compose", "connect"):
         browser.get(f"{console.pages}/{console.wanted[name]}")
         resize(browser, 720, 450)
@@ -148,7 +148,7 @@ NO_PAGES = {
 
 
 def composing_routes():
-    """The path of every page on which an e-mail is written, and of its form: one path for each case of an enumeration."""
+    """The paths of the pages on which an e-mail is written: one for each case of the enumeration Composing."""
     assert "router, composing.path" in (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     source = (ROOT / "Sources/Console/Mail/Emails/EmailComposing.swift").read_text()
     [cases] = re.findall(r"enum Composing: String, CaseIterable \{\n(.*?)\n\n", source, re.S)
@@ -158,11 +158,11 @@ def composing_routes():
 
 
 def routes():
-    """The path of every page of the console, read from its source."""
+    """The path of every page of the console, read from the sources."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     for path, rest in re.findall(r'\b(?:get\(\s*router|open\(router, \.get), (?:"([^"]*)"|path)(?:, |\) )(.*)', source.replace("Self.approvalsPath", '"settings/approvals"')):
         path = (path or "settings/data-encryption").replace("\\(path)", "settings/data-encryption")
-        # An address that redirects at once is not a page.
+        # A route that only redirects is not a page.
         if rest.startswith("{ .redirect("):
             continue
         for ending in ("disable", "remove") if "\\(ending)" in path else ("",):
@@ -171,21 +171,21 @@ def routes():
 
 
 def test_every_page_is_among_those_that_are_measured(console):
-    """Each page has its name in the list of `screenshots.py`. Otherwise no test would draw it."""
+    """Each page must be in the list of `screenshots.py`, because the other tests draw only those."""
     measured = [path.split("?")[0] for path in ("sign-in", *console.wanted.values())]
     found = set(routes())
     assert len(found) > 35 and NO_PAGES < found and not any("\\(" in path for path in found), sorted(found)
     for path in found - NO_PAGES:
-        # A path parameter matches any text, except the path of another route.
+        # A path parameter stands for any text.
         pattern = re.compile(re.sub(r":\w+", "[^/]+", path))
         assert any(pattern.fullmatch(shown) for shown in measured), path
-    # Each kind of list and record is drawn.
+    # The list has at least one page of each collection.
     sets = {path.split("/")[1] for path in measured if path.startswith("records/")}
     assert sets == {"mailboxes", "emailserverprofiles", "queues", "usersettingscollection", "emails", "tracelogs"}
 
 
 def answers_of_forms(console):
-    """Pages without an address, which are the response to a form: the page of the form, the values chosen on it, and its button."""
+    """Pages that are the response to a form: the page with the form, the elements to click or fill in, and the button."""
     people, clients = console.wanted["person"], console.wanted["client"]
     return {
         "two-step sign-in": ("account", None, "form[action$=offer] button"), "an invitation": (people, None, "form[action$=invite-user] button"),
@@ -209,7 +209,7 @@ def test_pages_that_answer_forms_fit_too(console, browser):
             resize(browser, 1280)
             browser.get(f"{console.pages}/{path}")
             if name == "a question about sign-in":
-                # The question appears when a requirement is removed, so one is set.
+                # The page asks only if a requirement is removed, so this sets the requirement first.
                 if not browser.find_element(By.CSS_SELECTOR, chosen[0]).is_selected():
                     browser.find_element(By.CSS_SELECTOR, chosen[0]).click()
                     press(browser, By.CSS_SELECTOR, button)
@@ -234,7 +234,7 @@ def test_pages_that_answer_forms_fit_too(console, browser):
 
 @pytest.mark.parametrize("language", sorted(set(MESSAGES) - {"en"}))
 def test_no_word_is_broken_in_another_language(console, language):
-    """Words of other languages are longer. They are divided only where a hyphen is allowed."""
+    """Words of other languages can be longer than English words. A line may divide them only where a hyphen is allowed."""
     driver, found = chromium(language=language), []
     try:
         sign_in(driver, console)
@@ -262,7 +262,7 @@ def test_the_sheet_and_the_key_fit_too(console, browser):
 
 
 def modules(text, mask):
-    """The modules of the QR code that another encoder makes of the text."""
+    """The modules of the QR code that another encoder makes of this text."""
     code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_M, border=0, mask_pattern=mask)
     code.add_data(qrcode.util.QRData(text.encode(), mode=qrcode.util.MODE_8BIT_BYTE))
     code.make()
@@ -270,7 +270,7 @@ def modules(text, mask):
 
 
 def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, browser):
-    """The QR code equals the one that another encoder makes. The console accepts a generated key in each form in which it may be typed."""
+    """The QR code must equal the one of another encoder. The console must accept a generated key in each form in which a person may type it."""
     browser.get(f"{console.pages}/settings/data-encryption/change")
     press(browser, By.CSS_SELECTOR, "button[value=review]")
     press(browser, By.CSS_SELECTOR, "button[value=change]")
@@ -284,7 +284,7 @@ def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, b
     drawn = set(re.findall(r"M(\d+) (\d+)h1", browser.find_element(By.CSS_SELECTOR, ".qr path").get_attribute("d")))
     assert any(drawn == {(str(x + 4), str(y + 4)) for y, row in enumerate(modules(key, mask)) for x, dark in enumerate(row) if dark} for mask in range(8))
     wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
-    # The key is typed as on the sheet: with line numbers and check characters, with only one of them, in another case, and with a mistake.
+    # A person may type the key with line numbers, with check characters, with both or in lower case. Two of the texts have a mistake.
     halves = [" ".join(row[1:5]) for row in rows]
     lines = [f"{number}  {half}  Check {check}" for number, (half, check) in enumerate(zip(halves, checks), 1)]
     typed = [(wrong, False), (lines[0] + "\n" + lines[1].replace(halves[1], wrong.split("-", 4)[4]), False), (key.replace("-", " ").lower(), True)]
@@ -302,7 +302,7 @@ def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, b
             said = main(browser)
             assert "does not open the organization's passwords" in said
             if "Check" in text:
-                # With the typed check characters, the page says which line has the mistake.
+                # With the check characters, the page says which line has the mistake.
                 assert "Line 2 has a mistake" in said and "Line 1" not in said and "line 1: " not in said
             else:
                 assert f"line 1: {checks[0]}" in said and f"line 2: {checks[1]}" not in said and "line 2: " in said
@@ -317,7 +317,7 @@ def test_forms_and_events_name_what_they_show(console, browser):
     Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
     press(browser, By.CSS_SELECTOR, "form.filters button")
     says(browser, "Password replaced", "Mailbox Ada King", "dev-admin (client)")
-    # A marker shows that the line can be unfolded.
+    # A triangle before the line shows that it can be unfolded.
     marker = "return getComputedStyle(document.querySelector('.lines summary > span'), '::before').content"
     assert browser.execute_script(marker) == '"▸"'
     browser.find_element(By.CSS_SELECTOR, ".lines summary").click()
@@ -326,7 +326,7 @@ def test_forms_and_events_name_what_they_show(console, browser):
     assert browser.current_url.endswith(console.ids["mailbox"])
     browser.get(f"{console.pages}/events?actor=cli:root&kind=user+disabled")
     says(browser, "Person disabled", "alan")
-    # A list is filtered by state, and shows the number of records.
+    # The list can be filtered by state, and shows the number of records.
     browser.get(f"{console.pages}/overview")
     press(browser, By.LINK_TEXT, "Failing")
     says(browser, "Alan Turing", "1–1 of 1")
@@ -335,7 +335,7 @@ def test_forms_and_events_name_what_they_show(console, browser):
 
 
 def shown_rows(page):
-    """The number of records that a list shows."""
+    """The number of records that the list says it has."""
     found = re.search(r'<div class="pages"><span class="quiet">[^<]* of ([\d,]+)</span>', page)
     return int(found[1].replace(",", "")) if found else 0
 
@@ -351,7 +351,7 @@ def test_lists_are_filtered_by_column_and_have_views(console):
     def stored(table, condition):
         return console.sql(f"SELECT count(*) FROM org_contoso.{table} WHERE {condition}")[0][0]
 
-    # Each view leads to its list, and the list shows which view is open.
+    # Each view leads to its list, and the list marks the view that is open.
     for set in ("mailboxes", "emailserverprofiles", "queues", "usersettingscollection", "emails", "tracelogs"):
         page = session.get(f"{console.pages}/records/{set}").text
         links = re.findall(r'<a href="/contoso/(records/[^"]+)">', re.search(r'(?s)<details class="views">.*?</details>', page)[0])
@@ -372,14 +372,14 @@ def test_lists_are_filtered_by_column_and_have_views(console):
     ]:
         assert listed(path) == stored(table, condition), path
     assert listed("emails?f.createdon=within-24h") > 0 and listed("mailboxes?f.emailserverprofile=IONO") > 0
-    # A search also covers columns that the list does not show.
+    # The search also covers columns that the list does not show.
     assert console.request("PATCH", f"mailboxes({console.ids['mailbox']})", {"username": "only-in-the-user-name"}).status_code == 204
     assert listed("mailboxes?q=in-the-user") == 1
-    # A filter or value that the list does not know is refused by name, and not ignored.
+    # The list refuses an unknown filter or value by its name.
     for wrong in ("f.nothing=1", "f.incomingemailstatus=77", "f.createdon=within-a-while", "f.password=x"):
         answer = session.get(f"{console.pages}/records/mailboxes?{wrong}")
         assert answer.status_code == 400 and html.escape(wrong) in answer.text, wrong
-    # The exported rows are those of the list.
+    # The export has the same rows as the list.
     exported = session.get(f"{console.pages}/records/mailboxes/export.csv?f.emailserverprofile=IONO").text.strip().split("\r\n")
     assert len(exported) == 1 + listed("mailboxes?f.emailserverprofile=IONO")
 
@@ -412,7 +412,7 @@ def test_lists_are_worked_by_the_keyboard(console, browser):
     wait(browser, lambda d: "page=0" in d.current_url)
     type("?")
     says(browser, "Keyboard shortcuts", "Go to the search field", "Mailboxes")
-    # A person for whom single keys are a hindrance can turn the shortcuts off (WCAG 2.2, 2.1.4).
+    # A person who is hindered by shortcuts with single keys can turn them off (WCAG 2.2, 2.1.4).
     browser.find_element(By.CSS_SELECTOR, "[data-shortcuts] input").click()
     browser.get(f"{console.pages}/overview")
     type("gm?/")
@@ -451,7 +451,7 @@ def test_the_overview_shows_each_role_what_it_may_know(console):
         assert hidden in everything and hidden not in grace and hidden not in katherine, hidden
     assert alerts in everything and alerts in grace and alerts not in katherine and "Failing" in grace
     assert mail in everything and mail not in grace and mail in katherine
-    # The figures count only the mail that this person may read.
+    # The figures count only the e-mails that the reader of the page may read.
     assert "Last 24 hours: Received 3, Sent 0" in katherine and "Received 3, Sent 0" not in everything
 
 
@@ -537,7 +537,7 @@ def test_the_job_is_done_on_a_phone(console, browser):
     Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
     tap(By.CSS_SELECTOR, "form.filters button")
     says(browser, "Password replaced", "dev-admin (client)", "of-last-week", "of-long-ago")
-    # The changes of last week: from a week ago until two days ago.
+    # Filters the changes: from seven days ago until two days ago.
     for name, days in (("from", 7), ("until", 2)):
         field = browser.find_element(By.NAME, name)
         day = (datetime.date.today() - datetime.timedelta(days=days)).isoformat()
@@ -585,7 +585,7 @@ def test_addresses_that_are_no_pages_say_so_as_pages(console):
 
 
 def texts_of_templates():
-    """Words in templates that come from no message file."""
+    """Texts in templates that come from no message file."""
     for path in (ROOT / "Sources/CConsole/Templates").glob("*.mustache"):
         text = re.sub(r"(?s)\{\{.*?\}\}", " ", path.read_text())
         text = re.sub(r"(?s)<style>.*?</style>", "", text)
@@ -651,7 +651,7 @@ def test_each_report_of_a_mailbox_has_words_in_each_language(console):
 
 
 def test_pages_of_a_language_show_no_other(console):
-    """A page in another language contains no sentence of the English messages, unless that language has the same sentence."""
+    """A page in another language contains no English message, unless the message is the same in that language."""
     for language in sorted(set(MESSAGES) - {"en"}):
         messages = MESSAGES[language]
         same = {text for key, text in MESSAGES["en"].items() if messages[key] == text} | set(messages.values())
@@ -689,9 +689,9 @@ def test_pages_stay_fast_with_many_records(console):
             assert answer.status_code == 200, (path, answer.text[:500])
         slow[path] = round(min(times) * 1000)
     print(slow)
-    # That limit is for the release build on an idle machine. This is a debug build, and other tests run beside it.
+    # The limit is higher here, because this is a debug build and other tests run at the same time.
     assert max(slow.values()) < 1_500, slow
-    # A search continues on the next pages, back to the oldest event and the oldest change.
+    # A search that finds nothing continues on the next pages, back to the oldest event and the oldest change.
     for path in ("events?actor=user:nobody", "audit?person=nobody"):
         pages, address = 0, f"{console.pages}/{path}"
         while address:
@@ -700,5 +700,5 @@ def test_pages_stay_fast_with_many_records(console):
             older = re.search(r'<a href="([^"]+)" rel="next">', page)
             pages, address = pages + 1, older and f"{console.base}{html.unescape(older[1])}"
         assert pages == 6, (path, pages)
-    # SQL inserted all mailboxes. The overview reports that as soon as all of them were checked, which happens in the background.
+    # SQL inserted all these mailboxes. The service checks them in the background, and then the overview reports them.
     until(lambda: "Mail servers were changed directly in the database." in session.get(f"{console.pages}/overview").text)

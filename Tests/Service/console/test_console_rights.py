@@ -1,4 +1,4 @@
-"""Every role at every table: the console shows only forms that the role may send, and each button of a page works."""
+"""Each role and each table: the console shows only forms that the role may send, and each button of a page works."""
 
 import itertools
 import os
@@ -26,7 +26,7 @@ def visitors(console):
 
 
 def record(console, table, user):
-    """A record that its owner may read."""
+    """Makes a record that this user may read."""
     if table == "usersettingscollection":
         return user
     id = console.create(table, {"name": "walked"})
@@ -61,13 +61,13 @@ def test_a_form_is_shown_to_who_may_send_it(console, visitors, role, table):
 
 
 def test_an_owner_is_a_text_for_who_may_not_assign(console, visitors):
-    """A Basic User may not assign a mailbox, so the owner is shown as text and not as a field."""
+    """A Basic User can't assign a mailbox. So the page shows the owner as text and without a field."""
     visitor, user = visitors["Basic User"]
     id = record(console, "mailboxes", user)
     page = visitor.get(f"records/mailboxes/{id}")
     assert 'name="ownerid"' not in page.text and "Owner walks as Basic User" in text(page)
     assert 'name="ownerid"' in visitors["Email Administrator"][0].get(f"records/mailboxes/{id}").text
-    # Only other roles can make a team, and the page says so.
+    # For an Email Administrator, the page says who creates teams.
     queue = record(console, "queues", user)
     said = "A System Administrator creates teams."
     assert said in text(visitors["Email Administrator"][0].get(f"records/queues/{queue}")) and said not in text(visitors["System Administrator"][0].get(f"records/queues/{queue}"))
@@ -109,7 +109,7 @@ def test_an_overview_says_that_no_router_runs(console, visitors):
 
 
 def test_what_a_person_may_not_read_is_left_out(console, visitors):
-    """Where a person may not read a profile or a queue, the page shows neither its name nor its id."""
+    """A Basic User may not read the mailbox's profile and queue, so the pages show neither their names nor their ids."""
     visitor, user = visitors["Basic User"]
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
     queue = console.create("queues", {"name": "unread desk", "emailaddress": "unread@contoso.example"})
@@ -119,6 +119,6 @@ def test_what_a_person_may_not_read_is_left_out(console, visitors):
     assert f"/records/mailboxes/{box}" in list.text and profile not in list.text and "Server profile" not in text(list)
     assert re.search(r"<dt>Belongs to</dt><dd>(.*?)</dd>", visitor.get(f"records/mailboxes/{box}").text)[1] == "Queue"
     assert profile not in visitor.get("records/mailboxes/export.csv?q=unread").text
-    # The control.
+    # An Email Administrator may read the profile, and the list names it.
     other, _ = visitors["Email Administrator"]
     assert "Server profile" in text(other.get("records/mailboxes?q=unread"))

@@ -1,4 +1,4 @@
-"""What people do in the console: lists and their exports, changes of many mailboxes, evidence, the key on paper, and e-mails."""
+"""Tasks of people in the console: lists and exports, changes of many mailboxes, changes and events, the key on paper, and e-mails."""
 
 import base64
 import csv
@@ -21,7 +21,7 @@ console = test_console_pages.console
 
 
 class Person:
-    """The administrator without a browser, who sends the forms that pages have."""
+    """An administrator without a browser, who sends the forms of pages."""
 
     def __init__(self, console, language="en"):
         self.pages, self.session = console.pages, visitor(console, language)
@@ -105,7 +105,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
         return [row[0] for row in console.sql(f"SELECT {column} FROM org_contoso.mailbox WHERE mailboxid = ANY (%s) ORDER BY name", [boxes])]
 
     def change(**form):
-        """Sends the form, and confirms the question if there is one."""
+        """Sends the form. If the response is a question, confirms it. Returns the text of the last response."""
         asked = admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", **form)
         name = next((name for name in ("confirmed", "approves") if f'name="{name}"' in asked.text), None)
         if name is None:
@@ -119,7 +119,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     [(name, profile)] = console.sql("SELECT name, emailserverprofileid FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
     assert "2 mailboxes were given the server profile." in change(do="profile", profile=name, **chosen)
     assert stored("emailserverprofile") == [profile, profile, None]
-    # Only mailboxes with approved addresses can be tested. Approving is a separate decision, so the page asks.
+    # Only a mailbox with an approved address can be tested. The page asks first whether to approve it.
     asked = text(admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", do="test", **chosen).text)
     assert "Approve 2 addresses, too?" in asked and stored("testemailconfigurationscheduled") == [False, False, False]
     assert "2 tests were started." in change(do="test", **chosen)
@@ -131,7 +131,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     assert stored("statecode") == [1, 1, 0]
     assert "2 mailboxes were enabled." in change(do="enable", **chosen)
     assert stored("statecode") == [0, 0, 0] and stored("enabledforincomingemail")[:2] == [True, True]
-    # A mailbox that does not exist is reported as a failure, and the others are changed.
+    # The page reports the mailbox that does not exist, and the other mailboxes are changed.
     gone = {"id.00000000-0000-0000-0000-000000000001": "1"}
     said = change(do="disable", **gone, **chosen)
     assert "2 mailboxes were disabled." in said and "1 mailbox was not changed" in said
@@ -145,7 +145,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     assert alone.status_code == 400 and "Choose a server profile first." in text(alone.text)
     assert stored("testemailconfigurationscheduled")[2] is False
     assert "for them until you enable them again" in text(asked.text)
-    # The list reports what is missing, and the mailboxes stay ticked.
+    # The list says what is missing, and the same mailboxes stay ticked.
     for form, problem, count in (
             ({"do": "profile", **chosen}, "Choose a server profile first.", 2),
             ({"do": "profile", "profile": "no such profile", **chosen}, "There is nothing named “no such profile”.", 2),
@@ -183,14 +183,14 @@ def test_a_form_has_what_a_person_sets_and_the_rest_below(console):
     above, below = page.split("<summary>All attributes</summary>")
     for name in ("name", "emailaddress", "username", "password", "emailserverprofile"):
         assert re.search(rf'<(?:input|select|textarea)[^>]* name="{name}"', above), name
-    # Values that the router writes are shown as the state of the mailbox, and not among the fields.
+    # The page shows the router's values as the state of the mailbox. The form has no fields for them.
     for name in ("incomingemailstatus", "lastsyncerror", "itemsfailedforlastsync", "transientfailurecount"):
         assert not re.search(rf'<(?:input|select|textarea)[^>]* name="{name}"', above), name
     assert "Last success" in above.split('class="fields"')[0]
     assert len(re.findall(r'<(?:input|select|textarea)[^>]* name="', below)) > 5
 
 
-# Evidence
+# Events and changes
 
 
 def test_a_word_finds_events_by_the_names_that_they_show(console):
@@ -222,14 +222,14 @@ def test_evidence_is_filtered_by_time_record_and_person(console):
     changes = lines(f"audit?id={box}")
     assert len(changes) >= 2 and all("evident" in text(line) for line in changes)
     assert len(lines(f"audit?id={box}&operation=1")) == 1 and lines(f"audit?id={box}&from={tomorrow}") == []
-    # A part of a name is enough for a search, and the page suggests names.
+    # The search accepts a part of a name, and the page suggests names.
     for name in ("dev-admin", "%23+dev-admin", "EV-ADM"):
         assert len(lines(f"audit?id={box}&person={name}")) == len(changes), name
     assert lines(f"audit?id={box}&person=nobody") == []
     page = admin.get("audit").text
     assert {"admin", "dev-admin"} <= set(re.findall(r'<option value="([^"]*)">', re.search(r'(?s)<datalist id="people">.*?</datalist>', page)[0]))
     assert "E-mails are not recorded here." in text(page)
-    # The export has the rows that the filters select.
+    # The export has only the rows that the filters select.
     head, *created = rows(admin.get(f"audit.csv?id={box}&operation=1"))
     assert {row[head.index("objectidname")] for row in created} == {"evident"} and {row[head.index("operationname")] for row in created} == {"Created"}
     exported = [json.loads(line) for line in admin.get("events.jsonl").text.splitlines()]
@@ -259,7 +259,7 @@ def test_changes_are_exported_as_a_row_for_each_value(console):
     [approved] = [row for row in exported if row[9] == "emailrouteraccessapproval" and row[1] == "2"]
     assert approved[12] == "Approved" and approved[11] not in ("0", ""), approved
     assert ("1", "Created", "set") in {(row[1], row[2], row[12]) for row in exported if row[9] == "password"}
-    # The values are in the reader's language, and the columns have the same names.
+    # The values are in the reader's language. The names of the columns are the same in every language.
     admin.session.headers["Accept-Language"] = "de"
     german = rows(admin.get(f"audit.csv?id={box}&operation=2"))
     assert german[0] == head and {(row[2], row[6]) for row in german[1:]} == {("Geändert", "Postfach")} and "ersetzt" in {row[12] for row in german}
@@ -294,19 +294,19 @@ def test_the_sheet_says_who_printed_it_where_and_when(console, browser):
     [(organization, fingerprint)] = console.sql("SELECT organizationid::text, fingerprint FROM org_contoso.organization, org_contoso.encryption")
     for said in ("contoso", organization, console.base, fingerprint, console.dev["console"]["username"], str(datetime.datetime.now().year), "Kept by", "Kept where"):
         assert said in sheet, (said, sheet)
-    # The sheet is printed without the frame of the page, and on white even in the dark scheme.
+    # The printed sheet has no navigation, and its background is white even in the dark color scheme.
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
     try:
         assert not any(element.is_displayed() for element in browser.find_elements(By.CSS_SELECTOR, "nav, header.bar, .noprint"))
         assert browser.find_element(By.CSS_SELECTOR, ".qr").is_displayed()
-        # One page of A4. On Letter paper (in inches) the steps may be on a second page, but the key is on the first.
+        # The sheet fits on one page of A4. On Letter paper (sizes here are in inches), the steps may be on a second page.
         for width, height, pages in ((8.27, 11.69, 1), (8.5, 11, 2)):
             pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": width, "paperHeight": height})["data"])
             assert len(re.findall(rb"/Type\s*/Page\b", pdf)) <= pages, (width, height)
         assert browser.execute_script("return getComputedStyle(document.querySelector('.sheet')).breakInside") == "auto"
         colours = "const of = (e, name) => getComputedStyle(document.querySelector(e))[name]; return [of('body', 'backgroundColor'), of('.sheet', 'backgroundColor'), of('.groups td', 'color')]"
         assert browser.execute_script(colours) == ["rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(0, 0, 0)"]
-        # The key fits on a sheet of A4, whose text is 17 cm wide.
+        # The text on a sheet of A4 is 17 cm wide. The key must fit into it.
         resize(browser, 643)
         assert measured(browser) == []
     finally:
@@ -322,7 +322,7 @@ def test_the_question_before_a_profile_is_deleted_counts_its_mailboxes(console):
     assert "1 mailbox uses it. No mail is received or sent" in text(admin.get(f"{path}/delete").text)
     german = Person(console, "de")
     assert "1 Postfach verwendet es." in text(german.get(f"{path}/delete").text)
-    # If the profile is missing, the page says so and offers no test.
+    # If the mailbox has no profile, the page says so and offers no test.
     assert console.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
     page = admin.get(f"records/mailboxes/{box}").text
     assert profile not in text(page) and "Test &amp; enable" not in page
@@ -338,13 +338,12 @@ def test_the_key_is_copied_whole_or_not_at_all_and_hidden_after_a_minute(console
     copy.click()
     wait(browser, lambda d: copy.text == "Copied")
     assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == key
-    # If the browser refuses to copy, the button says so.
     wait(browser, lambda d: copy.text == "Copy")
     browser.execute_script("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
     copy.click()
     wait(browser, lambda d: copy.text == "Copying failed")
     assert re.search(r"Hidden in \d+ s", main(browser))
-    # After a minute, the key can't be copied any more.
+    # After a minute, the page does not have the key any more.
     browser.execute_script("const now = Date.now; Date.now = () => now() + 61000")
     wait(browser, lambda d: not d.find_elements(By.CSS_SELECTOR, "output.secret"))
     assert not browser.find_elements(By.CSS_SELECTOR, "[data-copies]") and key not in main(browser)
@@ -377,7 +376,7 @@ def test_days_of_filters_are_the_readers_and_utc_is_said_without_script(console,
     box = console.create("mailboxes", {"name": "east of here", "emailaddress": "east@contoso.test"})
     [(mailbox_day,)] = console.sql("SELECT (createdon AT TIME ZONE 'UTC')::date FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     now = datetime.datetime.now(datetime.timezone.utc)
-    # A time zone in which the date is different at present.
+    # A time zone in which the date differs from the date in UTC.
     zone, there = ("Etc/GMT+12", now - datetime.timedelta(hours=12)) if now.hour < 12 else ("Etc/GMT-12", now + datetime.timedelta(hours=12))
     day = there.date()
     assert day != mailbox_day
@@ -395,12 +394,13 @@ def test_days_of_filters_are_the_readers_and_utc_is_said_without_script(console,
         press(browser, By.CSS_SELECTOR, "form.filters button")
         assert len(browser.find_elements(By.CSS_SELECTOR, ".lines > li")) == 1 and browser.find_element(By.NAME, "from").get_attribute("value") == str(day)
         assert "(UTC)" not in main(browser)
-        # The address alone gives the same list. An address without times makes the page say in which zone its days are.
+        # The address contains the times, so it gives the same list without a browser. For an address with only days, the page says that they are in
+        # UTC.
         address = browser.current_url.split("/contoso/")[1]
         assert "east of here" in admin.get(address).text
         browser.get(f"{console.pages}/audit?id={box}&from={day}")
         assert "From (UTC)" in main(browser) and "To (UTC)" not in main(browser)
-        # Times among the changed values are in the reader's zone too.
+        # The times among the changed values are also in the reader's time zone.
         console.sql("UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now() WHERE mailboxid = %s", [box])
         browser.get(f"{console.pages}/audit?id={box}")
         assert not browser.execute_script("return [...document.querySelectorAll('.changes td')].some((e) => e.textContent.includes('UTC'))")
@@ -416,7 +416,7 @@ def test_days_of_filters_are_the_readers_and_utc_is_said_without_script(console,
     for page in ("events", "audit", f"audit?id={box}"):
         reversed_days = text(admin.get(f"{page}{'&' if '?' in page else '?'}from=2026-02-01&until=2026-01-01").text)
         assert "“From” is after “To”." in reversed_days, page
-    # Times that do not belong to the given days are ignored.
+    # The service ignores times in the address that do not belong to the given days.
     assert "Nothing matches" in text(admin.get(f"audit?id={box}&from=2020-01-01&fromTime=2020-01-01T10:00:00Z&until=2020-01-02&untilTime=2099-01-01T00:00:00Z").text)
 
 
@@ -435,7 +435,7 @@ def test_an_e_mail_shows_its_attachments_headers_and_conversation(console):
     page = admin.get(f"records/emails/{second}").text
     said = text(page)
     assert "customer@elsewhere.test" in said and "größe <1>.txt" in said and "About the order" in said and "<2@elsewhere.test>" in said
-    # The facts of the e-mail's transport. The header lines of the message itself are not stored.
+    # The technical details of the e-mail's transport. The service does not store the header lines of the message.
     facts = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page.partition("<summary>Technical details</summary>")[2]))
     assert {"&lt;2@elsewhere.test&gt;", "&lt;1@elsewhere.test&gt;", "3"} <= set(facts.values()) and all(facts), facts
     link = re.search(r'<a href="/contoso/([^"]+/attachments/[^"]+)"', page)[1]

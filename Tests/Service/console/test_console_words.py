@@ -1,4 +1,4 @@
-"""The wording of the console: whose records a list has, what was done, what a form needs, and whether a copy of the key is noted."""
+"""The wording of the console: the filter of a list, results of actions, forms, and the note that a copy of the key exists."""
 
 import html
 import re
@@ -26,11 +26,11 @@ def test_a_list_names_the_record_that_it_belongs_to(console, browser):
         assert chip and f"{kind}: {shown}" in text(chip[2]) and "Remove this filter" in chip[2], (path, page)
         [kept] = re.findall(r"(?:status|q|outcome)=\w+", path) or [""]
         assert box not in chip[1] and console.ids["profile"] not in chip[1] and kept in html.unescape(chip[1])
-        # The link removes that one filter.
+        # The link in the filter's label removes only that filter.
         assert 'class="chip"' not in admin.get(html.unescape(chip[1]).removeprefix("/contoso/")).text
     for path in ("records/emails", "records/emails?of=00000000-0000-0000-0000-000000000001", "events?record=password", "events"):
         assert 'class="chip"' not in admin.get(path).text
-    # Sending the filters again keeps it.
+    # Sending the other filters keeps the filter of the record.
     browser.get(f"{console.pages}/events?record={box}")
     Select(browser.find_element(By.NAME, "outcome")).select_by_value("succeeded")
     press(browser, By.CSS_SELECTOR, "form.filters button")
@@ -58,7 +58,7 @@ def test_on_a_phone_the_list_begins_on_the_first_screen(console, browser):
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         press(browser, By.CSS_SELECTOR, ".filters button")
         assert "sort=-" in browser.current_url
-    # The chosen state is visible, and on a wider screen all states are.
+    # A narrow window shows the field of the chosen filter. A wide window shows the fields of all filters.
     browser.get(f"{console.pages}/records/emails?status=4")
     assert browser.find_element(By.NAME, "status").is_displayed()
     resize(browser, 1280)
@@ -81,7 +81,7 @@ def test_the_button_that_opens_the_menu_closes_it(console, browser):
     assert not any(element.is_displayed() for element in browser.find_elements(By.CSS_SELECTOR, ".menu, .close")) and menu.is_displayed()
 
 
-# What was done
+# Notices about actions
 
 
 def test_a_notice_is_for_one_view_of_a_page(console, browser):
@@ -108,7 +108,7 @@ def test_a_notice_is_shown_while_it_is_true(console, browser):
         console.sql("UPDATE org_contoso.email SET statuscode = %s WHERE activityid = %s", [status, email])
         notice = re.search(r'<p class="notice"[^>]*>([^<]*)', admin.get(f"records/emails/{email}?done=sent").text)
         assert (notice and notice[1]) == said
-    # The page shows without a reload that the e-mail was sent.
+    # The page updates its notice without a reload.
     console.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = %s", [email])
     browser.get(f"{console.pages}/records/emails/{email}?done=sent")
     says(browser, "The e-mail is on its way.")
@@ -146,7 +146,7 @@ def test_a_reply_shows_what_it_answers_and_quotes_it(console, browser):
     browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.mail"))
     wait(browser, lambda d: "when my order arrives" in d.find_element(By.TAG_NAME, "body").text)
     browser.switch_to.default_content()
-    # The choice is kept after a refusal.
+    # After a refusal, the form keeps the choice whether to quote the e-mail.
     browser.find_element(By.NAME, "quote").click()
     to = browser.find_element(By.NAME, "to")
     to.clear()
@@ -183,7 +183,7 @@ def test_a_second_mailbox_of_an_address_is_connected_after_a_question(console):
     assert answer.status_code == 409 and "already has a mailbox" in answer.text and "queue of its own" in answer.text
     assert f'<a href="/contoso/records/mailboxes/{box}">{html.escape(values["name"])}</a>' in answer.text and "typed-once" not in answer.text
     assert console.sql(counts) == before
-    # The confirmation is valid only for that address.
+    # The confirmation is valid only for the address in the question.
     kept = re.search(r'name="password!kept" value="([^"]*)"', answer.text)[1]
     again = form | {"password": "", "password!kept": kept, "second": "another@contoso.example"}
     assert admin.send("connect", **again).status_code == 409
@@ -236,7 +236,7 @@ def test_a_key_on_the_screen_is_a_copy_when_the_person_says_so(console, browser)
     browser.get(f"{console.pages}/settings/data-encryption")
     press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
     assert not copied(console) and readings(console) == before + 2
-    # If only Done is pressed, the page says that no copy is noted. The button is beside Print, at the top.
+    # If the person presses only Done, the page says that no copy is noted. The button for the note is beside Print.
     press(browser, By.LINK_TEXT, "Done")
     says(browser, "No copy of the key is noted, because you have not pressed “I have kept it”.")
     press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
@@ -244,7 +244,7 @@ def test_a_key_on_the_screen_is_a_copy_when_the_person_says_so(console, browser)
     press(browser, By.CSS_SELECTOR, ".actions button[form=kept]")
     says(browser, "A backup copy of the key is noted.")
     assert copied(console) and readings(console) == before + 2 and "No backup copy" not in main(browser)
-    # The event records who confirmed the copy.
+    # The security event names the person who confirmed the copy.
     kept = "SELECT actor, outcome, key_version, fingerprint FROM org_contoso.security_event WHERE kind = 'key kept' ORDER BY security_event_id DESC LIMIT 1"
     in_force = console.sql("SELECT key_version, fingerprint FROM org_contoso.encryption")[0]
     assert console.sql(kept) == [("user:admin", "succeeded", *in_force)]
@@ -265,5 +265,5 @@ def test_only_who_has_read_the_key_can_say_that_it_is_kept(console):
     assert not copied(console)
     assert console.set_key("A-third-key-without-a-copy-3!").status_code in (200, 204)
     assert admin.send("settings/data-encryption/kept", proof=proof).status_code == 400 and not copied(console)
-    # Downloading a file counts as a copy.
+    # Downloading the key as a file counts as a copy.
     assert admin.send("settings/data-encryption/key", sheet="file").status_code == 200 and copied(console)

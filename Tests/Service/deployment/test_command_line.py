@@ -1,4 +1,4 @@
-"""The help of commands, and their exit codes: a wrong command line has another code than work that failed."""
+"""The help of commands, and their exit codes: a wrong command line has another exit code than work that failed."""
 
 import datetime
 import json
@@ -14,7 +14,7 @@ WRONG_LINE, NOT_DONE, TO_CORRECT = 64, 1, 78
 
 
 def commands(command, path=()):
-    """Each command with its path, from the program's own help."""
+    """Each command with its path, read from the program's help."""
     yield path, command
     for inner in command.get("subcommands", []):
         if inner["commandName"] != "help":
@@ -103,7 +103,6 @@ def test_a_wrong_command_line_shows_the_usage_of_its_command(cluster, tmp_path):
     assert not (tmp_path / "archive").exists()
     refused = cluster.run("client", "remove-key", "app", "nope", check=False)
     assert refused.returncode == WRONG_LINE and "Usage: fieldseal client remove-key" in refused.stderr
-    # The error is not about the usage of the command, so it does not print the usage.
     cluster.run("org", "create", "second")
     refused = cluster.run("key", "status", check=False)
     assert refused.returncode == WRONG_LINE and "contoso, second" in refused.stderr and "Usage" not in refused.stderr
@@ -139,7 +138,7 @@ def test_a_refusal_names_the_file_and_its_reason(cluster, tmp_path):
 
 
 def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
-    """A file system with one page, which is in use."""
+    """The key does not fit: the file system has one page, which another file uses."""
     script = (
         'mount -t tmpfs -o size=4k none "$1"; head -c 4096 /dev/zero > "$1/other"; shift; file=$1; shift; "$@"; code=$?; '
         '[ ! -e "$file" ] || echo "the file is there" >&2; exit $code')
@@ -152,7 +151,7 @@ def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
 
 
 def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
-    """The option that names the file is the same for both commands."""
+    """`key show` writes the key to --file. `key activate` reads it with --file or --key-file."""
     file = tmp_path / "contoso.key"
     cluster.run("key", "show", "--org", "contoso", "--file", str(file))
     for option in ("--file", "--key-file"):
@@ -161,7 +160,7 @@ def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
 
 
 def test_programs_of_postgresql_do_not_complain_of_the_folder(tmp_path):
-    """A user who may not enter the working folder, in which root runs a command as that user."""
+    """The program runs as a user who can't enter the working folder."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
@@ -182,7 +181,7 @@ def test_settings_without_a_key_name_each_way_to_give_one(cluster, tmp_path):
 
 
 def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
-    """Also in a folder that the user may not enter, where it can't see whether there is a file."""
+    """Also if the file is in a folder that the user can't enter."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         os.chmod(name, 0o755)
         closed = os.path.join(name, "closed")
@@ -196,7 +195,7 @@ def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
                 ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check", "--settings", file], cwd="/", capture_output=True,
                 text=True, timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
             assert ended.returncode == NOT_DONE and f"{file} can't be read: Permission denied" in ended.stderr, ended
-        # The user can't read settings in this working folder, so the settings of the machine are used.
+        # The working folder is closed to this user, so the command ignores settings in it.
         ended = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check"], cwd=closed, capture_output=True, text=True,
             timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
@@ -219,7 +218,7 @@ def test_a_person_who_is_added_is_told_where_to_sign_in(cluster):
 
 
 def test_events_of_commands_have_the_person_at_the_machine(cluster):
-    """The name comes from the kernel's audit, or from sudo."""
+    """The name comes from the kernel's audit (loginuid), or from sudo."""
     with open("/proc/self/loginuid", encoding="ascii") as file:
         login = int(file.read())
     cluster.run("client", "add", "of-ada", "--org", "contoso", "--role", "Basic User", env={**os.environ, "SUDO_USER": "ada"})

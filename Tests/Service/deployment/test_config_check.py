@@ -1,4 +1,4 @@
-"""`config check` reads all that `serve` reads, and reports settings with which the service would not start or not work."""
+"""`config check` reads everything that `serve` reads, and reports settings with which the service would not start or not work."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def cluster():
 
 @pytest.fixture
 def settings(cluster):
-    """Writes settings with which the service starts, with changes."""
+    """A function that writes settings with which the service starts, with the given changes. Returns the file."""
     def write(https=None, **more):
         listener = {"host": "127.0.0.1", "port": 0, "certificateFile": f"{cluster.home}/server.pem", "privateKeyFile": f"{cluster.home}/server.key", **(https or {})}
         file = cluster.home / f"checked-{uuid.uuid4()}.yaml"
@@ -51,7 +51,7 @@ def check(cluster, settings):
 @pytest.mark.parametrize("mode, is_named", [("disable", True), ("require", True), ("verify-ca", True), (None, True), ("verify-full", False)])
 def test_a_connection_to_the_database_that_checks_no_certificate_is_named(cluster, tmp_path, name, mode, is_named):
     user = "fieldseal_service" if name == "database" else "postgres"
-    # The first host does not respond, and the second is the socket. The check uses what the connection string allows.
+    # The connection string allows a network connection, which counts even though the check connects over the socket.
     text = f"host=192.0.2.1,{cluster.home} user={user} dbname=fieldseal connect_timeout=2" + (f" sslmode={mode}" if mode else "")
     lines = [line for line in (cluster.home / "direct.yaml").read_text().splitlines() if not line.startswith(f"{name}:")]
     file = tmp_path / "remote.yaml"
@@ -88,7 +88,7 @@ def test_what_ends_the_service_at_its_start_is_a_problem(cluster, settings, chec
     words = words.replace("HOME", str(cluster.home))
     assert any(words in problem for problem in check(**more)["problems"]), words
     ended = cluster.run("serve", "--settings", str(settings(**more)), settings=None, check=False)
-    # Where another program holds something that it may release, systemd tries again.
+    # An address can become free, so systemd must try again. With any other error, systemd must not restart the service.
     assert ended.returncode == (1 if "can't listen" in words else 78) and words in ended.stderr, ended
     [line] = [json.loads(line) for line in ended.stderr.splitlines() if "the service ends" in line]
     assert line["level"] == "critical" and words in line["error"]
@@ -114,7 +114,7 @@ def test_what_does_not_work_later_is_a_problem(cluster, settings, check, more, w
 
 
 def checked(cluster, name, **connections):
-    """Runs `config check` with other connections, and the doctor, which queries the same database."""
+    """Runs `config check` and the doctor with these connection strings. Returns the check's exit code and output, and the doctor's findings."""
     lines = {"database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "migrationDatabase": cluster.superuser, **connections}
     given = (cluster.home / "serve-0.yaml").read_text().splitlines(keepends=True)
     text = "".join(line for line in given if line.split(":")[0] not in {*lines, "baseURL"})
@@ -126,7 +126,7 @@ def checked(cluster, name, **connections):
 
 @pytest.fixture
 def guarded(cluster):
-    """PostgreSQL asks the role guarded for a password."""
+    """PostgreSQL asks the role "guarded" for a password."""
     access = cluster.home / "data/pg_hba.conf"
     former = access.read_text()
     try:
@@ -147,19 +147,19 @@ def guarded(cluster):
 ])
 def test_a_database_that_refuses_is_a_problem(cluster, guarded, name, more, words):
     base = {"database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "migrationDatabase": cluster.superuser}[name]
-    # The listener of this test does not support TLS.
+    # This listener refuses TLS.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=without_tls, args=(listener,), daemon=True).start()
         code, said, doctor = checked(cluster, "refused", **{name: f"{base} {more.replace('PORT', str(listener.getsockname()[1]))}"})
     assert code == 1 and any("the database refuses the connection" in p and re.search(words, p) for p in said["problems"]), (said["problems"], said["notes"])
     assert all(ord(letter) >= 32 for line in said["problems"] for letter in line)
     if name == "database" and "password" in more:
-        # The doctor connects first with the other role, which may connect.
+        # The doctor reports this connection, although its other connection works.
         assert any("password authentication failed" in f["message"] for f in doctor), doctor
 
 
 def without_tls(listener):
-    """Responds like a PostgreSQL without TLS."""
+    """Answers like a PostgreSQL without TLS."""
     with contextlib.suppress(OSError):
         while True:
             connection, _ = listener.accept()
@@ -238,7 +238,7 @@ def test_the_service_logs_what_will_not_work(cluster):
 def test_each_right_that_the_service_lacks_is_a_problem(cluster, check, right, of, place):
     migrator = f"host={cluster.home} dbname=fieldseal user=fieldseal_migrator"
     cluster.sql("DO $$ BEGIN CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    # Both a superuser and the role for migrations can compare the rights.
+    # The check can compare the rights both as a superuser and as the role for migrations.
     before = check()
     assert not before["problems"], before
     cluster.sql(f"REVOKE {right} ON {of} FROM fieldseal_service")

@@ -1,4 +1,4 @@
-"""dist/Dockerfile, docker-compose.yml and their scripts: checked with their own tools, and run as the image's user without a container engine."""
+"""dist/Dockerfile, docker-compose.yml and their scripts: linted, and run as the image's user without a container engine."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ def tool(name, *arguments):
 def test_both_files_are_as_their_formats_have_it(tmp_path):
     assert tool("hadolint", DOCKERFILE) == (0, "")
     assert tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)[0] == 0
-    # The control: both tools report errors.
+    # The control: both tools find errors in these files.
     (tmp_path / "Dockerfile").write_text("FROM debian\nRUN cd /tmp && sudo apt-get install curl\n")
     (tmp_path / "compose.yml").write_text("services: {one: {imge: x}}\n")
     assert tool("hadolint", tmp_path / "Dockerfile")[0] == 1
@@ -47,7 +47,7 @@ def test_the_image_has_what_the_scripts_need():
     installed = re.search(r"--no-install-recommends (.*?) \\", service)[1].split()
     assert {"ca-certificates", "curl", "openssl", "postgresql-client"} <= set(installed)
     assert f"USER {UID}:{UID}" in service and f"--uid {UID}" in service and "HEALTHCHECK" in service
-    # The image also has the libraries that the program is linked with. The last ones are in every Debian image, or come with libicu.
+    # The image installs every library that the program is linked with. Every Debian image has the last three.
     needed = re.findall(r"NEEDED +(\S+)", subprocess.run(["objdump", "-p", PROGRAM], check=True, capture_output=True, text=True).stdout)
     names = [name for name in needed if not name.startswith(("libswift", "libFoundation", "lib_Foundation", "libdispatch", "libBlocksRuntime"))]
     owners = {line.split(":")[0] for line in subprocess.run(
@@ -55,7 +55,7 @@ def test_the_image_has_what_the_scripts_need():
     assert "libpq5" in owners and owners <= {*installed, "libc6", "libgcc-s1", "libstdc++6"}
     build = text[:text.index("AS service")]
     assert build.index("COPY Package.swift Package.resolved") < build.index("swift package resolve") < build.index("COPY . .")
-    # The image has the licenses of the linked libraries. The script that collects them needs Python in the build stage.
+    # The image has the licenses of the linked libraries. The script that collects them needs Python.
     assert "scripts/sbom.py .build/release/fieldseal > /out/third-party-licenses.txt" in build and " python3 " in build
     assert "COPY --from=build /out/third-party-licenses.txt /usr/share/doc/fieldseal/" in service
     labels = set(re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", service))
@@ -77,7 +77,7 @@ def test_nothing_of_compose_is_left_to_the_operator():
             assert condition == {"condition": wanted} and needed in services
         if "entrypoint" in service:
             assert (SOURCE / "dist/container" / pathlib.PurePath(service["entrypoint"][0]).name).is_file()
-    # The order in which the containers start, and which of them can read the superuser's password.
+    # The containers start in this order. The service can't read the superuser's password.
     assert (list(services["fieldseal"]["depends_on"]), list(services["setup"]["depends_on"]), list(services["postgres"]["depends_on"])) == (
         ["setup"], ["postgres"], ["prepare"])
     assert not any("database-settings" in mount for mount in services["fieldseal"]["volumes"])
@@ -86,7 +86,7 @@ def test_nothing_of_compose_is_left_to_the_operator():
 
 
 class Containers:
-    """The folders of the volumes, and the steps of docker-compose.yml as plain processes."""
+    """The folders of the volumes. Runs the steps of docker-compose.yml as plain processes."""
 
     def __init__(self):
         self.home = scratch.new_folder()
@@ -103,7 +103,7 @@ class Containers:
         }
 
     def run(self, script, check=True, **environment):
-        """Runs a script of the image as its user."""
+        """Runs a script of the image as the image's user."""
         user = [] if script == "prepare" else ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
         done = subprocess.run(
             [*user, SOURCE / "dist/container" / script], capture_output=True, text=True, timeout=PATIENCE, env={**self.environment, **environment}, check=False)
@@ -111,7 +111,6 @@ class Containers:
         return done
 
     def start_database(self):
-        """Starts PostgreSQL with the options in docker-compose.yml."""
         service = yaml.safe_load(COMPOSE.read_text())["services"]["postgres"]
         settings = [word.replace("/etc/fieldseal-database", str(self.database)) for word in service["command"][1:] if word != "-c"]
         arguments = service["environment"]["POSTGRES_INITDB_ARGS"].split()
@@ -158,7 +157,7 @@ def test_compose_alone_reaches_a_service_that_answers(containers):
         status = path.stat()
         assert status.st_mode & 0o077 == 0 or path.name in ("server.pem", "database.pem"), path
         assert status.st_uid == UID or path.parent == containers.database, path
-    # Running `up` again changes nothing.
+    # Running `up` again changes no file.
     containers.run("prepare")
     again = containers.run("setup")
     assert containers.files() == first and again.stdout.count("there") >= 4
@@ -184,7 +183,7 @@ def test_compose_alone_reaches_a_service_that_answers(containers):
     assert containers.run("health", check=False).returncode != 0
     text = (containers.home / "serve.log").read_text()
     assert not any(s in text for s in secrets_made)
-    # PostgreSQL accepts no connection without TLS or without a password.
+    # PostgreSQL accepts no connection without TLS, and none without the right password.
     for options in ("sslmode=disable", "sslmode=require"):
         with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry|password"):
             psycopg.connect(f"host=localhost port={containers.database_port} dbname=fieldseal user=postgres {options} password={secrets.token_hex(8)}")
@@ -210,7 +209,7 @@ def test_a_preparation_that_was_killed_is_finished_by_the_next(containers):
     containers.run("prepare")
     whole = containers.files()
     for path in sorted(whole, key=lambda p: p.name):
-        # The state that a kill leaves before this file is written, or while it is written.
+        # The state after a kill during the writing of this file: the file is missing, and its temporary file is incomplete.
         kept = path.read_bytes()
         path.unlink()
         path.with_name(f"{path.name}.new").write_bytes(kept[:10])

@@ -1,4 +1,4 @@
-"""The passwords of the database as a credential of systemd (databasePasswords.credential)."""
+"""The passwords of the database roles come from a credential of systemd (databasePasswords.credential)."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def cluster():
 
 @pytest.fixture
 def credential(tmp_path):
-    """The credential as systemd passes it. An access control list lets the unit's user read it, and the list's mask appears as the group's permission bits."""
+    """The credential as systemd passes it. An access control list lets the unit's user read it, and its mask shows as permissions of the group."""
     file = tmp_path / "credentials/pgpass"
     file.parent.mkdir()
     file.write_text(password_file())
@@ -41,20 +41,20 @@ def run(cluster, credential, *arguments, settings="passwords", **options):
 
 
 def is_silent(text):
-    """Checks that the text contains none of the passwords."""
+    """Whether the text contains none of the passwords."""
     return not any(password in text for password in ROLES.values())
 
 
 def test_every_command_finds_its_password_there(cluster, credential, tmp_path):
     write_settings(cluster, "passwords")
-    # PostgreSQL asks for the passwords, so without the setting nothing works.
+    # PostgreSQL requires passwords, so the command fails without the setting.
     write_settings(cluster, "without", databasePasswords=None)
     refused = run(cluster, credential, *STATUS, settings="without", check=False)
     assert refused.returncode and "no password supplied" in refused.stdout + refused.stderr
     export = tmp_path / "contoso.export"
     for command in (STATUS, ["migrate", "status"], ["migrate", "up"], ["migrate", "verify"], ["verify"], ["doctor"],
                     ["org", "create", "fabrikam"], ["key", "change", "--org", "contoso"], ["org", "list"],
-                    # These commands run pg_dump, which is another program.
+                    # This command runs pg_dump, which needs the password too.
                     ["org", "export", "contoso", str(export)]):
         done = run(cluster, credential, *command, check=False)
         said = done.stdout + done.stderr
@@ -65,7 +65,7 @@ def test_every_command_finds_its_password_there(cluster, credential, tmp_path):
 
 
 def test_the_connection_for_migrations_may_have_a_password_file_of_its_own(cluster, credential, tmp_path):
-    """As for `migrate bootstrap`, whose superuser is not a role in the settings."""
+    """This is needed for `migrate bootstrap`, whose superuser is not a role in the settings."""
     own = tmp_path / "pgpass"
     own.write_text(password_file())
     own.chmod(0o600)
@@ -80,15 +80,15 @@ def test_the_connection_for_migrations_may_have_a_password_file_of_its_own(clust
 
 def test_a_server_finds_its_password_there_and_shows_it_nowhere(cluster, credential, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credential.parent))
-    # Settings for other commands of these tests.
+    # Server() runs commands with these settings.
     write_settings(cluster, "direct")
     server = Server(cluster, settings=write_settings(cluster, "passwords"))
     try:
         assert server.request("POST", "mailboxes", {"name": "kept", "password": "a password"}).status_code == 204
-        # Later connections have the password too, also after the credential was deleted.
+        # The service keeps the passwords, so new connections work after the credential is deleted.
         credential.unlink()
         cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
-        # A request on a lost connection may be told to try again.
+        # The first request may use a lost connection, and fail.
         until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         process = pathlib.Path(f"/proc/{server.process.pid}")
         assert is_silent((process / "cmdline").read_text() + (process / "environ").read_text())

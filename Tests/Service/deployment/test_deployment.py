@@ -27,7 +27,7 @@ SCHEMAS = json.loads((pathlib.Path(__file__).parents[3] / "docs/command-output.j
 def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluster):
     for number in range(6):
         cluster.run("org", "create", f"scale-{number}")
-    # Goes back to the version before e-mails. In one organization, something prevents the migration.
+    # Takes the organizations back to the version before e-mails. In one of them, a table prevents the migration.
     for number in range(6):
         cluster.step_back(f"scale-{number}", "0005_audit")
     cluster.sql("CREATE TABLE org_scale_3.email (in_the_way text)")
@@ -35,7 +35,7 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
     assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [MIGRATIONS[MIGRATIONS.index("0006_email"):]] * 6
     server = Server(cluster)
     try:
-        # The server serves the organizations with schemas that it knows, and says for the others what to do.
+        # The server serves contoso. For another organization, a command says what to do.
         assert server.request("GET", "mailboxes").status_code == 200
         key = cluster.run("key", "status", "--org", "scale-1", check=False)
         assert key.returncode == 1 and "0x8004A104" in key.stderr and "migrate up --org scale-1" in key.stderr
@@ -46,7 +46,7 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
         cluster.sql("SET fieldseal.maintenance = 'on'; DROP TABLE org_scale_3.email")
         assert cluster.run("migrate", "up").stdout.count(NEWEST) == 1
         assert NEWEST not in cluster.run("migrate", "up").stdout
-        # An organization that a newer program migrated is refused, whether the server has its session in memory or not.
+        # The server refuses an organization that a newer program migrated.
         cluster.sql("UPDATE config.organization SET schema_version = '0099_newer' WHERE name = 'contoso'")
         refused = server.request("GET", "mailboxes")
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "0x8004A104") and "newer server" in refused.text
@@ -57,7 +57,7 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
 
 
 def test_data_survives_each_migration(own_cluster):
-    """An organization with the first migrations, records and cells is migrated to the newest version."""
+    """Takes an organization with records and cells back to the first migrations, and migrates it to the newest version."""
     cluster = own_cluster
     values = cluster.fill(20)
     cluster.step_back("contoso", "0005_audit")
@@ -68,7 +68,7 @@ def test_data_survives_each_migration(own_cluster):
     asked = cluster.run("migrate", "down", "contoso", stdin="0005_audit\n")
     assert "audit of record changes" in asked.stderr
     assert cluster.sql("SELECT schema_version FROM config.organization") == [("0004_event_chain",)]
-    # No command undoes a migration that holds evidence. Only a superuser could, with SQL.
+    # No command undoes a migration with evidence. Only a superuser can, with SQL.
     refused = cluster.run("migrate", "down", "contoso", stdin="0004_event_chain\n", check=False)
     assert refused.returncode == 1 and "no way back from 0004_event_chain" in refused.stderr
     assert cluster.run("migrate", "down", "nobody", check=False).returncode == 1
@@ -95,7 +95,7 @@ def test_data_survives_each_migration(own_cluster):
     cluster.run("key", "change")
     assert cluster.opened_cells() == values
     assert cluster.run("events", "verify").returncode == 0
-    # The program changes nothing in a database that is newer than the program.
+    # The program changes nothing in a database that a newer program migrated.
     cluster.sql("INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds) SELECT 'org', organization_id, '0099_newer', 'x', 0 FROM config.organization")
     newer = cluster.run("migrate", "up", check=False)
     assert newer.returncode == 1 and "0099_newer" in newer.stderr + newer.stdout
@@ -134,7 +134,7 @@ def test_the_audit_is_read_as_the_original_s(service):
 @pytest.mark.parametrize("command", [["key", "change"], ["verify"]])
 def test_a_terminal_is_shown_a_bar(own_cluster, command):
     own_cluster.fill(2_000)
-    # The total is estimated from PostgreSQL's statistics, so they are collected.
+    # The bar's total is an estimate from PostgreSQL's statistics.
     own_cluster.sql("ANALYZE")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ def test_a_terminal_is_shown_a_bar(own_cluster, command):
         while part := os.read(ours, 4_096):
             shown += part
     except OSError:
-        # When no process has the terminal open any more, reading it ends with this error.
+        # Reading ends with this error when no process has the terminal open any more.
         pass
     os.close(ours)
     assert process.wait(60) == 0
@@ -165,7 +165,7 @@ def test_security_events_are_exported(service):
 
 
 def test_security_events_are_sent_to_syslog(service, tmp_path):
-    """Debian's rsyslog receives the events, in a mount namespace with its own /dev/log."""
+    """Debian's rsyslog receives the events. It runs in a mount namespace with its own /dev/log."""
     service.key()
     expected = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()[:-1]]
     (tmp_path / "rsyslog.conf").write_text(
@@ -176,7 +176,7 @@ def test_security_events_are_sent_to_syslog(service, tmp_path):
     namespace = (
         f"mkdir {tmp_path}/dev; mount -t tmpfs none {tmp_path}/dev; "
         f"for d in null urandom; do touch {tmp_path}/dev/$d; mount --bind /dev/$d {tmp_path}/dev/$d; done; "
-        # The folder of the test run may be in /dev/shm.
+        # The files of the tests can be in /dev/shm, so the new /dev needs it.
         f"mkdir {tmp_path}/dev/shm; mount --bind /dev/shm {tmp_path}/dev/shm; mount --rbind {tmp_path}/dev /dev; ") if apart else ""
     script = (
         f"{namespace} rsyslogd -n -f {tmp_path}/rsyslog.conf -i {tmp_path}/pid >{tmp_path}/output 2>&1 & syslog=$!; "
@@ -193,7 +193,7 @@ def test_security_events_are_sent_to_syslog(service, tmp_path):
 
 
 def test_a_replica_that_lags_is_told(own_cluster):
-    """A separate standby, whose replay is paused while the primary continues."""
+    """A standby whose replay is paused, while the primary continues."""
     cluster, standby = own_cluster, own_cluster.home / "standby"
     cluster.run("key", "show")
     standby.mkdir()
@@ -226,11 +226,11 @@ def test_a_replica_that_lags_is_told(own_cluster):
             while lagging():
                 assert time.monotonic() < deadline + PATIENCE
                 time.sleep(0.2)
-        # A replication slot without a reader keeps WAL forever.
+        # PostgreSQL keeps WAL without limit for a replication slot that nothing reads.
         cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
         cluster.sql("CREATE TABLE public.more AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
         while [f["subject"] for f in lagging()] != ["slot forgotten"]:
-            # The replica has to store the WAL first.
+            # The standby must store the WAL first.
             assert time.monotonic() < deadline + PATIENCE, lagging()
             time.sleep(0.2)
     finally:
@@ -255,7 +255,7 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
         arguments = [keyed or a if a == "KEYID" else a for a in arguments]
         settings = None if command.startswith(("org inspect", "backup check")) else "direct"
         result = cluster.run(*arguments, "--json", check=False, settings=settings, stdin="renamed\n" if command.startswith("org remove") else f"{key}\n")
-        # The doctor's exit code is its worst severity, the check reports that there is no certificate, and an export contains no config.
+        # The exit codes of these three commands depend on their findings. For example, the settings have no certificate.
         assert result.returncode == 0 or command.startswith(("doctor", "config check", "backup check")), (command, result)
         assert result.stdout, (command, result)
         for line in result.stdout.splitlines():

@@ -1,4 +1,4 @@
-"""A server that stops still answers the requests that run, over HTTP/1.1 and HTTP/2, on its own socket and on one of systemd."""
+"""A server that stops still answers the requests in progress: over HTTP/1.1 and HTTP/2, on its own socket and on one of systemd."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from waiting import until
 
 @contextlib.contextmanager
 def started(server, by_systemd):
-    """A server as a child process of the test, which the test stops."""
+    """Starts the server as a child process that the test stops itself."""
     server.stop()
     if by_systemd:
         with socket.create_server(("127.0.0.1", server.port)) as listener:
@@ -39,7 +39,7 @@ def started(server, by_systemd):
         server.start()
 
 
-#: SQL for the number of the service's statements that wait for a lock.
+#: SQL: the number of the service's statements that wait for a lock.
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service'"
 
 
@@ -65,7 +65,7 @@ def test_requests_that_run_are_answered(server, protocol, by_systemd):
     with started(server, by_systemd) as process, psycopg.connect(server.cluster.superuser) as holder:
         until(lambda: is_ready(server), "the service is not ready")
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [record])
-        # curl sends the three requests on one HTTP/2 connection. A request without a response has the status 000.
+        # curl sends all three requests at once. Over HTTP/2 it uses one connection.
         address = f"{server.base}/contoso/api/data/v9.2/mailboxes({record})"
         curl = subprocess.Popen(
             ["curl", "--silent", "--parallel", f"--http{protocol}", "--cacert", server.cluster.home / "server.pem", "--request", "PATCH",
@@ -85,7 +85,8 @@ def test_requests_that_run_are_answered(server, protocol, by_systemd):
 
 
 class SlowReader:
-    """An HTTP/2 client that reads only when the test says so. The library h2 accepts no frame after GOAWAY, so this client uses frames only."""
+    """An HTTP/2 client that reads only when the test calls read(). (The library h2 rejects frames after GOAWAY, so this class parses frames
+    itself.)"""
 
     def __init__(self, server):
         context = ssl.create_default_context(cafile=server.cluster.home / "server.pem")
@@ -98,7 +99,6 @@ class SlowReader:
         self.server, self.decoder = server, hpack.Decoder()
         self.received, self.status, self.length, self.has_ended, self.goes_away = b"", None, 0, False, False
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        # The window is large enough for the whole response.
         self.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 24}), WindowUpdateFrame(0, window_increment=1 << 24))
 
     def send(self, *frames):
@@ -110,7 +110,7 @@ class SlowReader:
         self.send(HeadersFrame(1, data=hpack.Encoder().encode(head), flags=["END_HEADERS", "END_STREAM"]))
 
     def read(self):
-        """Reads what has arrived; returns False at the end of the connection."""
+        """Reads what has arrived. Returns False at the end of the connection."""
         data = self.socket.recv(4096)
         self.received += data
         while len(self.received) >= 9:
@@ -138,14 +138,14 @@ def test_a_client_that_reads_slowly_gets_the_whole_answer(server):
         server.create("queues", {"name": f"slow-{number}", "description": "x" * 2000})
     with started(server, False) as process, psycopg.connect(server.cluster.superuser) as holder:
         client = SlowReader(server)
-        # The request waits until the server has sent GOAWAY.
+        # The request waits for this lock until the server has sent GOAWAY.
         holder.execute("LOCK TABLE org_contoso.queue")
         client.ask("/contoso/api/data/v9.2/queues?$select=name,description")
         until(lambda: server.cluster.sql(WAITS) == [(1,)], "the request does not wait")
         process.send_signal(signal.SIGTERM)
         until(lambda: client.read() and client.goes_away, "the server does not say that it goes away")
         holder.rollback()
-        # This takes longer than TLS itself waits for the end of a connection.
+        # Reads slowly for longer than TLS waits for the end of a connection.
         began = time.monotonic()
         while not client.has_ended and client.read():
             if time.monotonic() - began < 8:

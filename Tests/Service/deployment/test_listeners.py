@@ -1,4 +1,4 @@
-"""The unix socket for a proxy on the same machine, traces of requests, the log of requests, and settings with units of time."""
+"""The unix socket for a proxy on the same machine, sockets of systemd, traces of requests, the log of requests, and settings with units of time."""
 
 import fcntl
 import http.client
@@ -62,7 +62,6 @@ def ask(server, path="/contoso/api/data/v9.2/WhoAmI", method="GET", proto=("http
 
 
 def is_up(server):
-    """Whether a server answers on the socket again."""
     try:
         return ask(server, "/healthz")[0].status == 200
     except OSError:
@@ -74,7 +73,7 @@ def test_a_proxy_on_the_machine_is_served_through_the_socket(server):
     assert stat.S_ISSOCK(os.stat(path).st_mode) and stat.S_IMODE(os.stat(path).st_mode) == 0o660
     response, body = ask(server, Authorization=f"Bearer {server.token}", X_Forwarded_For="198.51.100.9, 203.0.113.7")
     assert response.status == 200 and json.loads(body)["UserId"]
-    # The client is the last address, which the proxy wrote. Values to the left of it may be the client's own.
+    # The proxy adds the client's address at the end. A client can forge the addresses before it.
     assert until(lambda: [line for line in log(server) if line.get("address") == "203.0.113.7"], "the client's address")
     assert ask(server, "/contoso/sign-in")[0].status == 200
 
@@ -83,7 +82,7 @@ def test_without_the_proxys_word_nothing_is_served_through_the_socket(server):
     for proto in ((), ("http",), ("https", "https"), ("https, http",)):
         response, body = ask(server, proto=proto)
         assert response.status == 403 and b"0x8004852C" in body
-    # A token that was sent without encryption is refused from then on.
+    # The token was sent without encryption, so from then on the service refuses it.
     fresh = server.sign_in().json()["access_token"]
     assert ask(server, proto=(), Authorization=f"Bearer {fresh}")[0].status == 403
     assert ask(server, Authorization=f"Bearer {fresh}")[0].status == 401
@@ -91,7 +90,7 @@ def test_without_the_proxys_word_nothing_is_served_through_the_socket(server):
 
 def test_a_socket_that_a_dead_server_left_is_replaced(server):
     path = server.cluster.home / "api.sock"
-    # A second server does not replace the socket of a running one.
+    # A second server does not take over the socket of a running server.
     second = server.cluster.home / "second.yaml"
     second.write_text(server.settings.read_text().replace(f'"port": {server.port}', '"port": 0'))
     refused = server.cluster.run("serve", "--settings", str(second), settings=None, check=False)
@@ -104,7 +103,7 @@ def test_a_socket_that_a_dead_server_left_is_replaced(server):
     until(lambda: is_up(server), "the socket")
     server.stop()
     assert not path.exists()
-    # A file that is not a socket is not removed.
+    # The server does not delete a file that is not a socket.
     path.write_text("of another program")
     refused = server.cluster.run("serve", "--settings", str(second), settings=None, check=False)
     assert refused.returncode == 78 and "but not a socket" in refused.stderr and path.read_text() == "of another program"
@@ -114,7 +113,7 @@ def test_a_socket_that_a_dead_server_left_is_replaced(server):
 
 
 def activated(server, sockets, settings=None):
-    """Starts the service as systemd does, with sockets that listen already: {name: socket}."""
+    """Starts the service as systemd does, with open sockets by name."""
     redirections = " ".join(f"{3 + index}<&{held.fileno()}" for index, held in enumerate(sockets.values()))
     script = f'export LISTEN_PID=$$ LISTEN_FDS={len(sockets)} LISTEN_FDNAMES={":".join(sockets)}; exec "$0" serve --settings "$1" {redirections}'
     return subprocess.Popen(
@@ -123,7 +122,7 @@ def activated(server, sockets, settings=None):
 
 
 def high(listener):
-    """A descriptor with a high number, which no redirection of the shell replaces."""
+    """Gives the socket a high descriptor, so that no redirection of the shell replaces it."""
     os.set_inheritable(listener.fileno(), False)
     held = socket.socket(fileno=fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 50))
     listener.close()
@@ -159,7 +158,7 @@ def test_sockets_that_systemd_opens_outlive_the_service(server):
         connection.close()
         process.terminate()
         assert process.wait(PATIENCE) == 0 and (home / "given.sock").exists()
-        # While no server runs, clients wait in the socket's queue, and the next server answers them.
+        # While no server runs, clients wait in the socket's queue. The next server answers them.
         threads = [threading.Thread(target=ask_it, args=(results,)) for _ in range(5)]
         for thread in threads:
             thread.start()
@@ -170,7 +169,7 @@ def test_sockets_that_systemd_opens_outlive_the_service(server):
     finally:
         process.terminate()
         process.wait(PATIENCE)
-    # A socket whose name the service does not use.
+    # The service does not know the name of this socket.
     process = activated(server, {"smtp": https}, settings)
     assert process.wait(PATIENCE) == 78 and "systemd gave the socket 'smtp'" in (home / f"serve-{server.port}.log").read_text()
     https.close()
@@ -189,7 +188,7 @@ def traced(server, traceparent, path):
 def test_a_trace_is_logged_with_the_request(server):
     line = traced(server, f"00-{TRACE}-{PARENT}-01", "queues")
     assert (line["trace_id"], line["parent_id"]) == (TRACE, PARENT) and len(line["span_id"]) == 16 and line["span_id"] != PARENT
-    # A later version of the header may have more fields. A request that fails has the trace too.
+    # A later version of the header can have more fields. The log of a failed request has the trace, too.
     line = traced(server, f"01-{TRACE}-{PARENT}-01-more", "nothings")
     assert line["trace_id"] == TRACE and line["status"] == 404
     for wrong in (
@@ -232,7 +231,7 @@ def test_the_log_has_the_requests_that_the_setting_says(server, extent, lines):
         assert second.request("GET", "nothings").status_code == 404
     finally:
         second.stop()
-    # The log is complete once the server has ended.
+    # The log is complete when the server has ended.
     logged = [line["path"].rsplit("/", 1)[-1] for line in log(second) if line["message"] == "request"]
     assert [path for path in logged if path != "readyz"] == lines
 

@@ -1,4 +1,4 @@
-"""A command fails if its output can't be written: on a full disk, if the reader has ended, and without a standard output."""
+"""A command fails if its output can't be written: on a full disk, if the reader ends, or without a standard output."""
 
 import contextlib
 import datetime
@@ -12,7 +12,8 @@ from service import PATIENCE
 from test_command_line import HELP
 
 FULL, PLAIN = "No space left on device", "can't be written"
-# Commands that print nothing at their end, or that need a second server, a provider or a person. All of them print through CommandOutput.
+# Commands that are not tried here: they print nothing at their end, or need a second server, a provider or a person. They print through
+# CommandOutput like all commands.
 APART = {
     ("dev",), ("serve",), ("router", "run"), ("org", "move"), ("org", "attach"), ("org", "upgrade"), ("issuer", "add"), ("issuer", "link"),
     ("issuer", "remove"), ("approval", "approve"), ("approval", "refuse"), ("client", "add-certificate"), ("client", "remove-key"),
@@ -28,7 +29,7 @@ def cluster():
 
 
 def printed_to(cluster, output, *arguments, settings="direct", stdin=""):
-    """Runs a command with this standard output; None closes it."""
+    """Runs a command with this standard output. None closes the standard output."""
     close = (lambda: os.close(1)) if output is None else None
     options = ["--settings", str(cluster.home / f"{settings}.yaml")] if settings else []
     return subprocess.run(
@@ -104,7 +105,7 @@ def test_a_reader_that_is_gone_and_no_output_at_all_are_errors(cluster):
     with gone_reader() as pipe:
         ended = printed_to(cluster, pipe, "events", "export", "--org", "contoso")
     assert ended.returncode == 1 and "Broken pipe" in ended.stderr, ended
-    # If there is no standard output, a connection to the database must not get its descriptor.
+    # Without a standard output, descriptor 1 is free. A database connection must not get it.
     for command in (("org", "list"), ("events", "export", "--org", "contoso")):
         ended = printed_to(cluster, None, *command)
         assert ended.returncode == 1 and "Bad file descriptor" in ended.stderr, ended

@@ -1,4 +1,4 @@
-"""Updates while clients work: servers are restarted one after another, the database is newer than a server's version, and migrations are rehearsed."""
+"""Updates while clients work: restarting servers in turn, a database that is newer than a server, and rehearsing migrations."""
 
 import json
 import os
@@ -17,8 +17,7 @@ from waiting import until
 
 CONFIG = sorted(p.stem for p in (pathlib.Path(__file__).parents[3] / "migrations/config").glob("*.sql") if not p.stem.endswith(".down"))
 NEXT = "9999_next"
-#: The program to update from. Without it, the update is from this program to itself, without migrations. The variable is removed, because the program
-#: refuses unknown variables.
+#: The program to update from. By default it is this program. Removes the variable, because the program refuses unknown variables.
 OLDER = os.environ.pop("FIELDSEAL_OLDER", PROGRAM)
 
 
@@ -44,7 +43,7 @@ class Load:
             self.answers.append(self.client.request("GET", "mailboxes?$top=3&$select=name"))
 
     def go_on(self):
-        """Waits until more requests were answered."""
+        """Waits until the service has answered 20 more requests."""
         mark = len(self.answers)
         until(lambda: len(self.answers) > mark + 20)
 
@@ -63,7 +62,7 @@ class Load:
         return {answer.status_code for answer in self.answers}
 
     def kept(self, cluster):
-        """Whether every acknowledged write exists, and nothing else."""
+        """Whether exactly the acknowledged writes exist."""
         written = sum(answer.status_code == 204 for answer in self.answers)
         return cluster.sql("SELECT count(*) FROM mailbox WHERE name LIKE %s", [f"{self.name}-%"]) == [(written,)]
 
@@ -73,8 +72,8 @@ def ready(server):
 
 
 def as_next_version(cluster, isCompatible):
-    """Changes the database as the next version of the program would, with a migration that this program does not know."""
-    # PostgreSQL runs several statements in one text as one transaction, like a migration.
+    """Changes the database as the next version would, with a migration that this program does not know."""
+    # PostgreSQL runs several statements of one text as one transaction, like a migration.
     statement = f"INSERT INTO config.migration (scope, name, checksum, milliseconds) VALUES ('config', '{NEXT}', 'x', 0)"
     cluster.sql(statement + (f"; INSERT INTO config.compatible_migration VALUES ('{NEXT}')" if isCompatible else ""))
 
@@ -89,7 +88,7 @@ def each_ready(servers, status):
 
 
 def test_an_update_in_turn_fails_no_request(place):
-    """The database is migrated first, while servers of the earlier version work. Then each server is restarted."""
+    """First the database is migrated, while earlier servers work. Then each server is restarted."""
     cluster, servers, client = place
     try:
         with Load(client, "rolling") as load:
@@ -103,7 +102,7 @@ def test_an_update_in_turn_fails_no_request(place):
                 load.go_on()
         assert load.statuses == {200, 204} and load.kept(cluster)
         assert [ready(server).status_code for server in servers] == [200, 200]
-        # The earlier version's commands do not change such a database.
+        # The earlier version's commands refuse to change such a database.
         refused = cluster.run("migrate", "up", check=False)
         assert refused.returncode == 1 and NEXT in refused.stdout + refused.stderr
     finally:
@@ -115,7 +114,7 @@ def applied(cluster):
 
 
 def test_an_update_from_an_older_program_fails_what_the_page_says():
-    """The program in FIELDSEAL_OLDER makes the deployment and works in it. Meanwhile this program migrates it, and replaces the older one server by server."""
+    """The program in FIELDSEAL_OLDER makes the deployment. While clients work, this program migrates it and replaces the older servers in turn."""
     with behind_a_balancer(2, program=OLDER) as (cluster, servers, client):
         before = applied(cluster)
         key = cluster.run("key", "show").stdout
@@ -126,7 +125,7 @@ def test_an_update_from_an_older_program_fails_what_the_page_says():
             cluster.run("migrate", "up")
             migrations = applied(cluster) - before
             compatible = {name for name, in cluster.sql("SELECT name FROM config.compatible_migration")}
-            # docs/operations.md, Updates, says what is refused, and by which servers.
+            # The expected refusals follow docs/operations.md, section Updates.
             ofOrganizations = {name for scope, name in migrations if scope != "config"}
             isAway = any(scope == "config" and name not in compatible for scope, name in migrations)
             load.go_on()
@@ -145,11 +144,11 @@ def test_an_update_from_an_older_program_fails_what_the_page_says():
         assert load.statuses <= {200, 204} | ({403} if ofOrganizations else set()) | ({503} if isAway else set()), load.statuses
         assert all(a.json()["error"]["code"] == "0x8004A104" for a in load.answers if a.status_code == 403)
         assert load.kept(cluster)
-        # This program verifies everything that the older program wrote.
+        # This program can verify everything that the older program wrote.
         assert cluster.run("verify").returncode == 0 and cluster.run("migrate", "verify").returncode == 0
         assert cluster.run("key", "show").stdout != key and len(cluster.opened_cells()) == len([a for a in load.answers if a.status_code == 204])
         found = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
-        # The tests' PostgreSQL does not flush to disk, so the doctor reports that.
+        # The tests' PostgreSQL does not flush to disk, which the doctor reports.
         assert {f["code"] for f in found if f["severity"] == "error"} == {"not-durable"}, found
 
 
@@ -165,7 +164,7 @@ def test_a_newer_database_that_does_not_say_so_takes_older_servers_out(place):
             each_ready(servers, 200)
             until(lambda: client.balancer.count() == len(servers))
             load.go_on()
-        # A refused request had no effect, so a client may send it again.
+        # The service did nothing for a refused request, so a client can send it again.
         assert load.statuses <= {200, 204, 503} and load.kept(cluster)
     finally:
         back(cluster)
@@ -186,7 +185,7 @@ def test_a_server_of_the_next_version_waits_for_the_migration(place):
 
 
 def test_an_organization_is_refused_by_name_until_it_is_migrated(place):
-    """Servers of each version refuse organizations of the other version. Other organizations are served, and nothing is lost."""
+    """A server refuses organizations of another schema version, and serves the others. No write is lost."""
     cluster, servers, client = place
     cluster.run("org", "create", "fabrikam")
     with Load(client, "older") as load:
@@ -233,7 +232,7 @@ def test_a_rehearsal_says_what_migrations_take_and_changes_nothing(place):
 
 def test_a_rehearsal_names_locks_and_waits_for_none(place):
     cluster, servers, client = place
-    # The newest migration that alters a table. To go back further, all servers would have to be stopped.
+    # Goes back before the newest migration that alters a table. Going back further would need all servers to stop.
     folder = pathlib.Path(__file__).parents[3] / "migrations/org"
     altering = [(name, found[1]) for name in MIGRATIONS if (found := re.search(r"^ALTER TABLE (\w+)", (folder / f"{name}.sql").read_text(), re.MULTILINE))]
     locking, table = altering[-1]
@@ -242,7 +241,7 @@ def test_a_rehearsal_names_locks_and_waits_for_none(place):
         said = [json.loads(line) for line in cluster.run("migrate", "up", "--rehearse", "--org", "contoso", "--json").stdout.splitlines()]
         locks = [lock for line in said for step in line["rehearsed"] for lock in step["locks"]]
         assert {"table": f"org_contoso.{table}", "mode": "AccessExclusiveLock"} in locks, locks
-        # If another transaction holds a lock, the rehearsal gives up, and names the migration.
+        # If another transaction holds a lock, the rehearsal ends and names the migration.
         with psycopg.connect(cluster.superuser) as connection:
             connection.execute(f"LOCK TABLE org_contoso.{table} IN ACCESS SHARE MODE")
             result = cluster.run("migrate", "up", "--rehearse", "--org", "contoso", check=False)

@@ -1,4 +1,4 @@
-"""Three servers behind HAProxy: what one server learns is valid for all, and restarting them one after another makes no request fail."""
+"""Three servers behind HAProxy: what one server learns is valid for all, and restarting them in turn fails no request."""
 
 import contextlib
 import json
@@ -38,7 +38,6 @@ class Client:
         return self.request("GET", path)
 
     def create(self, entity_set, body):
-        """Creates a record and returns its id."""
         response = self.request("POST", entity_set, body)
         assert response.status_code == 204, response.text
         return re.search(r"\(([0-9a-f-]{36})\)$", response.headers["OData-EntityId"])[1]
@@ -91,7 +90,7 @@ def test_servers_are_restarted_in_turn_without_a_failed_request(place):
             server.stop()
             assert server.process.returncode == 0
             server.start()
-            # The balancer must use the restarted server before the next one is stopped.
+            # The balancer must use the restarted server before the next server stops.
             until(lambda: client.balancer.count() == len(servers))
     finally:
         stopped.set()
@@ -145,12 +144,12 @@ def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
     flow = MailFlow(client, routers=2)
     try:
         until(lambda: len(flow.received) > 20)
-        # Each mailbox is watched by one router, and each router watches a mailbox.
+        # Each of the three mailboxes is watched by one router, and each router watches at least one of them.
         watching = "SELECT count(*), count(DISTINCT mailboxid), count(DISTINCT router) FROM mailbox_watch"
         until(lambda: cluster.sql(watching), holds=lambda row: row == [(3, 3, 2)])
         flow.kill_router()
         mark = len(flow.received)
-        # A lease that the killed router held expires after three minutes, so the lease is made older.
+        # The killed router still holds its lease. Makes the lease older, so that it ends.
         cluster.sql("UPDATE mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes'")
         until(lambda: len(flow.received) > mark + 20)
         flow.stop()
@@ -161,17 +160,16 @@ def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
 
 
 class Person:
-    """A person whose requests go to one server after another, with the cookie of one session."""
+    """A person with one session, who sends each request to the server that the test names."""
 
     def __init__(self, client, name, password):
         self.client, self.session = client, requests.Session()
         self.session.trust_env, self.session.verify = False, client.certificate
-        # Headers as the balancer passes requests on.
+        # The headers that the balancer would pass on.
         self.session.headers.update({"Origin": client.base, "Host": client.base.removeprefix("https://"), "Accept": "text/html"})
         self.name, self.password = name, password
 
     def sign_in(self, server):
-        # The form's address begins with the balancer's.
         return self.session.post(
             f"{server.base}/contoso/sign-in", {"name": self.name, "password": self.password}, timeout=PATIENCE, allow_redirects=False)
 
@@ -192,7 +190,7 @@ def test_a_session_of_the_console_begins_at_one_server_and_is_ended_at_another(p
         assert [person.status(server) for server in servers] == [200] * 3
     assert one.send(servers[1], "sign-out").status_code == 303
     assert [one.status(server) for server in servers] == [303] * 3
-    # Another session of the same person stays valid, until all of their sessions are ended.
+    # The other session of the same person is still valid.
     assert [other.status(server) for server in servers] == [200] * 3
     assert one.sign_in(servers[2]).status_code == 303
     assert one.send(servers[0], "sign-out", everywhere="1", confirmed=subject("sign-out", "traveler")).status_code == 303

@@ -16,7 +16,7 @@ from service import Deployment, refused
 
 @pytest.fixture(scope="module")
 def limited():
-    """A deployment with short limits, so that the tests need not wait for long."""
+    """A deployment with short limits, so that the tests need not wait long."""
     deployment = Deployment(
         FIELDSEAL_LIMITS_HEAD_SECONDS="2", FIELDSEAL_LIMITS_BODY_SECONDS="2", FIELDSEAL_LIMITS_IDLE_SECONDS="3")
     try:
@@ -73,7 +73,7 @@ def test_many_streams_on_one_http_2_connection(service):
 def test_a_body_of_two_mebibytes_is_refused_and_the_connection_closed(service):
     body = json.dumps({"name": "x" * (2 << 20)}).encode()
     refused(service.request("POST", "mailboxes", body), 413, "0x8004418A")
-    # A body without a length that is larger than the limit: the response arrives, and the connection ends.
+    # The body has no declared length, and is too large. The client gets the response, and the connection ends.
     with connect(service) as connection:
         head = (
             f"POST /contoso/api/data/v9.2/mailboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\n"
@@ -138,7 +138,7 @@ def test_a_body_that_stops_halfway_is_refused_with_408_and_stores_nothing(limite
     with connect(limited) as connection:
         answer = exchange(connection, head.encode() + b'{"name":"half"')
     assert answer.startswith(b"HTTP/1.1 408")
-    # A client closes its connection before its request is complete.
+    # The client closes the connection before its request is complete.
     with connect(limited) as connection:
         connection.sendall(head.encode() + b'{"name":"half"')
     assert limited.get("WhoAmI").status_code == 200

@@ -1,4 +1,4 @@
-"""Runs every command that uses the database with the login roles of production: the service's, and one that may act as the owner."""
+"""Runs every command that uses the database with the two login roles of production: the service's role, and a role that can act as the owner."""
 
 import datetime
 import json
@@ -9,7 +9,7 @@ import pytest
 from cluster import MIGRATIONS, Cluster
 from test_command_line import HELP
 
-#: The commands that this module does not run, and why.
+#: The commands that this file does not run, and why.
 ELSEWHERE = {
     "migrate bootstrap": "needs a superuser", "migrate recovery": "needs a superuser", "setup": "needs a superuser", "dev": "needs a superuser",
     "serve": "test_database_passwords.py", "router run": "a client of the service", "router status": "a client of the service",
@@ -23,7 +23,7 @@ PLAINTEXT = """
 
 
 class Operator:
-    """Runs commands, and records which. No setting names a superuser."""
+    """Runs commands with settings that name no superuser, and notes which commands ran."""
 
     def __init__(self, cluster):
         self.cluster, self.ran = cluster, set()
@@ -128,7 +128,7 @@ def evidence(run, home):
     for command in ("migrate status", "migrate verify", "verify", "doctor", "config check"):
         run.ran.add(command)
         said = run.cluster.run(*command.split(), "--json", settings="operator", check=False)
-        # The doctor and the check report findings about a cluster of tests, so their exit codes may differ.
+        # The doctor and the config check report findings about this cluster, so their exit codes can differ from 0.
         assert said.returncode in ((0, 1, 2) if command in ("doctor", "config check") else (0,)) and "permission denied" not in said.stdout + said.stderr, said
     run("migrate down contoso", stdin=f"{MIGRATIONS[-1]}\n")
     run("migrate up")
@@ -140,7 +140,7 @@ def test_every_command_does_without_a_superuser(operator):
         part(operator, home)
     leaves = {" ".join(path) for path, command in HELP.items() if not command.get("subcommands")}
     assert leaves - operator.ran == set(ELSEWHERE)
-    # The owner's role alone owns everything that these commands made.
+    # The owner's role owns everything that these commands made.
     for database in ("fieldseal", "east"):
         with psycopg.connect(f"host={home} user=postgres dbname={database}") as connection:
             owners = connection.execute(

@@ -1,4 +1,4 @@
-"""E-mails that are delivered together: one request and few statements, and the same records as if each had been delivered alone."""
+"""Delivering e-mails together takes one request and few statements. The records must equal those of single deliveries."""
 
 import base64
 import hashlib
@@ -52,14 +52,14 @@ def test_answers_within_a_batch_find_what_they_answer(receiving, box):
 
 
 def test_an_answer_gives_the_answered_email_a_new_tag(receiving, box):
-    """The number of answers is part of the record, so a client with the former ETag reads the record again."""
+    """The number of replies is a part of the e-mail's record. So a reply gives the record a new ETag."""
     def read(id, **headers):
         return receiving.get(f"emails({id})?$select=subject,replycount", **headers)
 
     asked, other = (verdict["EmailId"] for verdict in deliver(receiving, box, [incoming("asked"), incoming("not answered")]))
     before = {id: read(id).headers["ETag"] for id in (asked, other)}
     assert read(asked, If_None_Match=before[asked]).status_code == 304
-    # An answer in another batch, two answers in one batch, and an e-mail that is answered in its own batch.
+    # A reply in another batch, two replies in one batch, and a reply to an e-mail of the same batch.
     answers = [incoming("answer 1", InReplyTo=["<asked@elsewhere.test>"]), incoming("answer 2", InReplyTo=["<asked@elsewhere.test>"]),
                incoming("answer 3", InReplyTo=["<answer 1@elsewhere.test>"])]
     for count, batch in ((1, answers[:1]), (3, answers[1:] + [incoming("answer 4", InReplyTo=["<asked@elsewhere.test>"])])):
@@ -73,7 +73,7 @@ def test_an_answer_gives_the_answered_email_a_new_tag(receiving, box):
 
 
 def test_each_record_has_its_own_values(receiving, box):
-    """Each record has its own people, dates, attachments and notes, and what its e-mail lacks stays empty."""
+    """Each record has its own people, dates, attachments and notes. A value that its e-mail lacks stays empty."""
     user = receiving.create("systemusers", {"fullname": "Ann", "domainname": "CONTOSO\\ann-of-batches", "internalemailaddress": "ann@Bücher.test"})
     file = {"FileName": "a.txt", "MimeType": "text/plain", "Body": base64.b64encode(b"four").decode()}
     emails = [incoming("plain"), incoming("dated", ReceivedOn="2026-01-02T03:04:05Z", Importance="High", BodyType="text/html", Cc=["second@elsewhere.test"]),
@@ -96,7 +96,7 @@ def test_each_record_has_its_own_values(receiving, box):
 
 
 def test_a_router_names_people_by_their_places(receiving, box):
-    """Routers of earlier versions name people by the positions of their addresses."""
+    """Routers of earlier versions name people by the position of their address."""
     people = {"From": "a@x.test", "To": [ADDRESS, "a@x.test", "A@x.test"], "Cc": ["c@x.test"]}
     deliver(receiving, box, [incoming("places", **people, FromName="Alice", ToNames=[None, "Bob", "B"], CcNames=["Cy"]), incoming("addresses", **people, Names={"a@x.test": "Alice", "c@x.test": "Cy"}), incoming("none", **people)])
     found = receiving.sql("""SELECT e.subject, array_agg(p.partyidname ORDER BY p.activitypartyid) FROM org_contoso.email AS e JOIN org_contoso.activityparty AS p USING (activityid)
@@ -120,7 +120,8 @@ def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
 
 
 def test_a_router_learns_which_records_lack_something(receiving, box):
-    """The router deletes a message only if its record has all of it. So the response says so for each message, also if the record existed already."""
+    """The router deletes a message only if its record is complete. So the response says for each message whether something is missing in its record.
+    This also holds for a message that was delivered before."""
     [organization] = receiving.get("organizations?$select=maxuploadfilesize").json()["value"]
 
     def limit(bytes):
@@ -140,7 +141,7 @@ def test_a_router_learns_which_records_lack_something(receiving, box):
         limit(8_000)
         again = deliver(receiving, box, emails)
         assert [(v["ShouldDeliver"], v["IsIncomplete"]) for v in again] == [(False, is_incomplete) for is_incomplete in expected]
-        # Both e-mails in one batch, each of them twice.
+        # Delivers the seven e-mails twice in one batch. With other digests, the service takes them as new e-mails.
         both = [{**email, "Digest": base64.b64encode(hashlib.sha256(email["Digest"].encode()).digest()).decode()} for email in emails]
         limit(1_000)
         assert [v["IsIncomplete"] for v in deliver(receiving, box, [*both, *both])] == [*expected, *expected]
@@ -160,7 +161,7 @@ def test_limits_of_a_batch(receiving, box):
     assert deliver(receiving, box, []) == []
     body = {"MailboxId": box, "HostId": "here", "Emails": [incoming(f"number {n}") for n in range(101)]}
     assert receiving.request("POST", "fieldseal.DeliverIncomingEmails", body).status_code == 400
-    # All e-mails or none: if one is invalid, no record is made.
+    # If one e-mail of the batch is invalid, no record is made.
     body["Emails"] = [incoming("good"), {**incoming("bad"), "Digest": "x"}]
     assert receiving.request("POST", "fieldseal.DeliverIncomingEmails", body).status_code == 400
     assert receiving.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'good'") == [(0,)]

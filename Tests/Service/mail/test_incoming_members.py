@@ -1,4 +1,4 @@
-"""What a program delivers with DeliverIncomingEmail: nothing is left out without a note."""
+"""Programs deliver e-mails with DeliverIncomingEmail. Nothing of an e-mail is left out without a note."""
 
 import base64
 import contextlib
@@ -34,13 +34,13 @@ def record(service, box, **members):
 
 
 def parties(service, email):
-    """The parties of an e-mail as (kind, name), in their order."""
+    """The parties of an e-mail, in their order: (kind, name)."""
     return service.sql("SELECT participationtypemask, partyidname FROM org_contoso.activityparty WHERE activityid = %s ORDER BY activitypartyid", [email["activityid"]])
 
 
 @contextlib.contextmanager
 def limited(service, bytes):
-    """While the block runs, the organization keeps only files of at most so many bytes."""
+    """While the block runs, the organization accepts only files of at most this number of bytes."""
     organization = service.get("organizations?$select=maxuploadfilesize").json()["value"][0]
     path = f"organizations({organization['organizationid']})"
     assert service.request("PATCH", path, {"maxuploadfilesize": bytes}).status_code == 204
@@ -198,7 +198,7 @@ def test_what_fits_is_kept_whole(service, box):
 
 
 def test_recipients_are_shown_up_to_the_last_that_fits(service, box):
-    """The same for a draft."""
+    """torecipients of a delivered e-mail and of a draft ends before the first recipient that would make it longer than 500 characters."""
     addresses = [ADDRESS] + [f"customer{n:03}@elsewhere.test" for n in range(40)]
     email = record(service, box, To=addresses)
     parties = [{"participationtypemask": 2, "addressused": address} for address in addresses]
@@ -220,7 +220,7 @@ def test_no_shown_recipient_is_cut_at_a_semicolon_of_its_own(service, box):
 
 
 def test_recipients_are_shown_in_their_order_wherever_their_rows_are(service):
-    """PostgreSQL writes a row where there is room, so the first recipient can be the last in the table."""
+    """PostgreSQL writes a changed row to any free place, so the first recipient can be the last row of the table."""
     names = [f"person{n}@elsewhere.test" for n in range(3)]
     draft = service.create("emails", {"email_activity_parties": [{"participationtypemask": 2, "addressused": name} for name in names]})
     for name in ("moved@elsewhere.test", names[0]):
@@ -231,7 +231,7 @@ def test_recipients_are_shown_in_their_order_wherever_their_rows_are(service):
 
 
 def test_empty_texts_of_a_file_are_none(service, box):
-    """As for a file that is created alone."""
+    """A file of a delivered e-mail gets the same values as a file that is created alone."""
     empty = {"filename": "", "mimetype": "", "body": "", "subject": "", "attachmentcontentinfo": ""}
     answer = deliver(service, box, Attachments=[empty]).json()
     alone = service.create("activitymimeattachments", {**empty, "objectid@odata.bind": f"/emails({service.create('emails', {})})"})
@@ -283,7 +283,7 @@ def test_what_the_original_takes_is_taken(service, box):
 
 
 def test_a_refusal_names_what_the_metadata_has(service, box):
-    """Parameters that the message does not have, and parameters that only routers may use."""
+    """The refusal lists parameters that $metadata declares. So it lists none that only routers may use."""
     message = refused(deliver(service, box, Foo=1), 400, "0x80048D19")
     document = etree.fromstring(service.get("$metadata").content)
     names = {each.get("Name") for action in document.iter("{*}Action") if action.get("Name") == "DeliverIncomingEmail" for each in action.iter("{*}Parameter")}
@@ -292,7 +292,7 @@ def test_a_refusal_names_what_the_metadata_has(service, box):
 
 
 def test_a_lease_that_is_named_must_hold(service, box):
-    """A System Administrator needs no lease."""
+    """A System Administrator needs no lease. But if the request names one, the lease must exist."""
     refused(deliver(service, box, HostId="no router"), 412, "0x80060882")
     assert deliver(service, box).status_code == deliver(service, box, HostId=None).status_code == 200
 
@@ -315,7 +315,7 @@ def test_messages_that_differ_in_any_member_are_two(service, box, other):
 
 @pytest.mark.parametrize("id, former", [("<m1@x.test>", "<m1@x.test>"), ("", ""), ("abc", "abc"), ("m2@x.test", "<m2@x.test>")])
 def test_what_a_version_before_delivered_is_known(service, box, id, former):
-    """The ids of records from earlier versions come from a digest over fewer members."""
+    """Earlier versions computed a record's id from fewer members. The service must find these records."""
     subject, time = f"{uuid.uuid4()}", "2026-11-20T10:00:00Z"
     words = [former, "a@x.test", subject, time, "the same", ADDRESS, "b@x.test", "c@x.test", "a.bin", "application/octet-stream", "QUJD"]
     digest = hashlib.sha256("".join(f"{len(word)} {word}" for word in words).encode()).digest()
@@ -344,7 +344,7 @@ def test_answers_are_found_by_the_ids_of_both_fields(service, box, answer):
 
 @pytest.mark.parametrize("name", ["References", "InReplyTo"])
 def test_the_ids_of_a_message_are_bounded(service, box, name):
-    """Comparing each id with every other one took minutes for a text of a few hundred KiB."""
+    """The number of ids is limited. Comparing each id with all others took minutes for a few hundred KiB."""
     members = {name: " ".join(f"<{number}@x.test>" for number in range(10_000))}
     assert record(service, box, **members)["activityid"]
     answer = deliver(service, box, **{name: members[name] + " <more@x.test>"})

@@ -63,12 +63,12 @@ class Generator:
         return " ".join(self.random.choice(words) for _ in range(self.random.randint(1, 12)))
 
     def header(self, charset):
-        """A header's text, and how it is written."""
+        """The encoded text of a header."""
         text = self.text(charset)
         return Header(text, charset, maxlinelen=self.random.choice([40, 76])).encode()
 
     def date(self):
-        """A date within the years of mail, as RFC 5322 writes it, with or without the optional parts."""
+        """A date between 1970 and 2096 in the form of RFC 5322, with or without its optional parts."""
         moment = datetime.datetime.fromtimestamp(self.random.randrange(0, 4_000_000_000), datetime.timezone.utc)
         minutes = self.random.choice([0, 0, 60, 120, 330, 345, 765, 840, -60, -210, -300, -420, -480, -720])
         text = email.utils.format_datetime(moment.astimezone(datetime.timezone(datetime.timedelta(minutes=minutes))))
@@ -142,7 +142,7 @@ class Generator:
 
     def message(self):
         message = self.part()
-        # A message that consists of one named text part is shown as text, which Python's reader does not do.
+        # Leaves out messages of one text part with a file name: the reader shows them as text, and Python's does not.
         while message.get_filename() and message.get_content_maintype() == "text":
             message = self.part()
         charset = self.random.choice([c for c in WORDS if c not in ("utf-16", "utf-7")])
@@ -156,7 +156,7 @@ class Generator:
 
 
 def expected(message):
-    """What Python reads from a message: texts as (isHTML, words), and files as (name, bytes)."""
+    """What Python's parser reads: texts as (isHTML, words), and files as (name, bytes)."""
     texts, files = [], []
 
     def text(part):
@@ -220,7 +220,7 @@ def test_two_readers_agree(generated):
             if words.strip() and not same(words, reading["body"]) and "".join(words.split()) not in "".join(reading["body"].split()) \
                     and "".join(html.escape(words, quote=False).split()) not in "".join(reading["body"].split()):
                 note("text", words, reading["body"])
-        # If a message has no other text, the reader may show the text of a file.
+        # If the message has no other text, the reader may show the text of a file.
         if any(words.strip() for _, words in wanted) and any(isHTML and words.strip() for isHTML, words in wanted) != reading["isHTML"]:
             note("html", wanted, reading["isHTML"])
         files += len(attached)
@@ -231,7 +231,7 @@ def test_two_readers_agree(generated):
     assert not differences, f"{len(differences)} differences\n" + "\n".join(differences[:20])
 
 
-#: The labels that the WHATWG Encoding Standard gives the charsets of mail, by the name of the codec in Python.
+#: For each of Python's codecs: the labels of the charset in the WHATWG Encoding Standard.
 LABELS = {
     "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
     "euc-jp": "cseucpkdfmtjapanese euc-jp x-euc-jp",
@@ -270,7 +270,7 @@ LABELS = {
 
 
 def sample(codec):
-    """Bytes and their text: a sentence, or each byte above 0x7F that is a letter or a sign."""
+    """Bytes and the text that they encode: a sentence, or every byte above 0x7F that is a letter or a sign."""
     sentences = {"gb18030": "您好，镕喆的订单", "big5hkscs": "您好，訂單已經出貨", "cp949": "안녕하세요 주문하신 똠", "cp932": "こんにちは世界、①髙", "euc-jp": "ありがとうございます", "iso-2022-jp": "会議の資料を送ります"}
     if codec in sentences:
         return sentences[codec].encode(codec), sentences[codec]

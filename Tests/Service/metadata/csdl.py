@@ -8,7 +8,7 @@ EDMX = "{http://docs.oasis-open.org/odata/ns/edmx}"
 PRIMITIVES = ("Binary", "Boolean", "Byte", "Date", "DateTimeOffset", "Decimal", "Double", "Duration", "Guid", "Int16", "Int32", "Int64", "SByte", "Single", "Stream", "String", "TimeOfDay")
 INTEGERS = ("Edm.Byte", "Edm.Int16", "Edm.Int32", "Edm.Int64", "Edm.SByte")
 
-# Patterns of values.
+# Regular expressions for values.
 NAME = r"[^\W\d]\w{0,127}"
 QUALIFIED = rf"{NAME}(\.{NAME})+"
 TYPE = rf"{QUALIFIED}|Collection\({QUALIFIED}\)"
@@ -22,8 +22,7 @@ FACETS = {"MaxLength?": rf"{NUMBER}|max", "Precision?": NUMBER, "Scale?": rf"{NU
 CONSTANTS = {"Bool?": BOOLEAN, "String?": TEXT, "Int?": r"[+-]?\d+", "EnumMember?": rf"{PATH}( {PATH})*", "Guid?": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"}
 DERIVABLE = {"Name": NAME, "BaseType?": QUALIFIED, "Abstract?": BOOLEAN, "OpenType?": BOOLEAN}
 
-# The attributes of each element with patterns for their values, and its children with their number: "?" is at most once, "+" at least once, "*" any
-# number, "1" exactly once.
+# For each element: patterns for its attributes, and the number of each child ("?" at most once, "1" once, "+" at least once, "*" any number).
 SHAPES = {
     "edmx:Edmx": ({"Version": r"4\.0|4\.01"}, {"edmx:Reference": "*", "edmx:DataServices": "1"}),
     "edmx:Reference": ({"Uri": r"\S+"}, {"edmx:Include": "*", "edmx:IncludeAnnotations": "*", "Annotation": "*"}),
@@ -58,12 +57,12 @@ SHAPES = {
 
 
 def named(tag):
-    """An element's name without its namespace, as SHAPES has it."""
+    """The name of an element with the prefix that SHAPES uses."""
     return tag.replace(EDMX, "edmx:").replace(EDM, "")
 
 
 def faults(element):
-    """The errors in an element and in its descendants, as texts."""
+    """A text for each error in the element and in its descendants."""
     name = named(element.tag)
     if name not in SHAPES:
         return [f"{name} is no element"]

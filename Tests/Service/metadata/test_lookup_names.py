@@ -1,4 +1,4 @@
-"""The response has the name of each referenced record: as an annotation of the lookup, and as the value by which rows are sorted."""
+"""The response has the name of each referenced record, as an annotation of the lookup. Rows are sorted by that name."""
 
 import urllib.parse
 import uuid
@@ -8,13 +8,13 @@ import soap
 
 ANNOTATED = {"Prefer": 'odata.include-annotations="*"'}
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
-#: As in Dataverse, these lookups have no name: the name is at ownerid.
+#: As in Dataverse, these lookups have no name. The name is at ownerid.
 WITHOUT = {"owninguser", "owningteam"}
 
 
 @pytest.fixture(scope="module")
 def definitions(service):
-    """The entities that have a collection, each with its lookups and the entities that these refer to."""
+    """For each entity with a collection: its definition, and its lookups with the entities that they refer to."""
     found = {}
     for entity in service.get("EntityDefinitions?$select=LogicalName,EntitySetName,PrimaryIdAttribute,PrimaryNameAttribute").json()["value"]:
         name = entity["LogicalName"]
@@ -35,7 +35,7 @@ def records(service, definitions):
     service.create("emails", {
         "subject": name, "email_activity_parties": [{"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({admin})"}],
         "email_activity_mime_attachment": [{"filename": "a.txt", "body": "YQ=="}]})
-    # A change in the name of another user, so that the audit and modifiedonbehalfby have values.
+    # A change in the name of another user gives values to modifiedonbehalfby and to the audit.
     assert service.request("PATCH", f"queues({service.get('queues?$top=1').json()['value'][0]['queueid']})", {"description": "x"}, MSCRMCallerID=admin).status_code == 204
 
 
@@ -44,7 +44,7 @@ def named_targets(definitions, targets):
 
 
 def name_of(service, definitions, targets, id):
-    """The name of the record that a lookup refers to, as that record has it."""
+    """The name of the referenced record, read from that record."""
     for target in named_targets(definitions, targets):
         entity = definitions[target][0]
         answer = service.get(f"{entity['EntitySetName']}({id})?$select={entity['PrimaryNameAttribute']}")
@@ -82,7 +82,7 @@ def fetch(inner, attributes=""):
 
 @pytest.fixture(scope="module")
 def teams(service):
-    """Teams whose administrators have another order by name than by id."""
+    """Teams whose administrators have one order by name, and another by id."""
     prefix, made = f"named {uuid.uuid4().hex[:8]}", []
     for number, name in enumerate(("Zed", "amy", "Bob")):
         user = service.create("systemusers", {"fullname": f"{name} {prefix}", "domainname": f"CONTOSO\\{uuid.uuid4()}"})
@@ -113,7 +113,7 @@ def test_lookups_are_sorted_by_the_name(service, teams):
     assert len(names(fetch(linked), f"u.businessunitid{FORMATTED}")) == 3
     applied = f"teams?$apply=filter(startswith(name,'{prefix}'))/groupby((_administratorid_value),aggregate($count as n))&$orderby=_administratorid_value"
     assert names(applied) == expected
-    # The order holds from page to page, and in expanded collections.
+    # The names are also right from page to page, and in expanded collections.
     pages = []
     while path:
         page = service.get(path, Prefer='odata.maxpagesize=1,odata.include-annotations="*"').json()

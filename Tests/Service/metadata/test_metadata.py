@@ -1,4 +1,4 @@
-"""EntityDefinitions and related addresses: requested metadata is returned, and metadata that does not exist is refused by name."""
+"""EntityDefinitions and related addresses return the requested metadata, and refuse unknown metadata by name."""
 
 import json
 
@@ -18,7 +18,7 @@ def listed(service, path):
     return value(service, path)["value"]
 
 
-# Options
+# Option sets
 
 
 def test_states_and_statuses_name_each_other(service):
@@ -28,7 +28,7 @@ def test_states_and_statuses_name_each_other(service):
     state_of = {o["Value"]: o["State"] for o in statuses["OptionSet"]["Options"]}
     assert set(statuses["OptionSet"]) == {"Options", "MetadataId"}
     assert all(state_of[o["DefaultStatus"]] == o["Value"] for o in states["Options"])
-    # As the state columns of a record say.
+    # A record has a status of the state that the metadata names.
     email = service.create("emails", {"subject": "metadata"})
     record = value(service, f"emails({email})?$select=statecode,statuscode")
     assert state_of[record["statuscode"]] == record["statecode"]
@@ -73,7 +73,7 @@ def test_casts_of_attributes(service, type):
         assert value(service, one)["LogicalName"] == attribute["LogicalName"]
 
 
-# Options of the query
+# Query options
 
 
 @pytest.mark.parametrize("condition, holds", [
@@ -119,7 +119,7 @@ def test_numbers_are_compared_by_their_value(service):
         assert [a["LogicalName"] for a in value(service, of_decimals + condition)["value"]] == found, condition
 
 
-# Changes
+# RetrieveMetadataChanges
 
 
 def changes(service, query, **more):
@@ -143,7 +143,7 @@ def test_metadata_changes(service):
     assert [a["LogicalName"] for a in found["Team"]["Attributes"]] == ["name"]
     assert {r["SchemaName"] for r in found["Team"]["ManyToManyRelationships"]} == {"teammembership_association", "teamroles_association"}
     assert found["Team"]["OneToManyRelationships"] == []
-    # With the stamp of this version, nothing has changed. With the stamp of another version, the response lists no deletions.
+    # With the stamp of this version, no metadata has changed. An unknown stamp is refused.
     stamp = response.json()["ServerVersionStamp"]
     again = changes(service, query, ClientVersionStamp=f"'{stamp}'").json()
     assert again["EntityMetadata"] == [] and again["ServerVersionStamp"] == stamp

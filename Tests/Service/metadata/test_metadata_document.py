@@ -1,4 +1,4 @@
-"""$metadata against the rules of OData's CSDL that an XML schema can't express, and the members that clients need."""
+"""Checks $metadata against rules of OData's CSDL that no XML schema can express, and for members that clients need."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -24,7 +24,7 @@ def schemas(document):
 
 @pytest.fixture(scope="module")
 def types(schemas):
-    """Every type by its qualified name, once with the namespace and once with the alias."""
+    """Every type by its qualified name, under the namespace and under the alias."""
     found = {}
     for schema in schemas:
         for child in schema:
@@ -39,7 +39,7 @@ def bare(name):
 
 
 def members(type, kind, types):
-    """The members of one kind of a type, including those of its base types."""
+    """The members of this kind that a type and its base types have."""
     base = types.get(type.get("BaseType"))
     return (members(base, kind, types) if base is not None else []) + type.findall(f"{EDM}{kind}")
 
@@ -91,7 +91,7 @@ def test_every_type_is_declared_and_every_decimal_has_digits(schemas, types):
 def test_keys_partners_and_constraints(types):
     for type in {id(t): t for t in types.values() if t.tag == f"{EDM}EntityType"}.values():
         keys = [ref.get("Name") for ref in type.findall(f"{EDM}Key/{EDM}PropertyRef")]
-        # A type has one key: its own, or that of its base type.
+        # A type has exactly one key, which it or its base type declares.
         declared = [key for key in members(type, "Key", types)]
         assert len(declared) == 1 or not declared and type.get("Abstract") == "true", type.get("Name")
         properties = {p.get("Name"): p for p in members(type, "Property", types)}
@@ -133,7 +133,7 @@ def test_vocabularies_are_included(document, schemas):
 def test_every_message_is_declared_and_every_declared_one_is_there(service, schemas):
     declared = {child.get("Name") for schema in schemas for child in schema if child.tag in (f"{EDM}Function", f"{EDM}Action")}
     documented = {row["name"] for row in service.get("sdkmessages?$select=name").json()["value"]}
-    # Messages of single records have their own addresses, and need no operation in $metadata.
+    # These messages have the addresses of records, so $metadata has no operation for them.
     crud = {"Create", "Retrieve", "RetrieveMultiple", "Update", "Delete", "Upsert", "Assign", "Associate", "Disassociate"}
     assert documented - crud <= declared
     imports = {(child.tag, child.get("Name")) for child in schemas[0].find(f"{EDM}EntityContainer") if "Import" in child.tag}
@@ -147,7 +147,7 @@ def test_every_message_is_declared_and_every_declared_one_is_there(service, sche
     assert routers >= for_routers
     for child in schemas[1]:
         if child.tag == f"{EDM}Action":
-            # A System Administrator is not a router, but may deliver e-mails.
+            # A System Administrator can deliver e-mails, and can't send the other requests of a router.
             expected = 403 if child.get("Name") in for_routers - {"DeliverIncomingEmails"} else 400
             assert service.request("POST", f"fieldseal.{child.get('Name')}", {}).status_code == expected
 
@@ -171,7 +171,7 @@ def test_members_that_clients_index(service):
     for every in attributes:
         for name in ("HasChanged", "IsValidODataAttribute", "IsValidForForm", "SourceType", "IntroducedVersion", "IsGlobalFilterEnabled"):
             assert name in every
-    # No member occurs twice. Parsers would use either the first or the last.
+    # No member occurs twice: some parsers use the first one, and others the last one.
     for path in ("EntityDefinitions(LogicalName='queue')", "EntityDefinitions(LogicalName='queue')/Attributes"):
         service.get(path).json(object_pairs_hook=unique)
 

@@ -1,4 +1,4 @@
-"""Each member of metadata that Dataverse's reference documents: the service returns it, also with $select, and compares it by its type."""
+"""For each member in Dataverse's reference of metadata: the service returns it, $select accepts it, and conditions compare it by its type."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ BAD_QUERY, BAD_REQUEST = "0x80060888", "0x8005F100"
 
 
 def values(response, below=None):
-    """Each piece of metadata in a response, or each piece below one of its members."""
+    """The definitions in a response. With `below`, the values of this member of each definition."""
     assert response.status_code == 200, response.text
     answer = response.json()
     found = answer["value"] if isinstance(answer.get("value"), list) else [answer]
@@ -88,25 +88,23 @@ def test_queries_of_changes_name_members_that_are_there(service):
 def test_deletions_do_what_their_relationship_says(service):
     found = service.get("RelationshipDefinitions/Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata?$select=SchemaName,CascadeConfiguration").json()["value"]
     said = {r["SchemaName"]: r["CascadeConfiguration"]["Delete"] for r in found}
-    # A part of an e-mail is deleted with the e-mail.
     email = service.create("emails", {"subject": "deleted", "email_activity_mime_attachment": [{"filename": "a.txt", "mimetype": "text/plain", "body": "eA=="}]})
     assert service.request("DELETE", f"emails({email})").status_code == 204
     assert service.get(f"activitymimeattachments?$filter=_objectid_value eq {email}").json()["value"] == []
     assert {name for name, how in said.items() if how == "Cascade"} == {"email_activity_parties", "email_activity_mime_attachment"}
-    # A team that owns records can't be deleted.
     team = service.create("teams", {"name": "deleted"})
     queue = service.create("queues", {"name": f"owned by {team}", "ownerid@odata.bind": f"/teams({team})"})
     refused(service.request("DELETE", f"teams({team})"), 400, "0x80040203")
     assert service.request("DELETE", f"queues({queue})").status_code == service.request("DELETE", f"teams({team})").status_code == 204
     assert {name for name, how in said.items() if how == "Restrict"} == {f"{end}_{name}{to}" for name in ("email", "emailserverprofile", "mailbox", "queue") for end, to in (("owner", "_team"), ("team", ""))}
-    # These lookups become null when the record is deleted.
+    # Deleting the profile makes the lookup of its mailbox null.
     profile = service.create("emailserverprofiles", {"name": f"deleted {team}"})
     mailbox = service.create("mailboxes", {"name": f"of {profile}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     assert service.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
     record = service.get(f"mailboxes({mailbox})?$select=_emailserverprofile_value&$expand=emailserverprofile($select=name)").json()
     assert (record["_emailserverprofile_value"], record["emailserverprofile"]) == (None, None)
     assert {name for name, how in said.items() if how == "RemoveLink"} == {"emailserverprofile_mailbox", "queue_defaultmailbox_mailbox", "mailbox_email_ReceivingMailboxId"}
-    # Other lookups keep the id of a deleted record.
+    # Deleting a parent e-mail leaves its id in the child's lookup.
     parent = service.create("emails", {"subject": "parent"})
     child = service.create("emails", {"subject": "child", "parentactivityid@odata.bind": f"/emails({parent})"})
     assert service.request("DELETE", f"emails({parent})").status_code == 204

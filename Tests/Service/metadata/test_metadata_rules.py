@@ -1,5 +1,5 @@
-"""$metadata is checked against the shape of CSDL XML, and against the further rules of Microsoft's validator of models (the codes of EdmErrorCode in
-Microsoft.OData.Edm that concern this document). Each rule is also tried on a document that breaks it."""
+"""Checks $metadata against the shape of CSDL XML, and against rules of Microsoft's validator of models (codes of EdmErrorCode in
+Microsoft.OData.Edm). Each rule is also tried on a document that breaks it."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ import csdl
 import pytest
 from csdl import EDM, EDMX, INTEGERS
 
-#: The largest values of the types in which numbers are written.
+#: The largest value of each numeric type.
 LARGEST = {"Edm.Byte": 2**8 - 1, "Edm.SByte": 2**7 - 1, "Edm.Int16": 2**15 - 1, "Edm.Int32": 2**31 - 1, "Edm.Int64": 2**63 - 1}
 KEYS = {"Edm.Boolean", "Edm.Byte", "Edm.Date", "Edm.DateTimeOffset", "Edm.Decimal", "Edm.Duration", "Edm.Guid", "Edm.Int16", "Edm.Int32", "Edm.Int64", "Edm.SByte", "Edm.String", "Edm.TimeOfDay"}
 FACETS = {"MaxLength": {"Edm.Binary", "Edm.Stream", "Edm.String"}, "Unicode": {"Edm.String"}, "Scale": {"Edm.Decimal"},
@@ -36,14 +36,14 @@ class Model:
         return (self.types.get(bare(name)) or [None])[0]
 
     def kind(self, name):
-        """The element that declares a type, or "Primitive"."""
+        """The tag of the element that declares a type, or "Primitive"."""
         if bare(name).startswith("Edm."):
             return "Primitive" if bare(name)[4:] in csdl.PRIMITIVES else None
         declared = self.type(name)
         return None if declared is None else csdl.named(declared.tag)
 
     def bases(self, type):
-        """The base types of a type; None if they form a cycle."""
+        """The base types of a type. None if they form a cycle."""
         found = []
         while type is not None and type.get("BaseType"):
             type = self.type(type.get("BaseType"))
@@ -213,7 +213,7 @@ RULES = [structure, types_of_properties, facets, enumerations, navigation, opera
 
 
 def violations(root):
-    # The rules need a document of the right shape.
+    # The rules can be checked only on a document with the right shape.
     return csdl.faults(root) or [found for rule in RULES for found in rule(Model(root))]
 
 
@@ -231,7 +231,7 @@ def test_the_model_keeps_the_rules(root, rule):
     assert list(rule(Model(root))) == []
 
 
-#: An element, and the change to it: attributes (None removes one), and elements that are added or repeated.
+#: For each broken document: the element to change, and the change. None removes an attribute. Elements are added or repeated.
 BROKEN = {
     "no version": ("edmx:Edmx", {"Version": "3.0"}), "unknown attribute": ("Property", {"Nosuch": "1"}), "a name with a dot": ("Property", {"Name": "a.b"}),
     "a boolean that is none": ("Property", {"Nullable": "no"}), "no type": ("Property", {"Type": None}), "an unknown type": ("Property", {"Type": "mscrm.nosuch"}),

@@ -1,4 +1,4 @@
-"""What the metadata say of each attribute of each entity is true for reads, queries, creates and updates: the tests try every value of the metadata."""
+"""Tries what the metadata says about each attribute of each entity, in reads, queries, creates and updates."""
 
 import functools
 import json
@@ -8,25 +8,25 @@ import pytest
 from service import Deployment, refused
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-#: The maximum length of a request's body that writes one record.
+#: The largest body of a request that writes one record.
 ONE_MEBIBYTE = 1 << 20
-#: Texts for attributes that need a certain form: functions that make a text of a given length.
+#: Functions that make a text of a given length, for attributes that need a certain form.
 TEXTS = {
     "mimetype": lambda length: f"a/{'b' * ((length - 3) % 102 + 1)}" + "".join(f";{n}={'c' * 99}" for n in "de"[:(length - 3) // 102]),
     "body": lambda length: "eAeA" * (length // 4), "undeliverablefolder": "f".__mul__,
     "incomingserverlocation": "h".__mul__, "outgoingserverlocation": "h".__mul__,
 }
-#: The statuses of an e-mail that only messages and the router set (docs/web-api.md).
+#: Statuses that an e-mail gets only from messages and from the router (docs/web-api.md).
 STATUSES_OF_MESSAGES = {6, 7, 8}
 
 
 def attribute_of(name):
-    """The attribute that a member of a body sets: `objectid` for `objectid_email@odata.bind`."""
+    """The attribute that a member of a body sets, such as `objectid` for `objectid_email@odata.bind`."""
     return name.split("@")[0].split("_")[0]
 
 
 class Truth:
-    """The definitions, and functions that write records with one value that is tested."""
+    """The metadata, and functions that write records with the value that a test tries."""
 
     def __init__(self, deployment):
         self.deployment = deployment
@@ -47,7 +47,7 @@ class Truth:
 
     @functools.cache
     def options(self, entity):
-        """The values of the options of an entity's attributes."""
+        """For each attribute of the entity that has options: the values of the options."""
         found = {}
         for kind in ("Picklist", "State", "Status"):
             path = f"EntityDefinitions(LogicalName='{entity}')/Attributes/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$expand=OptionSet"
@@ -57,7 +57,7 @@ class Truth:
 
     @functools.cache
     def record(self, entity):
-        """A record to refer to that is neither the caller nor the caller's business unit; None if there is none."""
+        """A record for a lookup, which is not the caller and not the caller's business unit. None if there is none."""
         if entity == "businessunit":
             return self.unit
         key = self.entities[entity]["PrimaryIdAttribute"]
@@ -67,7 +67,7 @@ class Truth:
         return next((row[key] for row in rows if row[key] != self.me), None)
 
     def least(self, entity):
-        """The smallest body with which a record can be created."""
+        """The smallest body that creates a record."""
         name = f"{entity} {uuid.uuid4()}"
         return {
             "systemuser": lambda: {"fullname": name}, "email": dict, "tracelog": dict, "queue": dict, "emailserverprofile": dict,
@@ -89,7 +89,7 @@ class Truth:
         return self.send("PATCH", f"{self.entities[entity]['EntitySetName']}({id})", values)
 
     def writers(self, entity):
-        """The writes that an entity supports, each with the member of the metadata that says whether an attribute may be in its body."""
+        """The writes that the entity supports, each with the member of the metadata that says whether an attribute can be written."""
         messages = self.messages[entity]
         return [(member, write) for message, member, write in (
             ("Create", "IsValidForCreate", self.create), ("Update", "IsValidForUpdate", self.update)) if message in messages]
@@ -101,7 +101,7 @@ class Truth:
         return TEXTS.get(attribute["LogicalName"], "v".__mul__)(min(12, attribute["MaxLength"]))
 
     def samples(self, entity, attribute):
-        """Values of an attribute, each with the body that writes it. None of them is a default value."""
+        """Values of an attribute that are not its default, each with the body that writes it."""
         name, kind = attribute["LogicalName"], attribute["@odata.type"].split(".")[-1].removesuffix("AttributeMetadata")
         if kind == "Lookup":
             several = len(attribute["Targets"]) > 1 and attribute["AttributeType"] != "Owner"
@@ -147,7 +147,7 @@ def test_what_is_read_filtered_and_sorted(truth, entity):
     for name, attribute in truth.attributes[entity].items():
         column = read_name(attribute)
         selected = truth.deployment.get(f"{collection}?$top=5&$select={column}")
-        # An encrypted attribute can't be read: it is null in each response.
+        # A read returns null for an encrypted attribute.
         if attribute["IsEncrypted"]:
             assert not attribute["IsValidForRead"] and {row[column] for row in selected.json()["value"]} <= {None}, name
         else:
@@ -170,13 +170,13 @@ def test_what_is_written(truth, entity):
                 response = write(entity, body)
                 assert response.status_code in (200, 201) or 400 <= response.status_code < 404, (name, member, value, response.text)
                 row = response.json()
-                # The given date of a record from elsewhere becomes the date of its creation.
+                # overriddencreatedon becomes the record's createdon.
                 found = row.get("createdon") if name == "overriddencreatedon" else row.get(column)
                 taken.append(response.ok and (found == value or attribute["IsEncrypted"] and found is None))
             own = truth.create(entity, {}).json()[column] if "Create" in truth.messages[entity] and attribute["IsValidForRead"] else None
             given = [value for value, _ in truth.samples(entity, attribute)]
             if not attribute[member] and own in given and own is not None:
-                continue  # Skips attributes that the service sets itself and that have the value already.
+                continue  # The service itself sets this value, so the test can't tell whether the body set it.
             assert any(taken) == attribute[member], (name, member, taken)
 
 
@@ -198,7 +198,7 @@ def test_limits_of_texts_and_numbers(truth, entity):
             low, high = attribute["MinValue"], attribute["MaxValue"]
             assert all(write(entity, {name: value}).ok for value in (low, high)), name
             assert all(write(entity, {name: value}).status_code == 400 for value in (low - 1, high + 1)), name
-    # These texts are longer than a request can be.
+    # A request with a text of this length would be too large, so these attributes are not tried.
     assert untried == {
         "mailbox": {"exchangesyncstatexml", "folderhierarchy"}, "usersettings": {"personalizationsettings"}, "email": {"description"},
         "activitymimeattachment": {"body"}, "tracelog": {"traceactionxml", "tracedetailxml", "traceparameterxml"}}.get(entity, set())
@@ -225,7 +225,7 @@ def test_options_and_defaults(truth, entity):
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_what_is_required(truth, entity):
     if "Create" in truth.messages[entity]:
-        # An attribute that the system requires has a value, either given or filled in. An attribute that only forms require may be left out.
+        # An attribute that the system requires must be given, or gets a value. An attribute that only forms require can be left out.
         made = truth.create(entity, {}).json()
         for name, attribute in truth.attributes[entity].items():
             if attribute["RequiredLevel"]["Value"] == "SystemRequired" and attribute["IsValidForCreate"] and attribute["IsValidForRead"]:
@@ -241,7 +241,7 @@ def test_what_is_required(truth, entity):
         lookup = attribute["@odata.type"].endswith(".LookupAttributeMetadata")
         several = lookup and len(attribute["Targets"]) > 1 and attribute["AttributeType"] != "Owner"
         body = {f"{name}_{attribute['Targets'][0]}@odata.bind" if several else f"{name}@odata.bind" if lookup else name: None}
-        # A lookup that is left out of a create gets a value from the server, so only an update can clear it.
+        # In a create, the server fills in a lookup. So only an update can show that null is accepted or refused.
         response = (truth.update if lookup and attribute["IsValidForUpdate"] and "Update" in truth.messages[entity] else write)(entity, body)
         required = attribute["RequiredLevel"]["Value"] == "SystemRequired"
         assert response.ok != required, (name, response.text)
@@ -249,7 +249,7 @@ def test_what_is_required(truth, entity):
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_names_of_other_metadata(truth, entity):
-    """Each name of another piece of metadata, or of a record, leads to it."""
+    """Each name of an entity, an attribute or a record in the metadata leads to something that exists."""
     definition, get = truth.entities[entity], truth.deployment.get
     assert get(f"{definition['EntitySetName']}?$top=1").status_code == 200 and definition["LogicalCollectionName"] == definition["EntitySetName"]
     assert definition["PrimaryIdAttribute"] in truth.attributes[entity] and definition["PrimaryNameAttribute"] in (None, *truth.attributes[entity])
@@ -261,10 +261,10 @@ def test_names_of_other_metadata(truth, entity):
         assert attribute["AttributeOf"] is None or attribute["IsLogical"] and attribute["AttributeOf"] in truth.attributes[entity], name
         assert attribute["IsPrimaryId"] == (name == definition["PrimaryIdAttribute"]) and attribute["IsPrimaryName"] == (name == definition["PrimaryNameAttribute"])
         assert attribute["SchemaName"].lower() == name and attribute["EntityLogicalName"] == entity, name
-        # No metadata can be changed.
+        # All metadata says that it can't be customized.
         assert not any(attribute[m]["Value"] or attribute[m]["CanBeChanged"] for m in ("IsCustomizable", "IsRenameable")), name
         assert not (attribute["IsSecured"] or attribute["IsCustomAttribute"]) and attribute["IsManaged"], name
-    # A System Administrator has every privilege that an entity names.
+    # A System Administrator has every privilege that the metadata names.
     own = get(f"systemusers({truth.me})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()").json()["RolePrivileges"]
     assert {(p["PrivilegeId"], p["Name"]) for p in definition["Privileges"]} <= {(p["PrivilegeId"], p["PrivilegeName"]) for p in own}
     kinds = {"Create": "Create", "Retrieve": "Read", "Update": "Write", "Delete": "Delete", "Assign": "Assign", "GrantAccess": "Share"}
@@ -298,7 +298,7 @@ def test_what_is_audited(truth, entity):
             row = response.json()
             said = truth.deployment.get(f"audits?$filter=objectid eq {row[definition['PrimaryIdAttribute']]} and operation eq 2&$select=changedata").json()["value"]
             changes = [change for one in said for change in json.loads(one["changedata"])["changedAttributes"] if change["logicalName"] == name]
-            # Writing the value that the record has already changes nothing.
+            # A sample may be the present value, which makes no entry of the audit.
             assert not changes or name in audited or attribute["IsEncrypted"] and all(set(change) == {"logicalName", "operation"} for change in changes), name
             if changes and name in audited:
                 break

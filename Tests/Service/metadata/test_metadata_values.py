@@ -22,7 +22,7 @@ UNLABELED = {"LocalizedLabels": [], "UserLocalizedLabel": None}
 
 
 class Schema:
-    """All metadata of a deployment, by kind, each with the entity and the attribute that it belongs to."""
+    """All metadata of a deployment, by kind."""
 
     def __init__(self, service):
         self.service = service
@@ -63,7 +63,7 @@ def schema(service):
 
 
 def fixed(name):
-    """A managed property whose value is false and can't be changed."""
+    """The value of a managed property that is false and can't be changed."""
     return {"Value": False, "CanBeChanged": False, "ManagedPropertyLogicalName": name.lower()}
 
 
@@ -72,7 +72,7 @@ def words(label):
 
 
 def is_labeled(label, name):
-    """Whether a label consists of the words of a schema name, in the only language."""
+    """Whether the label has one text in English, which consists of the words of the name."""
     (one,) = label["LocalizedLabels"]
     return one == label["UserLocalizedLabel"] and one["LanguageCode"] == 1033 and one["IsManaged"] and words(label).replace(" ", "") == name.replace("_", "")
 
@@ -94,11 +94,11 @@ def managed_off(*names):
 
 
 def is_version(value, schema, *_):
-    """Whether the value is the version of Dataverse whose interface this is (RetrieveVersion)."""
+    """Whether the value is the version of Dataverse whose interface this service has (RetrieveVersion)."""
     return value == "9.2.0.0" and schema.version.startswith("9.2.")
 
 
-# The numbers that Dataverse gives these tables, and its formats of attributes, except Text and None.
+# Dataverse's numbers of these tables, and its formats of attributes other than Text and None.
 TYPE_CODES = {
     "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40, "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1001,
     "organization": 1019, "role": 1036, "queue": 2020, "email": 4202, "audit": 4567, "sdkmessage": 4606, "sdkmessagefilter": 4607, "tracelog": 8050, "transactioncurrency": 9105,
@@ -122,16 +122,16 @@ def type_of(schema, entity, attribute):
 
 
 def is_collection_name(value, schema, entity):
-    """The schema name and the ending of the set's name."""
+    """Whether the value is the schema name with the ending of a collection."""
     return value.lower() == schema.entities[entity]["LogicalCollectionName"] and value == COLLECTIONS.get(entity, value) and value.startswith(schema.entities[entity]["SchemaName"][:-1])
 
 
 def is_part(schema, entity):
-    """Whether the entity's records are parts of another record, and are deleted with it."""
+    """Whether a record of this entity is deleted with another record, as a part of it."""
     return any(r["ReferencingEntity"] == entity and r["CascadeConfiguration"]["Delete"] == "Cascade" for r in schema.relationships)
 
 
-# The expected value of each member for each entity: a value, or a function of (value, schema, entity).
+# For each member of an entity: the expected value, or a function of (value, schema, entity).
 ENTITY = {
     **off("AutoCreateAccessTeams", "AutoRouteToOwnerQueue", "CanTriggerWorkflow", "ChangeTrackingEnabled", "EnforceStateTransitions", "EntityHelpUrlEnabled", "HasActivities", "HasFeedback",
           "HasNotes", "IsAIRUpdated", "IsArchivalEnabled", "IsAvailableOffline", "IsBPFEntity", "IsBusinessProcessEnabled", "IsCustomEntity", "IsDocumentManagementEnabled",
@@ -159,7 +159,7 @@ ENTITY = {
     "SchemaName": lambda value, schema, entity: re.fullmatch("[A-Z][A-Za-z]+", value) and value.lower() == entity,
     "TableType": equal("Standard"),
 }
-# … for each attribute: a value, or a function of (value, schema, entity, attribute).
+# For each member of an attribute: the expected value, or a function of (value, schema, entity, attribute).
 ATTRIBUTE = {
     **off("CanBeSecuredForCreate", "CanBeSecuredForRead", "CanBeSecuredForUpdate", "IsDataSourceSecret"),
     **empty("AutoNumberFormat", "CreatedOn", "DeprecatedVersion", "ExternalName", "HasChanged", "InheritsFrom", "LinkedAttributeId", "ModifiedOn"),
@@ -199,7 +199,7 @@ KINDS = {
               "IsPrimaryImage": lambda value, schema, entity, name: value == (schema.entities[entity]["PrimaryImageAttribute"] == name)},
 }
 PART = {**empty("HasChanged"), "IntroducedVersion": is_version, "IsCustomizable": equal(fixed("IsCustomizable")), "IsManaged": equal(True)}
-# … for each relationship: a value, or a function of (value, schema, relationship).
+# For each member of a relationship: the expected value, or a function of (value, schema, relationship).
 RELATIONSHIP = {
     **PART, **off("IsCustomRelationship", "IsDenormalizedLookup", "IsRelationshipAttributeDenormalized"),
     **empty("AssociatedMenuConfiguration", "DenormalizedAttributeName", "EntityKey", "RelationshipBehavior"),
@@ -229,7 +229,7 @@ KEY = {
     "LogicalName": lambda value, schema, key: value == key["SchemaName"].lower() == f"{key['EntityLogicalName']}_{key['KeyAttributes'][0]}",
     "SchemaName": lambda value, schema, key: value.split("_")[0] == schema.entities[key["EntityLogicalName"]]["SchemaName"],
 }
-# … for each option set and option: a value, or a function of (value, schema, entity, attribute).
+# For each member of an option set or option: the expected value, or a function of (value, schema, entity, attribute).
 OPTION_SET = {
     **PART, **empty("ExternalTypeName", "ParentOptionSetName"), **off("IsCustomOptionSet", "IsGlobal"), "Description": equal(UNLABELED),
     "DisplayName": lambda value, schema, *key: value == schema.attributes[key]["DisplayName"],
@@ -242,7 +242,7 @@ OPTION = {
 PRIVILEGE = {**off("CanBeDeep", "CanBeEntityReference", "CanBeParentEntityReference", "CanBeRecordFilter"), "CanBeGlobal": equal(True)}
 CASCADE = {name: equal("NoCascade") for name in ("Assign", "Merge", "Reparent", "RollupView", "Share", "Unshare")}
 
-# The members that other tests try: test_metadata_truth.py, the tests of all entities below, and test_metadata.py for statuses.
+# Members that other tests try: test_metadata_truth.py, the tests of all entities below, and test_metadata.py for statuses.
 TRIED = {
     "EntityMetadata": "ActivityTypeMask EntitySetName HasEmailAddresses IsActivity IsActivityParty IsAuditEnabled IsIntersect IsOptimisticConcurrencyEnabled IsStateModel LogicalCollectionName MetadataId "
                       "OwnershipType PrimaryIdAttribute PrimaryImageAttribute PrimaryNameAttribute Privileges",
@@ -270,7 +270,7 @@ def test_each_documented_member_has_a_rule_or_is_tried(type):
 
 
 def check(table, pieces, schema):
-    """Checks that each piece, given as (values, place…), has the values of a table."""
+    """Checks that each piece of metadata, (values, place…), has the values of the table."""
     wrong = [(name, place, value[name]) for value, *place in pieces for name, rule in table.items() if name in value and not rule(value[name], schema, *place)]
     assert not wrong, wrong[:10]
     assert pieces and all(any(name in value for value, *_ in pieces) for name in table)
@@ -313,7 +313,7 @@ def test_each_id_is_one_piece_of_metadata(service, schema):
 # What the service does
 
 
-#: The members that are false because a table does not exist here, and the name of its collection in Dataverse.
+#: For each table of Dataverse that this service does not have, by the name of its collection: members that are false for that reason.
 TABLES_THAT_ARE_NOT_HERE = {
     "annotations": ["HasNotes"], "feedback": ["HasFeedback"], "connections": ["IsConnectionsEnabled"], "slas": ["IsSLAEnabled"], "workflows": ["CanTriggerWorkflow", "IsBusinessProcessEnabled", "IsBPFEntity"],
     "savedqueryvisualizations": ["IsEnabledForCharts", "CanCreateCharts"], "systemforms": ["CanCreateForms", "IsQuickCreateEnabled", "IsInteractionCentricEnabled"], "savedqueries": ["CanCreateViews"],
@@ -370,7 +370,7 @@ def test_navigation_properties_lead_to_the_other_entity(service, schema):
     for r in schema.relationships:
         to_one, to_many = (expanded(r[f"{end}Entity"], r[f"{end}EntityNavigationPropertyName"], schema.entities[r[f"{other}Entity"]]["PrimaryIdAttribute"])
                            for end, other in (("Referencing", "Referenced"), ("Referenced", "Referencing")))
-        # The navigation property of a lookup to several entities has the type that these entities share.
+        # The navigation property of a lookup to several entities has the type that they share, so expanding it may fail.
         several = len(schema.attributes[r["ReferencingEntity"], r["ReferencingAttribute"]]["Targets"]) > 1
         assert (to_one.status_code == 200 or several) and to_many.status_code == 200, (r["SchemaName"], to_one.text, to_many.text)
     for r in schema.associations:
@@ -444,7 +444,7 @@ def test_a_key_is_an_address(service, schema):
             path = f"{entity['EntitySetName']}({name}='{urllib.parse.quote(value)}')"
             id = service.create(entity["EntitySetName"], body)
             assert service.get(path).json()[entity["PrimaryIdAttribute"]] == id
-            # A changed record is found by its new value at once, and not by its former value any more.
+            # After a change, the new value finds the record, and the former value does not.
             assert service.request("PATCH", f"{entity['EntitySetName']}({id})", {name: f"{value} b"}).status_code == 204
             assert service.get(path).json()["error"]["code"] == "0x80060891"
             assert service.get(path.replace("')", "%20b')")).json()[entity["PrimaryIdAttribute"]] == id

@@ -1,4 +1,4 @@
-"""The names that Microsoft documents for these relationships, in the metadata, in queries, in writes and over SOAP. Also, the former names."""
+"""The relationship names that Microsoft documents, in the metadata, in queries, in writes and over SOAP. Former names still work."""
 
 import uuid
 import xml.etree.ElementTree as ET
@@ -8,7 +8,7 @@ from service import refused
 from soap import call, operation, reference
 
 EDM = "{http://docs.oasis-open.org/odata/ns/edm}"
-#: Entity, lookup, referenced entity, schema name and navigation property, from the reference of the tables. The schema name is also the name of the
+#: From Microsoft's reference: entity, lookup, referenced entity, schema name, navigation property. The schema name is also the name of the
 #: collection at the other end.
 DOCUMENTED = [row.split() for row in """
 emailserverprofile createdby systemuser lk_emailserverprofile_createdby createdby
@@ -79,9 +79,9 @@ audit callinguserid systemuser lk_audit_callinguserid callinguserid
 audit userid systemuser lk_audit_userid userid
 sdkmessagefilter sdkmessageid sdkmessage sdkmessageid_sdkmessagefilter sdkmessageid
 """.strip().splitlines()]
-#: Entity, the navigation property of its owner, and the collection of a user or a team.
+#: For each entity: the navigation property of its owner, and the collection at the user or team.
 OWNERS = [("emailserverprofile", "ownerid", "owner_emailserverprofile"), ("mailbox", "ownerid", "owner_mailbox"), ("queue", "ownerid", "owner_queues"), ("email", "ownerid_email", "owner_emails")]
-#: Further names that requests may use: entity, navigation property, entity of the collection, collection.
+#: Other names that requests may use: entity, navigation property, entity of the collection, collection.
 FORMER = [
     ("email", "createdby", "systemuser", "lk_email_createdby"), ("email", "owninguser", "systemuser", "owner_email_systemuser"), ("email", "ownerid", "team", "owner_email_team"),
     ("mailbox", "regardingobjectid_systemuser", "systemuser", "systemuser_mailbox_regardingobjectid"), ("mailbox", "regardingobjectid_queue", "queue", "queue_mailbox_regardingobjectid"),
@@ -102,7 +102,7 @@ def test_the_metadata_have_the_documented_names(service, entities):
     every = {(e, r["ReferencingAttribute"], r["ReferencedEntity"], r["SchemaName"], r["ReferencingEntityNavigationPropertyName"])
              for e, found in entities.items() for r in found["ManyToOneRelationships"]}
     assert {tuple(row) for row in DOCUMENTED} <= every
-    # All other relationships have no name in Microsoft's reference, or one that follows from the owner.
+    # Microsoft's reference does not name the other relationships, or derives their names from the owner.
     assert {(e, a) for e, a, *_ in every - {tuple(row) for row in DOCUMENTED}} == {
         (e, "ownerid") for e, _, _ in OWNERS} | {("queue", "owningteam"), ("queue", "owninguser"), ("emailserverprofile", "owninguser")}
     names = [r["SchemaName"] for found in entities.values() for r in found["OneToManyRelationships"]]
@@ -157,7 +157,7 @@ def test_writes_take_the_documented_names(service):
 
 
 def test_a_property_leads_to_records_of_its_entity_alone(service):
-    """A mailbox belongs to a user or to a queue, and each of them has its own navigation property."""
+    """The owner of a mailbox is a user or a queue, and each has a separate navigation property."""
     address = f"{uuid.uuid4().hex}@names.test"
     queue = service.create("queues", {"name": address, "emailaddress": address})
     box = service.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]

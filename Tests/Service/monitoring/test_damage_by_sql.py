@@ -1,4 +1,4 @@
-"""Rows that SQL wrote or deleted: the doctor reports them, and an import refuses rows that clients can't read."""
+"""SQL wrote or deleted rows: the doctor reports it, and an import refuses rows that clients can't read."""
 
 import json
 import uuid
@@ -37,7 +37,7 @@ def test_a_moment_that_no_client_can_read_is_named_and_not_imported(cluster, tmp
         refused = carry()
         assert refused.returncode == 1 and f"createdon of the row {id} of its table queue is infinite" in refused.stderr, refused.stderr
         assert cluster.sql("SELECT to_regnamespace(%s)", [f"org_{name.replace('-', '_')}"]) == [(None,)]
-        # The control: the first and last times that clients can read.
+        # The control: the first and the last time that clients can read.
         for good in ("9999-12-31 23:59:59.999999+00", "0001-01-01 00:00+00"):
             cluster.sql("UPDATE queue SET createdon = %s WHERE queueid = %s", [good, id])
             assert findings(cluster, "moment-unreadable") == []
@@ -90,7 +90,7 @@ def test_an_organization_under_a_retired_key_encryption_key_is_marked(cluster):
 
 @pytest.mark.parametrize("table", ["activitymimeattachment", "mailbox_message", "teammembership"])
 def test_an_organization_without_a_table_is_not_exported(cluster, tmp_path, table):
-    """No import would accept such a file, and after `org remove --export` only the file would be left."""
+    """An import would refuse the file. With `org remove --export`, the file would be all that is left of the organization."""
     name = f"broken-{uuid.uuid4().hex[:8]}"
     cluster.run("org", "create", name)
     cluster.run("key", "show", "--org", name)

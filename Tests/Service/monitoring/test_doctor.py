@@ -1,4 +1,4 @@
-"""`fieldseal doctor` reports nothing if all is well, and a finding with the next step for each problem."""
+"""`fieldseal doctor` reports no problem in a sound deployment, and for each problem a finding with the next step."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def doctor(service, *arguments):
 
 
 def test_a_deployment_that_is_well(own_service):
-    # Until the key is copied out, this is the only finding.
+    # The only finding is that no person has copied the key.
     assert set(doctor(own_service)) == {"key-never-copied"}
     own_service.key()
     assert doctor(own_service, "--deep") == {}
@@ -132,7 +132,7 @@ def test_a_chain_of_events_shows_what_was_changed_taken_out_and_moved(own_servic
     assert set(broken()) >= {ids[1], ids[4]}
     own_service.key()
     assert set(broken()) == {ids[1], ids[4]}
-    # Removing the last events breaks no link of the chain, but config knows the chain's length.
+    # Without the last events, each link of the chain is valid. The doctor notices because config has the length of the chain.
     assert "1 of " in doctor(own_service)["event-chain-cut"]["message"]
     ids = [i for (i,) in own_service.sql("SELECT security_event_id FROM org_contoso.security_event ORDER BY 1")]
     before = broken()
@@ -162,11 +162,11 @@ def test_a_token_signing_key_that_sql_wrote_stops_nothing(own_service):
     own_service.sql(copy.format("kek_id"))
     found = doctor(own_service)
     assert set(found) == {"signing-key-unreadable"} and found["signing-key-unreadable"]["severity"] == "warning"
-    # A server reads every key when it starts.
+    # A server that starts reads every key, and ignores the two that it can't open.
     own_service.stop()
     own_service.start()
     assert own_service.get("queues?$top=1", token=own_service.token()).status_code == 200
-    # The doctor reports the key in force, and a server replaces it after the operator has retired it.
+    # If the key in force can't be opened, the doctor reports an error. After the operator retires the key, a server makes a new one.
     own_service.sql("DELETE FROM config.signing_key WHERE retired_on IS NOT NULL; UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
     [(id,)] = own_service.sql("SELECT signing_key_id::text FROM config.signing_key")
     found = doctor(own_service)["signing-key-unreadable"]

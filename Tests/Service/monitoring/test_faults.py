@@ -1,4 +1,4 @@
-"""Failures around the service, and what still works then."""
+"""Failures around the service, and what works in spite of them."""
 
 import os
 import pathlib
@@ -33,7 +33,7 @@ def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_servic
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
-    # Connections are ended during requests, and then none can be made for a while, as in a failover.
+    # Ends connections during requests. Then the role can't connect for a while, as during a failover.
     backend = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'"
     for _ in range(20):
         service.sql(backend)
@@ -59,7 +59,7 @@ def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_servic
 
 
 def test_serve_survives_a_stop_and_a_start_of_postgres(own_service, tmp_path):
-    """`fieldseal serve` uses a PostgreSQL that it did not start, which is stopped at once and then started again."""
+    """`fieldseal serve` uses a PostgreSQL that it did not start. The test stops that PostgreSQL at once, and starts it again."""
     service = own_service
     pid = service.postgres_pid()
     arguments = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
@@ -169,14 +169,12 @@ def test_a_port_that_is_taken_is_named(service):
 def test_the_key_encryption_key_missing_wrong_or_readable_by_others(own_service, what):
     service = own_service
     service.stop()
-    # Only the server is started again, and PostgreSQL continues to run.
     kek = service.home / "kek"
     original = kek.read_text()
     kek.chmod(0o600)
     expected = {"missing": "there is no key-encryption key", "readable": "chmod 0400", "malformed": "64 bytes in base64", "wrong": "restore"}
     if what == "missing":
         kek.unlink()
-        # `dev` makes a key only for a new deployment.
     elif what == "readable":
         kek.chmod(0o644)
     elif what == "malformed":
@@ -186,7 +184,7 @@ def test_the_key_encryption_key_missing_wrong_or_readable_by_others(own_service,
         service.run("kek", "create", str(kek))
     result = service.run("config", "check", check=False)
     if what == "wrong":
-        # The key can't be compared with the database, which is stopped.
+        # The service is stopped, and its PostgreSQL with it. So the check can't compare the key with the database.
         assert result.returncode == 3
     else:
         assert result.returncode == 1 and expected[what] in result.stdout

@@ -43,7 +43,7 @@ def cluster():
 
 
 def derive_with(cluster, derivation):
-    """Sets how new passwords are derived."""
+    """Sets the algorithm for new passwords."""
     file = cluster.home / "direct.yaml"
     lines = [line for line in file.read_text().splitlines() if not line.startswith("passwords:")]
     file.write_text("\n".join([*lines, f"passwords: {{derivation: {derivation}}}"]) + "\n")
@@ -56,7 +56,7 @@ def add(cluster, name, **options):
 
 @pytest.fixture
 def answering(shim, monkeypatch):
-    """Makes libcrypto respond otherwise in every program that is started from here on."""
+    """A function that makes libcrypto give other results, in every program that the test starts afterwards."""
     def answer(*words):
         monkeypatch.setenv("LD_PRELOAD", str(shim))
         monkeypatch.setenv("FIELDSEAL_TEST_LIBCRYPTO", " ".join(words))
@@ -79,7 +79,7 @@ def doctor(cluster):
 def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
     derive_with(cluster, "scrypt")
     answering("no-scrypt")
-    # For a new password, the command says what to set, and adds no person.
+    # For a new password, the command says which setting to change, and adds no person.
     refused = add(cluster, "another", check=False)
     assert refused.returncode and "Set passwords.derivation to pbkdf2" in refused.stderr, refused
     assert cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'another'") == [(0,)]
@@ -96,7 +96,7 @@ def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
         answer = sign_in(server, "scrypt")
         assert answer.status_code == 403 and WORDS in html.unescape(answer.text), answer.text
         assert sign_in(server, "pbkdf2").url.endswith("/overview")
-        # As the page says, an operator resets the password.
+        # An operator resets the password, as the page advises.
         cluster.run("user", "reset", "scrypt", "--org", "contoso", stdin=f"{PASSWORDS['scrypt']}\n")
         assert sign_in(server, "scrypt").status_code == 200
     finally:
@@ -107,7 +107,7 @@ def test_without_scrypt_people_are_told_and_pbkdf2_works(cluster, answering):
 @pytest.mark.parametrize("words, active", [(("fips-loaded", "fips-asked-for"), True), (("fips-loaded",), False), (("fips-asked-for",), False), ((), False)],
                          ids=["both", "loaded", "asked for", "neither"])
 def test_the_doctor_says_whether_the_fips_provider_is_active(cluster, answering, words, active):
-    """The provider must be loaded, and every algorithm must come from it."""
+    """The FIPS provider is active only if it is loaded and every algorithm must come from it."""
     answering(*words)
     assert doctor(cluster)[2]["fips"] is active
     line = cluster.run("doctor", check=False).stdout.splitlines()[-1]

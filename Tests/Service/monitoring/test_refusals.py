@@ -1,4 +1,4 @@
-"""A server remembers a newer state of an organization than the database has: what an operator is told."""
+"""The database has an older state of an organization than a server remembers. The server refuses it, and tells the operator why."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def place():
-    """A cluster, and a server that serves metrics."""
+    """A cluster, a server, and the port of the server's metrics."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,7 +53,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     until(lambda: [a for a in [server.request("GET", "mailboxes", attempts=1)] if a is not None], "the service has no database")
     cluster.run("client", "add", "late", "--org", "contoso", "--role", "Basic User")
     server.create("mailboxes", {"name": "late"})
-    # Restores the whole former database.
+    # Replaces the database with its former copy.
     cluster.stop()
     shutil.rmtree(cluster.home / "data")
     (cluster.home / "before").rename(cluster.home / "data")
@@ -65,14 +65,14 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     [line] = until(lambda: logged(server, "organization refused"), "the log does not say that the organization is refused")
     assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["error"]
     assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
-    # The server publishes the refusal when it next renews its row.
+    # The doctor reports the refusal as soon as the server renews its row in config.server.
     finding = until(lambda: findings(cluster).get("refused-by-server"), "the doctor does not know")
     assert finding["severity"] == "error" and finding["subject"] == "contoso" and "older than revision" in finding["message"]
-    # The operator accepts the state, and the doctor stops reporting it at once.
+    # The operator accepts the older state, and the doctor's finding ends at once.
     cluster.run("org", "attach", "contoso", "--yes")
     assert "refused-by-server" not in findings(cluster)
     until(lambda: server.get("mailboxes").status_code == 200, "the organization is still refused")
-    # A separate task writes the log, after the response.
+    # The service writes the log after the response, so the test waits.
     until(lambda: logged(server, "organization served again"), "the log does not say that the refusal ended")
     assert [line["message"] for line in logged(server, "organization refused", "organization served again")] == ["organization refused", "organization served again"]
     assert figures(port) == {"fieldseal_organizations_refused": 0}

@@ -1,4 +1,4 @@
-"""Security events that the service sends to a receiver outside of the database: syslog over TLS, and a file."""
+"""The service sends security events to a receiver outside of the database: to syslog over TLS, or to a file."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def openssl(*arguments):
 
 
 class Syslog:
-    """Debian's rsyslog, which receives messages over TLS, and writes each as a line with tabs between its parts."""
+    """Debian's rsyslog, which receives messages over TLS. It writes each message as one line, with tabs between its parts."""
 
     def __init__(self):
         self.home = scratch.new_folder()
@@ -41,7 +41,7 @@ action(type="omfile" file="{self.home}/received" template="line")
         self.process = None
 
     def start(self):
-        # A killed rsyslog leaves the file with its process id.
+        # A killed rsyslog leaves this file, and would not start again.
         (self.home / "pid").unlink(missing_ok=True)
         self.process = subprocess.Popen(
             ["rsyslogd", "-n", "-f", self.home / "conf", "-i", self.home / "pid"], stdout=subprocess.DEVNULL, stderr=(self.home / "errors").open("ab"),
@@ -61,9 +61,9 @@ action(type="omfile" file="{self.home}/received" template="line")
             self.process = None
 
     def received(self):
-        """The messages: (facility, severity, program, id, structured data, event)."""
+        """The received messages: (facility, severity, program, id, structured data, event)."""
         file = self.home / "received"
-        # The last line may be incomplete.
+        # Leaves out the last line, which can be incomplete.
         lines = [line.split("\t", 5) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
         return [(*parts[:5], json.loads(parts[5])) for parts in lines]
 
@@ -78,7 +78,7 @@ def started(**events):
 
 
 def numbers(events):
-    """The numbers of the events, each once, in the order of their first arrival."""
+    """The numbers of the events without repetitions, in the order in which they first arrived."""
     return list(dict.fromkeys(event["id"] for event in events if event["organization"] == "contoso"))
 
 
@@ -87,7 +87,7 @@ def recorded(server):
 
 
 def unsent(server):
-    """The number of unsent events in the metrics, which are read from the database at most once in ten seconds."""
+    """The number of unsent events in the metrics. The service reads it from the database at most once in ten seconds."""
     return figure(scraped(server)[0], "fieldseal_events_unsent")
 
 
@@ -103,12 +103,12 @@ def test_syslog_over_tls():
         event = last[5]
         exported = [json.loads(line) for line in server.cluster.run("events", "export", "--org", "contoso").stdout.splitlines()]
         assert {k: v for k, v in event.items() if k != "attested"} == next(e for e in exported if e.get("id") == event["id"])
-        # The attested end is at least as new as the event. If no event followed, it is the end that an export has.
+        # Each event comes with an attested end of the chain that is at least as new as the event.
         assert event["attested"]["newest"] >= event["id"] and len(event["attested"]["head"]) == 64
         assert last[:4] == ("13", "6", "fieldseal", "key-read")
         assert last[4] == f'[event@32473 organization="contoso" number="{event["id"]}" outcome="succeeded"]'
 
-        # The receiver is killed. The service works on, and the events of that time are sent once it is back.
+        # The receiver is killed. The service continues, and sends the events when the receiver runs again.
         syslog.stop(signal.SIGKILL)
         for _ in range(3):
             assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
@@ -124,7 +124,7 @@ def test_syslog_over_tls():
         until(lambda: unsent(server) == 0, "the figure of nothing unsent")
         assert "security events are sent again" in until(lambda: "sent again" in log.read_text() and log.read_text())
 
-        # After a kill, the next server continues where sending stopped.
+        # The server is killed. The next server continues after the last event that was sent.
         server.process.kill()
         server.process.wait(60)
         server.cluster.run("user", "add", "ada", "--role", "Basic User", stdin="long words of a person\n")
@@ -154,7 +154,7 @@ def test_a_receiver_that_can_not_prove_itself_gets_nothing():
 
 
 def test_a_receiver_that_takes_nothing_holds_nothing_up():
-    """A receiver accepts connections and never reads: the events stay unacknowledged, and the service works."""
+    """The receiver accepts connections and never reads. The events stay unsent, and the service works."""
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=lambda: [listener.accept() for _ in range(100)], daemon=True).start()
     server = started(syslog=f"127.0.0.1:{listener.getsockname()[1]}")
@@ -185,7 +185,7 @@ def test_a_file_that_is_moved_away():
         assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
         until(lambda: {e["organization"] for e in lines(file)} >= {"contoso", "fabrikam"}, "both organizations")
         until(lambda: numbers(lines(folder / "moved.jsonl") + lines(file)) == recorded(server), "all of them in both files")
-        # There are two servers, and only one of them sends.
+        # Of two servers, only one sends the events.
         second = Server(server.cluster)
         try:
             for _ in range(5):

@@ -1,4 +1,4 @@
-"""The service passes the trace of a request (W3C Trace Context) on to the servers that it asks. The router sends a trace with its requests."""
+"""The service passes the trace of a request on to the servers that it asks (W3C Trace Context). The router sends a trace with its requests."""
 
 import http.server
 import json
@@ -14,7 +14,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Issuer:
-    """Serves an OpenID provider's description over TLS, and records the trace of each request."""
+    """Serves the description of an OpenID provider over TLS, and records the trace of each request."""
 
     def __init__(self, folder):
         self.traces = []
@@ -61,8 +61,7 @@ def log(deployment):
 
 
 def asked(deployment, name, **headers):
-    """Begins a sign-in at a provider that the service has not asked before. Returns the traces that the provider received, and the line of the
-    request in the log."""
+    """Begins a sign-in at a new provider. Returns the traces that the provider received, and the log's line about the request."""
     issuer = Issuer(deployment.folder)
     try:
         deployment.json("issuer", "add", name, "--issuer", issuer.url, "--client-id", "x", stdin="a secret\n")
@@ -81,12 +80,12 @@ def test_an_issuer_gets_the_trace_of_the_request(traced):
     state = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
     traces, line = asked(traced, "First", traceparent=f"00-{TRACE}-{PARENT}-01", tracestate=state)
     assert line["trace_id"] == TRACE
-    # The service asks for the description and the keys. The parent of both requests is the service's own span.
+    # The service requests the description and the keys. In both requests, the parent is the service's own span.
     assert len(traces) == 2 and all(t == ([f"00-{TRACE}-{line['span_id']}-01"], [state]) for t in traces), traces
-    # An unsampled trace, or one of a later version, is passed on as such. A trace state that is too long is not passed on.
+    # The service keeps the flag that a trace is not sampled, and accepts a later version of the header. It drops a trace state that is too long.
     traces, line = asked(traced, "Second", traceparent=f"01-{TRACE}-{PARENT}-00-more", tracestate="x=" + "y" * 600)
     assert all(t == ([f"00-{TRACE}-{line['span_id']}-00"], None) for t in traces), traces
-    # Without a trace, or with a malformed one, no trace is passed on.
+    # Without a valid trace in the request, the service sends none.
     for name, headers in [("Third", {}), ("Fourth", {"traceparent": f"00-{TRACE}-{PARENT}", "tracestate": state}), ("Fifth", {"tracestate": state})]:
         traces, line = asked(traced, name, **headers)
         assert "trace_id" not in line and all(t == (None, None) for t in traces), traces
@@ -97,7 +96,7 @@ def test_a_turn_of_the_router_is_one_trace_to_the_authorization_server(traced):
     box = mailbox(traced, tokens.valid)
 
     def turn():
-        """The lines of the trace that the authorization server received, once the mailbox was returned."""
+        """The log's lines with the trace that the authorization server received. None until the router has reported on the mailbox."""
         lines = [line for line in log(traced) if tokens.traces and line.get("trace_id") == tokens.traces[0][0].split("-")[1]]
         return lines if any(line.get("path", "").endswith("ReportMailbox") for line in lines) else None
 
@@ -107,7 +106,7 @@ def test_a_turn_of_the_router_is_one_trace_to_the_authorization_server(traced):
     assert len({line["parent_id"] for line in requests_.values()}) == len(requests_), "each request is a span of its own"
     version, trace, parent, flags = tokens.traces[0][0].split("-")
     assert (version, flags) == ("00", "01") and parent == requests_["ReleaseCredential"]["span_id"] and trace == requests_["LeaseMailbox"]["trace_id"]
-    # The router's own lines about the turn have this trace too. Each turn has a trace of its own.
+    # The router's log lines about the turn have this trace, and its next turn has another.
     assert [line for line in lines if "path" not in line and "span_id" not in line], lines
 
     def leases():

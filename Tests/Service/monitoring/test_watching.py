@@ -37,7 +37,7 @@ def log(server):
 
 
 def scraped(server, accept="application/openmetrics-text; version=1.0.0"):
-    """The metrics: {family: (type, {labels: value})}."""
+    """The metrics of a server: {family: (type, {labels: value})}."""
     port = until(lambda: [line["port"] for line in log(server) if line["message"] == "listening for metrics"], "the port of metrics")[-1]
     answer = requests.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}, timeout=PATIENCE)
     assert answer.status_code == 200 and answer.headers["Content-Type"].split(";")[0] == accept.split(";")[0]
@@ -78,7 +78,7 @@ def test_metrics_count_what_the_service_does(watched):
     assert samples[("fieldseal_http_request_seconds_bucket", ("le", "+Inf"), ("route", "records"))] == total >= 4
     assert 0 < samples[("fieldseal_http_request_seconds_sum", ("route", "records"))] < total * PATIENCE
     assert value(after, "fieldseal_security_events", "fieldseal_security_events_total", kind="signed in", outcome="refused") >= 1
-    # The events of writes are linked within seconds.
+    # The service links the events into the chain within seconds.
     until(lambda: value(scraped(watched)[0], "fieldseal_security_events", "fieldseal_security_events_total", kind="password set", outcome="succeeded") == 3)
     assert value(after, "fieldseal_database_reachable", "fieldseal_database_reachable") == 1
     assert value(after, "fieldseal_organization_key_version", "fieldseal_organization_key_version", organization="contoso") == 1
@@ -90,14 +90,14 @@ def test_metrics_count_what_the_service_does(watched):
     assert after["fieldseal_build"][0] == "info" and value(after, "fieldseal_servers", "fieldseal_servers") >= 1
     assert value(after, "process_resident_memory_bytes", "process_resident_memory_bytes") > 1 << 20
     assert secret not in text and "watched" not in text
-    # The same metrics in Prometheus' own format, in which some families have other names.
+    # In Prometheus' own format, some families have other names.
     plain, _ = scraped(watched, "text/plain")
     assert {re.sub("_(total|info)$", "", name) for name in plain} == set(after)
     assert plain["fieldseal_http_requests"][0] == "counter"
 
 
 def figure(metrics, name, **labels):
-    """A gauge's value."""
+    """The value of a gauge."""
     return value(metrics, name, name, **labels)
 
 
@@ -106,7 +106,7 @@ def recorded(metrics, kind):
 
 
 def give_out_a_password(server):
-    """Makes a mailbox, and releases its password to a router."""
+    """Makes a mailbox with passwords. A router leases it and gets the password for incoming mail."""
     profile = server.create("emailserverprofiles", {
         "name": "figures", "servertype": 4, "incomingserverlocation": "localhost", "incomingportnumber": 993, "incomingusessl": True, "incomingcredentialretrieval": 0,
         "outgoingserverlocation": "localhost", "outgoingportnumber": 465, "outgoingusessl": True, "outgoingcredentialretrieval": 2,
@@ -127,7 +127,7 @@ def give_out_a_password(server):
 
 
 def test_figures_are_those_of_the_database(watched):
-    """The figures of keys, passwords, events and e-mails equal those in the database. The service reads them at most once in ten seconds."""
+    """The figures of keys, passwords, events and e-mails must equal the database's. The service reads them at most once in ten seconds."""
     sql, before = watched.cluster.sql, scraped(watched)[0]
     give_out_a_password(watched)
     answer = watched.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "Correct-horse-battery-1", "ChangeEncryptionKey": True})
@@ -150,7 +150,7 @@ def test_figures_are_those_of_the_database(watched):
     assert abs(figure(after, "fieldseal_organization_key_changed_timestamp_seconds", organization="contoso") - changed) < 1
 
     def linked():
-        """Waits until every event is in the chain, and the figures are newer than that."""
+        """The metrics, once every event is in the chain and the metrics say so. Until then None."""
         metrics = scraped(watched)[0]
         [(pending, events)] = sql("SELECT (SELECT count(*) FROM unchained_event), (SELECT count(*) FROM security_event)")
         shown = [figure(metrics, f"fieldseal_organization_{name}", organization="contoso") for name in ("events_pending", "events")]
@@ -159,14 +159,14 @@ def test_figures_are_those_of_the_database(watched):
     assert figure(after, "fieldseal_events_pending") == 0
     for name, expected in (("emails_waiting", 1), ("cells", cells)):
         assert figure(after, f"fieldseal_organization_{name}", organization="contoso") == figure(after, f"fieldseal_{name}") == expected, name
-    # The figure of the pool equals PostgreSQL's number of connections, and no caller waits.
+    # The pool has at most as many connections as PostgreSQL shows, and no caller waits for one.
     [(open,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
     pool = [figure(after, "fieldseal_database_connections", state=state) for state in ("idle", "in use")]
     assert 1 <= sum(pool) <= open and figure(after, "fieldseal_database_waiting") == 0
 
 
 def test_the_database_goes_away_and_comes_back(watched):
-    # One failed statement is enough, because a connection of the pool reads the figures.
+    # The service reads the figures over one connection of its pool, so one statement that fails is enough.
     watched.cluster.sql("ALTER TABLE config.server RENAME TO renamed")
     try:
         until(lambda: value(scraped(watched)[0], "fieldseal_database_reachable", "fieldseal_database_reachable") == 0)
@@ -177,13 +177,13 @@ def test_the_database_goes_away_and_comes_back(watched):
 
 
 def test_the_rules_and_the_metrics_pass_promtool(watched):
-    """Prometheus' own tool checks the alert rules and the metrics."""
+    """Checks the alert rules and the metrics with Prometheus' tool promtool."""
     checked = subprocess.run(["promtool", "check", "rules", ROOT / "dist/prometheus/fieldseal.rules.yml"], capture_output=True, text=True)
     assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stderr
     _, text = scraped(watched, "text/plain")
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    # The control: the tool refuses a malformed text.
+    # The control: promtool refuses a malformed text.
     broken = subprocess.run(["promtool", "check", "metrics"], input=text.replace("# TYPE ", "# TYP ", 1) + "}", capture_output=True, text=True)
     assert broken.returncode != 0
 
@@ -194,7 +194,7 @@ def test_the_rules_fire_for_the_first_event():
 
 
 def test_what_a_command_did_is_in_the_figures(watched):
-    """A command, `key show`, printed a key. No server's own counter has that."""
+    """The command `key show` printed a key. The figure comes from the database, because no server counted that."""
     watched.cluster.run("key", "show", "--org", "contoso")
     [(shown_on,)] = watched.cluster.sql("SELECT extract(epoch FROM max(occurred_on))::float8 FROM security_event WHERE kind = 'key read'")
     until(lambda: abs(figure(scraped(watched)[0], "fieldseal_organization_key_shown_timestamp_seconds", organization="contoso") - shown_on) < 1, "the figure")
@@ -235,7 +235,7 @@ def test_documentation_rules_and_board_use_metrics_that_there_are(watched):
     for what in ("fieldseal_events_unsent", "fieldseal_organizations_refused", "mailboxes_failing", "fieldseal-(doctor|retention)"):
         assert what in alerts, f"no rule tells of {what}"
     page = (ROOT / "docs/monitoring.md").read_text()
-    # A row of the page names the first of several metrics, and the others only by the end of their names.
+    # A row of the page names the first metric in full, and the others by the ends of their names.
     missing = [name for name in metrics if name not in page and f"…{name.removeprefix('fieldseal_organization')}" not in page]
     assert missing == []
 
@@ -263,7 +263,7 @@ def test_the_log_has_no_value_of_a_path(watched, place):
 
 
 def issue(folder, days=2):
-    """Makes a new certificate for localhost with its key, as files beside those in use."""
+    """Makes a certificate for localhost and its key, as new.pem and new.key beside the files in use."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "new.key", "-out", folder / "new.pem"], check=True, capture_output=True)
@@ -271,7 +271,7 @@ def issue(folder, days=2):
 
 
 def shown(server):
-    """The serial number of the certificate that a handshake shows."""
+    """The serial number of the certificate that the server shows in a handshake."""
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(("localhost", server.port)).encode()).serial_number
 
 
@@ -300,17 +300,16 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
 
     assert ask().startswith(b"HTTP/1.1 200")
     former = shown(watched)
-    # The key does not belong to the certificate: the former ones stay in use, and the log says why.
+    # The new certificate does not match the old key. The service keeps both old ones, and logs why.
     serial = issue(home)
     (home / "new.pem").replace(home / "server.pem")
     watched.process.send_signal(signal.SIGHUP)
     until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["error"]], "the log's complaint")
     assert shown(watched) == former and ask().startswith(b"HTTP/1.1 200")
-    # When the matching key follows, the service notices it without a signal.
+    # When the matching key is there, the service uses both without a signal.
     (home / "new.key").replace(home / "server.key")
     until(lambda: shown(watched) == serial, "the new certificate")
     assert ask().startswith(b"HTTP/1.1 200"), "the connection from before goes on"
-    # On SIGHUP, it notices at once.
     another = issue(home)
     (home / "new.key").replace(home / "server.key")
     (home / "new.pem").replace(home / "server.pem")
@@ -329,7 +328,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
 
 
 def in_place(file, content):
-    """Overwrites the file in place: its size and its modification time stay the same."""
+    """Overwrites a file, and keeps its size and its time of modification."""
     times = file.stat()
     assert times.st_size == len(content)
     with file.open("r+b") as opened:
@@ -338,7 +337,7 @@ def in_place(file, content):
 
 
 def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
-    """Also if nothing else changes that the file's time or size would show, as after `chown`."""
+    """The key becomes right without a new size or time of the file, and the service still notices it."""
     home = watched.cluster.home
     former, serial = shown(watched), issue(home)
     good = (home / "new.key").read_bytes()
@@ -352,7 +351,7 @@ def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
 
     until(complaints, "the log's complaint")
     known = len(complaints())
-    # The log has a problem that stays the same only once, although the files are read three more times.
+    # The log has an unchanged problem only once.
     started = watched.process.pid
     reads = len([line for line in log(watched)[mark:] if line["message"] == "certificate read"])
     assert shown(watched) == former and not reads
@@ -378,7 +377,7 @@ def test_the_doctor_names_certificates_that_expire(watched):
 
 
 def valid_until(home, days):
-    """Replaces the certificate for localhost by one that expires in so many days, or has expired."""
+    """Replaces the certificate for localhost by one that expires after this number of days. A negative number means that it has expired."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     certificate = (
@@ -401,7 +400,7 @@ def test_an_expiry_is_told_by_the_doctor_the_check_the_console_and_the_metrics(w
     person = f"reader-{abs(days)}"
     run("user", "add", person, "--role", "System Administrator", stdin="a reader's own password\n")
     session = requests.Session()
-    # A person who accepts an expired certificate can still use the console.
+    # A person who accepts an expired certificate can use the console.
     session.verify, session.trust_env = False, False
     former = [(home / name).read_bytes() for name in ("server.key", "server.pem")]
     try:
@@ -436,7 +435,7 @@ def test_what_is_not_supported_is_refused_by_name(watched, tmp_path, name, words
 
 
 def test_a_libcrypto_without_the_algorithms_ends_the_start(watched, tmp_path):
-    """libcrypto's configuration requires the FIPS provider, which does not exist here, so it has no algorithms."""
+    """libcrypto's configuration requires the FIPS provider, which is not installed. So libcrypto has no algorithms."""
     (tmp_path / "openssl.cnf").write_text(
         "openssl_conf = all\n[all]\nproviders = providers\nalg_section = algorithms\n[providers]\ndefault = one\n[one]\nactivate = 1\n"
         "[algorithms]\ndefault_properties = fips=yes\n")

@@ -21,7 +21,7 @@ import scratch
 from package_root import WITHOUT_SWIFT, Root
 from service import PATIENCE
 
-#: Starts systemd in the root; the shell that prepared the root waits for it. The arguments are the folder, a command that hides Swift, and pairs of a
+#: Starts systemd in the root, while the shell that prepared the root waits. Arguments: the folder, a command that hides Swift, and pairs of a
 #: folder and its place in the root.
 BOOT = """
 set -e
@@ -52,13 +52,13 @@ NUMBERS = itertools.count()
 
 
 def cgroups():
-    """The folder where the cgroup tree of version 2 is mounted."""
+    """The folder at which the cgroup tree of version 2 is mounted."""
     mounts = (line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines())
     return pathlib.Path(next(place for _, place, kind, *_ in mounts if kind == "cgroup2"))
 
 
 class BootedRoot(Root):
-    """A root with systemd. `binds` names folders of this machine, by their place in the root."""
+    """A root with systemd. `binds` gives each place in the root the folder of this machine that is mounted there."""
 
     def __init__(self, binds):
         self.home = scratch.new_folder()
@@ -74,21 +74,21 @@ class BootedRoot(Root):
         self.first = None
         try:
             self.first = self.wait(self.first_process)
-            # Waits until systemd has no more jobs.
+            # Waits until systemd has started everything.
             self.wait(lambda: self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip() in ("running", "degraded"))
         except BaseException:
             self.remove()
             raise
 
     def first_process(self):
-        """The process that has the number 1 in the root, once it is systemd."""
+        """The process that is number 1 in the root, or None until it is systemd."""
         for pid in pathlib.Path(f"/proc/{self.keeper.pid}/task/{self.keeper.pid}/children").read_text().split():
             if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "systemd":
                 return int(pid)
         return None
 
     def wait(self, condition):
-        """Waits for a condition, and returns its first result that is not empty."""
+        """Waits until the function returns a value that is not empty. Returns that value."""
         deadline = time.monotonic() + PATIENCE
         while not (answer := condition()):
             assert self.keeper.poll() is None and time.monotonic() < deadline, self.said()
@@ -96,7 +96,7 @@ class BootedRoot(Root):
         return answer
 
     def said(self):
-        """What the start printed before systemd had a journal."""
+        """What was printed before systemd's journal ran."""
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
@@ -107,7 +107,7 @@ class BootedRoot(Root):
         return pathlib.Path(f"/proc/{self.first}/root{path}")
 
     def show(self, unit, *properties):
-        """Properties of a unit; for a single property, its value alone."""
+        """Properties of a unit, by name. For a single property, only its value."""
         lines = self.run("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout.splitlines()
         values = dict(line.split("=", 1) for line in lines)
         return values[properties[0]] if len(properties) == 1 else values
@@ -116,7 +116,7 @@ class BootedRoot(Root):
         return self.run("journalctl", "--no-pager", f"--unit={unit}").stdout
 
     def edit(self, unit, *lines):
-        """Gives a unit a drop-in, as `systemctl edit` does, or removes it."""
+        """Writes a drop-in of a unit, as `systemctl edit` does. Without lines, removes it."""
         folder = self.path(f"/etc/systemd/system/{unit}.d")
         shutil.rmtree(folder, ignore_errors=True)
         if lines:
@@ -125,7 +125,7 @@ class BootedRoot(Root):
         self.run("systemctl", "daemon-reload")
 
     def remove(self):
-        # When unshare ends, systemd ends too, and with it every process in its namespaces.
+        # systemd ends together with unshare, and every process in its namespaces ends with systemd.
         self.keeper.kill()
         self.keeper.wait()
         deadline = time.monotonic() + PATIENCE
@@ -137,7 +137,7 @@ class BootedRoot(Root):
         shutil.rmtree(self.home, ignore_errors=True)
 
     def is_ended(self):
-        """Whether no process is left, and the root's cgroup is removed. A process that is ending is in no list any more."""
+        """Removes the root's cgroup. Returns False while it has a process, even one that is ending and not listed any more."""
         if self.processes():
             return False
         try:
@@ -150,5 +150,5 @@ class BootedRoot(Root):
         return True
 
     def processes(self):
-        """The live processes in the root's cgroup."""
+        """The processes in the root's cgroup."""
         return [pid for folder, _, _ in os.walk(self.cgroup) for pid in (pathlib.Path(folder) / "cgroup.procs").read_text().split()]

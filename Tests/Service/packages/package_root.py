@@ -32,7 +32,7 @@ def build(output, *arguments):
 
 
 class Root:
-    """A separate root."""
+    """A root that shares nothing with the other roots."""
 
     def __init__(self):
         self.home = scratch.new_folder()
@@ -54,7 +54,7 @@ class Root:
         return result
 
     def path(self, path):
-        """The path of a file of the root, for this process."""
+        """Where this process finds a file of the root."""
         return pathlib.Path(f"/proc/{self.keeper.pid}/root{self.home}/root{path}")
 
     def install(self, *files):
@@ -69,7 +69,8 @@ class Root:
 
 
 def configure(root, cluster, port, place=None, **changes):
-    """Writes the files into /etc/fieldseal that an operator would, with their owners and modes. `place` is the path of the cluster's folder in the root."""
+    """Writes the files that an operator would write into /etc/fieldseal, with their owners and modes. `place` is the path of the cluster's folder
+    in the root."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
@@ -82,25 +83,25 @@ def configure(root, cluster, port, place=None, **changes):
 
 
 def write_settings(root, cluster, port, place=None, **changes):
-    """Writes the settings. The value None removes a setting."""
+    """Writes /etc/fieldseal/fieldseal.yaml. The value None leaves a setting out."""
     folder, host = "/etc/fieldseal", place or cluster.home
     lines = {
         "database": f"host={host} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
         "migrationDatabase": f"host={host} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
         "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
-    # The settings as in docs/operations.md.
+    # These settings are as docs/operations.md shows them.
     lines |= {"socket": {"path": "/run/fieldseal/api.sock"}, "events": {"file": "/var/log/fieldseal/events.jsonl"}} | changes
     root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
     root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
     root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
 
 
-#: The settings of a unit that name folders, and the parent of these folders.
+#: Settings of a unit that name its folders, with the parent of these folders.
 FOLDERS = {"RuntimeDirectory": "/run", "LogsDirectory": "/var/log", "StateDirectory": "/var/lib"}
 
 
 def writable(text):
-    """The folders that a unit may write to under ProtectSystem=strict, each with the mode in which systemd makes it."""
+    """The folders that a unit may write to under ProtectSystem=strict, with the mode in which systemd makes each."""
     found = {}
     for setting, parent in FOLDERS.items():
         mode = re.search(rf"^{setting}Mode=(\d+)$", text, re.MULTILINE)
@@ -110,7 +111,7 @@ def writable(text):
 
 
 def confine(text, user):
-    """A shell script that makes everything read-only except the unit's folders, and then runs its arguments."""
+    """A shell script that makes everything except the unit's folders read-only, and then runs its arguments."""
     assert "ProtectSystem=strict" in text and "ReadWritePaths=" not in text
     lines = ["set -e"]
     for folder, mode in writable(text).items():
@@ -119,10 +120,10 @@ def confine(text, user):
 
 
 def start(root, unit, notices, environment={}):
-    """Starts a unit's command as systemd would: with its user, its folders, and a socket for notices."""
+    """Starts a unit's command as systemd does: with its user, its folders, and a socket for notices."""
     text = root.path(f"/usr/lib/systemd/system/{unit}").read_text()
     user, command = re.search(r"^User=(.+)$", text, re.MULTILINE).group(1), re.search(r"^ExecStart=(.+)$", text, re.MULTILINE).group(1)
-    # libpq looks into the user's home folder, which must not be root's.
+    # libpq looks into the home folder, so this must not be the home of root.
     variables = ["HOME=/nonexistent", f"NOTIFY_SOCKET={notices}", "WATCHDOG_USEC=200000", *(f"{name}={value}" for name, value in environment.items())]
     return subprocess.Popen(
         root.command(
@@ -131,7 +132,7 @@ def start(root, unit, notices, environment={}):
 
 
 def notices_until(process, notices, enough):
-    """Collects the notices that a unit's process sends, until the condition is true."""
+    """Reads the notices of a unit's process until the condition is true. Returns the notices."""
     seen, deadline = [], time.monotonic() + PATIENCE
     notices.settimeout(1)
     while not enough(seen):

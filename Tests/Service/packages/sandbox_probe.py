@@ -1,4 +1,4 @@
-"""Tries what a unit's sandbox forbids, and prints as JSON what succeeded. It runs in the sandbox, with the root's own Python."""
+"""Runs in the sandbox of a unit, with the root's own Python. Tries what the sandbox forbids, and prints as JSON what succeeded."""
 
 import contextlib
 import ctypes
@@ -19,7 +19,7 @@ def write(path):
 
 
 def apart(call):
-    """Whether a system call succeeds in a child process, which the call may change."""
+    """Whether the system call succeeds. Runs it in a child process, because the call may change the process."""
     child = os.fork()
     if child == 0:
         os._exit(0 if call() == 0 else 1)
@@ -61,7 +61,7 @@ TRIALS = {
     "the set-user-ID bit": set_user_bit,
     "a dump of its memory": may_dump,
 }
-# Every program of the unit is allowed to do these.
+# The sandbox allows these to every program of the unit.
 TRIALS |= {"write its folder": lambda: write("/run/fieldseal/allowed"), "a TCP socket": lambda: socket.socket().close()}
 
 done = []

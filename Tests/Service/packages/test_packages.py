@@ -1,4 +1,4 @@
-"""The Debian packages are built, checked by lintian, installed into a separate root, upgraded and removed, and the service is started."""
+"""Builds the Debian packages, checks them with lintian, and installs, upgrades and removes them in a separate root, where the service starts."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def root():
 def test_lintian_has_nothing_to_say(packages):
     said = subprocess.run(
         ["lintian", "--allow-root", "--tag-display-limit", "0", "--fail-on", "none", *packages.values()], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    # A program that loads Swift's libraries has the name of their folder in it. The release build contains the libraries. The test's packages are not
+    # A debug build names the folder of Swift's libraries, which lintian reports. A release build contains them. The packages of tests are not
     # compressed.
     dynamic = "libswiftCore" in subprocess.run(["readelf", "-d", PROGRAM], capture_output=True, text=True, check=True).stdout
     meant = {"uses-no-compression-for-control-tarball", "uses-no-compression-for-data-tarball"} | ({"custom-library-search-path"} if dynamic else set())
@@ -56,7 +56,7 @@ def test_the_bill_of_materials_names_all_that_is_shipped(packages, tmp_path):
     listed = {c["name"]: c for c in json.loads(text)["components"]}
     pins = json.loads((SOURCE / "Package.resolved").read_text())["pins"]
     assert {p["identity"] for p in pins} | {"swift", "icu", "libpq5", "libssl3", "libcurl4", "libicu72"} <= set(listed)
-    # The libraries that are contained in the packages are listed too: those that lintian finds in the program, and others.
+    # The list also has the libraries inside of the program: those that lintian finds, and others.
     found = re.findall(r"embedded-library (\S+)", (SOURCE / "dist/debian/fieldseal.lintian-overrides").read_text())
     inside = {"libyaml", "boringssl", "llhttp", "zlib", "xkcp"}
     assert found and {*found, *inside} <= set(listed)
@@ -65,7 +65,7 @@ def test_the_bill_of_materials_names_all_that_is_shipped(packages, tmp_path):
     assert all(re.search(rf"^{re.escape(name)} \S", licenses, re.MULTILINE) for name in [p["identity"] for p in pins] + ["swift", "icu", *found, *inside])
     for words in ("UNICODE LICENSE V3", "Unicode, Inc.", "Kirill Simonov", "Runtime Library Exception", "Fedor Indutny", "Jean-loup Gailly", "The BoringSSL Authors"):
         assert words in licenses, words
-    # The debugging symbols are in a separate package, and are found by the program's build id.
+    # The debugging symbols are in a separate package, under the program's build id.
     subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-dbgsym"], tmp_path], check=True)
     identifier = re.search(r"Build ID: (\w+)", subprocess.run(["readelf", "-n", tmp_path / "usr/bin/fieldseal"], check=True, capture_output=True, text=True).stdout).group(1)
     sections = [subprocess.run(["readelf", "-S", "--wide", file], check=True, capture_output=True, text=True).stdout
@@ -86,7 +86,7 @@ def test_code_of_another_author_in_a_package_is_not_overlooked(tmp_path):
 
 
 def test_the_documentation_has_what_a_recovery_needs(packages, tmp_path):
-    """docs/recovery.md says where the package puts the file, for a machine without the service."""
+    """For a machine without the service, docs/recovery.md says where the package has the file."""
     subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-doc"], tmp_path], check=True)
     [named] = re.findall(r"`(/usr/share/doc/fieldseal-doc/\S+\.sql)`", (tmp_path / "usr/share/doc/fieldseal-doc/recovery.md").read_text())
     assert (tmp_path / named[1:]).read_bytes() == (SOURCE / "migrations/recovery.sql").read_bytes()
@@ -97,7 +97,7 @@ def test_the_documentation_has_the_rules_and_the_board_that_it_names(packages, t
     folder = tmp_path / "usr/share/doc/fieldseal-doc"
     for name in ("prometheus/fieldseal.rules.yml", "grafana/fieldseal.json"):
         assert (folder / "examples" / name.split("/")[1]).read_bytes() == (SOURCE / "dist" / name).read_bytes()
-    # Every file that the pages refer to is in the package.
+    # The package has every file that its pages refer to.
     named = {link for page in folder.glob("*.md") for link in re.findall(r"\]\(([^)#:]*(?:dist|examples)/[^)#]+)\)", page.read_text()) if page.name != "README.md"}
     assert named >= {"examples/fieldseal.rules.yml", "examples/fieldseal.json"} and all((folder / link).exists() for link in named if "prometheus" in link or "grafana" in link or link.startswith("examples")), named
 
@@ -108,7 +108,7 @@ def exposure(root, unit):
 
 
 def record_systemd(root):
-    """Makes the root look as if systemd runs it. Returns a function that names the units that were asked to restart."""
+    """Makes the root look as if systemd ran it. Returns a function that lists the units that were to restart."""
     root.path("/run/systemd/system").mkdir(parents=True, exist_ok=True)
     for name, script in (("systemctl", "exit 0"), ("deb-systemd-invoke", 'echo "$@" >> /tmp/restarts')):
         file = root.path(f"/usr/local/bin/{name}")
@@ -124,7 +124,7 @@ def record_systemd(root):
 
 
 def is_confined(root, pid):
-    """Checks that the unit's folders exist and are used, and that the process can write nothing else."""
+    """Checks that the process uses the unit's folders, and can write nowhere else."""
     assert stat.S_ISSOCK(root.path("/run/fieldseal/api.sock").stat().st_mode)
     events = root.path("/var/log/fieldseal/events.jsonl")
     deadline = time.monotonic() + PATIENCE
@@ -137,24 +137,24 @@ def is_confined(root, pid):
 
 
 def has_manual_pages_and_completions(root):
-    """Checks that each command has a manual page, and each shell its completions."""
+    """Checks that each command has a manual page, and that each shell has completions."""
     commands = re.findall(r"^  (\w+) +\S", root.run("fieldseal", "--help").stdout.split("SUBCOMMANDS:")[1].split("\n\n")[0], re.MULTILINE)
     for page in ["fieldseal.1", "fieldseal.yaml.5"] + [f"fieldseal-{command}.1" for command in commands]:
         shown = root.run("man", "--warnings", "-E", "UTF-8", "-l", f"/usr/share/man/man{page[-1]}/{page}.gz", env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"})
         assert shown.stderr == "" and len(shown.stdout) > 200, page
     assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
     assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
-    # The other two shells load completions from the package's places automatically.
+    # zsh and fish load completions from the folders of the package.
     loaded = root.run("zsh", "-c", "autoload -U compinit; compinit -u -D; autoload +X _fieldseal; print -r -- ${_comps[fieldseal]}").stdout
     assert loaded.strip() == "_fieldseal"
     assert root.run("fish", "-c", "complete -C 'fieldseal kek r'").stdout.split("\n")[0].startswith("retire\t")
 
 
 def is_removed_and_keeps_the_key(root, key):
-    """Checks that a purge removes everything except the file of the key-encryption key, which still contains `key`."""
+    """Checks that a purge removes everything except the file of the KEK, which must still contain `key`."""
     root.run("dpkg", "--remove", *NAMES)
     assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
-    # The links that `systemctl enable` makes.
+    # `systemctl enable` makes these links.
     links = [f"/etc/systemd/system/{wants}.wants/{unit}" for wants, unit in (
         ("multi-user.target", "fieldseal.service"), ("sockets.target", "fieldseal.socket"), ("timers.target", "fieldseal-doctor.timer"),
         ("multi-user.target", "fieldseal-router@contoso.service"))]
@@ -163,7 +163,7 @@ def is_removed_and_keeps_the_key(root, key):
         root.path(link).symlink_to(f"/usr/lib/systemd/system/{link.rsplit('/', 1)[1]}")
     purged = root.run("dpkg", "--purge", *NAMES)
     assert not any(root.path(link).is_symlink() for link in links)
-    # Without this configuration file, no program can connect to the database.
+    # Without this file, no password in the database could be opened.
     assert root.path("/etc/fieldseal/kek").read_bytes() == key and "is kept" in purged.stderr
     left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
     assert left == []
@@ -172,7 +172,7 @@ def is_removed_and_keeps_the_key(root, key):
 def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
     assert "fieldseal" not in root.run("getent", "passwd").stdout
     root.install(*(packages[name] for name in NAMES))
-    # A program that contains Swift's libraries needs no Swift on the machine.
+    # A release build contains Swift's libraries, so it needs no Swift on the machine.
     assert WITHOUT_SWIFT == "true" or not root.path(f"{SWIFT}/usr").exists()
     assert root.run("fieldseal", "--version").stdout.strip() and root.run("getent", "passwd", "fieldseal-router").returncode == 0
     owner = root.path("/etc/fieldseal").stat()
@@ -188,7 +188,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     configure(root, cluster, port)
-    # An abstract socket name, because the socket's folder is a different one in the root.
+    # The socket has an abstract name, because the root does not show the socket's folder.
     name = f"fieldseal-test-{port}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.bind(f"\0{name}")
@@ -207,7 +207,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
     before = root.path("/etc/fieldseal/kek").read_bytes()
     restarts = record_systemd(root)
-    # While migrations of the new program are pending, the service is not restarted, because the new program would refuse every organization.
+    # While a migration is pending, the upgrade does not restart the service: the new program would refuse every organization.
     [(applied,)] = cluster.sql(
         "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
     waiting = root.install(newer)
@@ -215,9 +215,9 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     assert "fieldseal migrate up && systemctl restart fieldseal && systemctl try-restart 'fieldseal-router@*.service'" in waiting.stderr
     cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [applied])
     assert "migrate up" not in root.install(newer).stderr
-    # A configuration file that an operator may change stays as it is, and logrotate rotates the file of events without a signal.
+    # The package marks the file as configuration, so an upgrade keeps an operator's changes to it.
     assert "/etc/logrotate.d/fieldseal" in root.run("dpkg-query", "-W", "-f=${Conffiles}", "fieldseal").stdout
-    # The routers run the same program, which is in another package, and are restarted with the service.
+    # The routers run the program of this package, so the upgrade restarts them after the service.
     restarted = restarts()
     assert restarted.index("fieldseal.service") < restarted.index("fieldseal-router@*.service")
     assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
@@ -225,7 +225,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
 
 
 def test_an_update_finds_each_kind_of_credential(tmp_path):
-    """Also a credential whose text is in the unit itself, on several lines as `systemd-creds encrypt --pretty` prints it."""
+    """A unit may also contain the text of a credential, on several lines, as `systemd-creds encrypt --pretty` prints it."""
     unit = (
         "[Service]\nLoadCredential=a:/etc/a\nLoadCredentialEncrypted=b:/etc/b\nSetCredential=c:text\n"
         "SetCredentialEncrypted=d: \\\n        Whxqht+dQJax1aZeCGLxmiAA \\\n        AAAB8x==\nUser=fieldseal\n")

@@ -29,7 +29,7 @@ def certificate(folder, name, host="localhost"):
 
 
 class Database:
-    """A PostgreSQL as the page requires it: with TLS only, and passwords with SCRAM. The superuser's access can be closed."""
+    """A PostgreSQL as the page requires it: connections only with TLS, and passwords with SCRAM. allow() sets who can connect."""
 
     ACCESS = "hostssl fieldseal fieldseal_service,fieldseal_migrator 127.0.0.1/32 scram-sha-256\n"
     SUPERUSER = "hostssl all postgres 127.0.0.1/32 scram-sha-256\n"
@@ -53,7 +53,7 @@ class Database:
 
     def allow(self, lines):
         file = self.home / "data/pg_hba.conf"
-        # The test itself connects through the socket, with the superuser's password.
+        # The test connects through the socket, with the superuser's password.
         file.write_text(f"local all postgres scram-sha-256\n{lines}")
 
     def query(self, statement):
@@ -76,7 +76,7 @@ def packages():
 
 @pytest.fixture
 def machine(packages):
-    """A root with the packages of the page installed, and a database."""
+    """A PostgreSQL, and a root with all packages."""
     database, root = Database(), Root()
     try:
         root.install(*packages.values())
@@ -86,24 +86,24 @@ def machine(packages):
         database.remove()
 
 
-#: The line of the page with `fieldseal setup`, for which the page also gives the steps by hand.
+#: The line of the page with `fieldseal setup`. The page also has these steps as separate commands.
 SETUP = re.search(r"^runuser -u fieldseal -- fieldseal setup .*\n", PAGE, re.MULTILINE)[0]
 
 
 def blocks(by_hand):
-    """The commands of the page, section by section."""
+    """The commands of each section of the page. With `by_hand`, the separate commands take the place of `setup`."""
     found = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert sum(SETUP in block for block in found) == 1
     if not by_hand:
         return found
-    # The page has one shell, so later sections have the variables that earlier ones exported.
+    # These separate commands need the variables that the page exports.
     exported = re.search(r"^export .*\n", PAGE, re.MULTILINE)[0]
     steps = "".join(re.findall(r"^```sh by hand\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
     return [block.replace(SETUP, exported + steps) for block in found]
 
 
 def put_what_the_page_takes_for_granted(database, root, folder):
-    """Installs the certificates and passwords that the page expects; the server's certificate is in `folder` too."""
+    """Makes the certificates and passwords that the page expects. `folder` also gets the server's certificate."""
     certificate(folder, "server")
     home = root.path("/root/set-up")
     home.mkdir(mode=0o700)
@@ -125,7 +125,7 @@ def keys_are_where_the_page_says(root):
 
 
 def used_as_the_page_says(port, authority, id, secret):
-    """A program writes a record, and a person signs in. Returns the program's session and the organization's address."""
+    """A program writes a record, and a person signs in. Returns the program's session, and the address of the organization."""
     session = requests.Session()
     session.verify, session.trust_env = str(authority), False
     base = f"https://localhost:{port}/contoso"
@@ -139,10 +139,10 @@ def used_as_the_page_says(port, authority, id, secret):
 
 
 def setup_makes_nothing_twice(root, follow):
-    """Runs `setup` again, without a superuser: nothing is made twice, and the passwords stay."""
+    """Runs `setup` again, without a superuser. It makes nothing twice, and keeps the passwords."""
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
     repeated = "runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app"
-    # A missing certificate is reported, and does not stop `setup`.
+    # `setup` reports a missing certificate, and continues.
     follow("mv /etc/fieldseal/server.pem /etc/fieldseal/server.pem.away")
     assert "/etc/fieldseal/server.pem" in follow(repeated).stdout
     follow("mv /etc/fieldseal/server.pem.away /etc/fieldseal/server.pem")
@@ -165,12 +165,12 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     outputs = []
     for block in blocks(by_hand):
         if "config check" in block:
-            # From here on, no connection as a superuser is possible.
+            # From here on, the superuser can't connect any more.
             database.allow(Database.ACCESS)
             database.query("SELECT pg_reload_conf()")
         outputs.append(follow(block).stdout)
         if "examples/fieldseal.yaml" in block:
-            # "Change the names in it."
+            # The page says: "Change the names in it."
             file = root.path("/etc/fieldseal/fieldseal.yaml")
             text = file.read_text().replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
             file.write_text(text.replace("port: 8443", f"port: {port}"))
@@ -203,7 +203,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     else:
         is_restored_as_the_page_says(database, root, follow)
 
-    # Each step that `setup` prints is a command on the page.
+    # The page has a command for each step that `setup` prints.
     printed = re.findall(r"^\S.*  \(fieldseal ([a-z]+ [a-z]+)", secrets, re.MULTILINE)
     assert by_hand or len(printed) == 6
     assert all(re.search(rf"fieldseal {command}\b", "".join(blocks(True))) for command in printed)
@@ -212,7 +212,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
 
 
 def roles_get_other_passwords(database, root, follow, session, base):
-    """As in docs/operations.md, while the service runs. It continues to work when it opens new connections."""
+    """Changes the passwords of the roles as docs/operations.md says, while the service runs. New connections must work."""
     [block] = re.findall(r"^```sh rotate\n(.*?)^```$", (PAGE_FOLDER / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
     passwords = root.path("/etc/fieldseal/private/pgpass")
     before, owner = passwords.read_text(), passwords.stat()
@@ -234,7 +234,7 @@ def roles_get_other_passwords(database, root, follow, session, base):
 
 
 def key_is_replaced_as_the_page_says(database, root, follow):
-    """docs/key-encryption-key.md, "Replacing it". After each change of the settings, the service is started again as its user."""
+    """Follows docs/key-encryption-key.md, section "Replacing it". Starts the service again after each change of the settings."""
     page = (PAGE_FOLDER / "key-encryption-key.md").read_text().split("## Replacing it")[1].split("\n## ")[0]
     found = [(name, re.sub("^   ", "", text, flags=re.MULTILINE)) for name, text in re.findall(r"```(?:sh |yaml )?(\S+)\n(.*?)```", page, re.DOTALL)]
     assert [name for name, _ in found] == ["rotate", "newKek", "console", "rotate", "kekFile", "rotate"], found
@@ -261,18 +261,18 @@ def key_is_replaced_as_the_page_says(database, root, follow):
     new = root.path("/etc/fieldseal/private/kek.new")
     assert new.read_bytes() == root.path("/mnt/safe/kek.new").read_bytes()
     assert "Run fieldseal kek rotate." in outputs[1] and "Everything is under" in outputs[1] and "Retired" in outputs[2], outputs
-    # root runs the command and owns the file, so the output says which user can read it.
+    # root owns the new file, so the output says how the service's user can get it.
     said = root.run("fieldseal", "kek", "create", "/etc/fieldseal/private/of-root").stdout
     assert "belongs to root" in said and "chown fieldseal: /etc/fieldseal/private/of-root" in said
     root.path("/etc/fieldseal/private/of-root").unlink()
 
 
-#: The commands for a dump and its restore in docs/backups.md.
+#: The page with the commands for a dump and its restore.
 BACKUPS = (PAGE_FOLDER / "backups.md").read_text()
 
 
 def is_restored_as_the_page_says(database, root, follow):
-    """The dump is made on the machine of the service, and restored on a PostgreSQL that has neither the database nor its roles."""
+    """Makes a dump on the service's machine, and restores it on a PostgreSQL without the database and its roles."""
     root.run("mkdir", "-p", "/mnt/backups")
     dump, restore = (BACKUPS.split(f"\n{begin}")[1].split(f"\n{end}")[0] for begin, end in (("## Dumps", "These lines"), ("Restore into", "Neither roles")))
     def commands(text):
@@ -281,7 +281,7 @@ def is_restored_as_the_page_says(database, root, follow):
     with psycopg.connect(host=str(database.home), port=database.port, user="postgres", password=database.password, dbname="postgres", autocommit=True) as connection:
         connection.execute("DROP DATABASE fieldseal WITH (FORCE)")
         for name in ("service", "migrator", "inspector", "owner"):
-            # This also drops its right to the parameter fieldseal.maintenance, which belongs to no database.
+            # Also revokes the role's right to set fieldseal.maintenance.
             connection.execute(f"DROP OWNED BY fieldseal_{name}")
             connection.execute(f"DROP ROLE fieldseal_{name}")
         connection.execute("CREATE DATABASE fieldseal ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0")

@@ -1,4 +1,4 @@
-"""The units of the packages under a separate systemd, with their whole sandbox in force (booted_root.py)."""
+"""Runs the units of the packages under a separate systemd, with their whole sandbox (booted_root.py)."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ from package_root import SOURCE, build, configure, write_settings
 PORT = 8443
 DATABASE = "/run/database"
 KEK_PAGE = SOURCE / "docs/key-encryption-key.md"
-#: What a unit's sandbox forbids, by the names of `systemctl show`.
+#: The restrictions of a unit, by their names in `systemctl show`.
 SANDBOX = {
     "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "PrivateDevices": "yes", "PrivateUsers": "yes",
     "PrivateIPC": "yes", "ProtectClock": "yes", "ProtectControlGroups": "yes", "ProtectHostname": "yes", "ProtectKernelLogs": "yes",
@@ -28,7 +28,7 @@ SERVICE = UNITS[0]
 
 
 class Machine(BootedRoot):
-    """A root with the packages installed and set up, and a PostgreSQL server."""
+    """A root with systemd, the packages and their configuration, and a PostgreSQL server."""
 
     def __init__(self, cluster, packages):
         super().__init__({DATABASE: cluster.home})
@@ -42,7 +42,7 @@ class Machine(BootedRoot):
             raise
 
     def settle(self, **changes):
-        """Writes the settings that are used from now on."""
+        """Writes the settings for the next start."""
         write_settings(self, self.cluster, PORT, DATABASE, **changes)
 
     def start(self, unit=SERVICE):
@@ -53,7 +53,7 @@ class Machine(BootedRoot):
         self.run("systemctl", "stop", unit)
 
     def get(self, path, *options):
-        """The service's response in the root's own network, and its status."""
+        """The status and the body of the service's response, requested inside of the root."""
         answer = self.run("curl", "--silent", "--show-error", "--cacert", "/etc/fieldseal/server.pem", "--write-out", "\n%{http_code}", *options, f"https://localhost:{PORT}{path}")
         body, _, status = answer.stdout.rpartition("\n")
         return int(status), body
@@ -64,10 +64,10 @@ class Machine(BootedRoot):
 
 @pytest.fixture(scope="module")
 def cluster():
-    # With fsync on, the doctor reports nothing about this PostgreSQL.
+    # With fsync on, the doctor has no finding about PostgreSQL.
     cluster = Cluster("fsync=on")
     try:
-        # A key that was shown counts as copied, so the doctor reports nothing about it.
+        # Showing the key counts as a copy, so the doctor has no finding about it.
         cluster.run("key", "show")
         yield cluster
     finally:
@@ -90,7 +90,7 @@ def machine(cluster):
 
 @pytest.fixture(autouse=True)
 def as_installed(machine):
-    """Each test begins with the units as the package has them, and none of them runs."""
+    """After each test, stops the units, and restores the units and settings as installed."""
     yield
     for unit in ("fieldseal.socket", SERVICE, UNITS[3]):
         machine.stop(unit)
@@ -105,20 +105,19 @@ def test_the_service_starts_answers_and_stops(machine):
     state = machine.show(SERVICE, "ActiveState", "SubState", "Type", "StatusErrno", "NRestarts", "WatchdogUSec")
     assert state == {"ActiveState": "active", "SubState": "running", "Type": "notify", "StatusErrno": "0", "NRestarts": "0", "WatchdogUSec": "1min"}
     assert machine.get("/readyz")[0] == 200
-    # socket.path and events.file as in the documentation: the unit's folders allow both. A proxy that ends TLS would connect to the socket.
+    # The unit's sandbox allows the paths of socket.path and events.file. A proxy would connect to this socket.
     machine.run("curl", "--silent", "--fail", "--unix-socket", "/run/fieldseal/api.sock", "http://localhost/readyz")
     events = machine.path("/var/log/fieldseal/events.jsonl")
     machine.wait(lambda: events.exists() and events.read_text())
     assert events.stat().st_mode & 0o777 == 0o600
-    # The service reads the certificate again, and its process stays the same.
+    # After a reload, the service has the same process.
     process = machine.process()
     machine.run("systemctl", "reload", SERVICE)
     assert machine.get("/readyz")[0] == 200 and machine.process() == process
     machine.stop()
-    # systemd forgets a stopped unit, so the test reads in the unit's journal how it ended.
+    # systemd forgets a stopped unit, so the journal must show how it ended.
     assert machine.show(SERVICE, "ActiveState") == "inactive"
     journal = machine.journal(SERVICE)
-    # The lines that the program itself writes are JSON.
     own = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={SERVICE}", "_COMM=fieldseal").stdout.splitlines()
     assert own and all(line.startswith("{") for line in own), own
     assert '"message":"stopped"' in journal and f"{SERVICE}: Deactivated successfully." in journal and "Failed with result" not in journal, journal
@@ -149,13 +148,13 @@ def test_the_sandbox_of_a_unit_is_set(machine, unit):
 def test_a_unit_has_limits_of_what_it_may_take(machine, unit):
     limits = {name: int(value) for name, value in machine.show(unit, "MemoryMax", "TasksMax", "LimitNOFILE").items()}
     assert 1 << 30 <= limits["MemoryMax"] <= 4 << 30 and 512 <= limits["TasksMax"] <= 4096 and 8192 <= limits["LimitNOFILE"] <= 65536, limits
-    # The page says so, and how an operator changes the sandbox.
+    # The page gives these limits, and says how an operator changes them.
     row = next(line for line in (SOURCE / "docs/operations.md").read_text().splitlines() if line.startswith(f"| `{unit.replace('@contoso', '@')}` |") and "MemoryMax" not in line and " G" in line)
     assert f"{limits['MemoryMax'] >> 30} GiB" in row and f"{limits['TasksMax']:,}" in row and f"{limits['LimitNOFILE']:,}" in row
 
 
 def test_a_service_is_started_again_until_its_database_is_back(machine):
-    """Starts by a person count for systemd's limit too, and a unit that has reached the limit would stay failed."""
+    """systemd also counts starts by a person. A unit that reaches systemd's limit would stay failed, so these units have no limit."""
     machine.start()
     machine.cluster.stop()
     try:
@@ -171,7 +170,7 @@ def test_a_service_is_started_again_until_its_database_is_back(machine):
 
 
 def test_what_has_to_be_corrected_is_not_tried_again(machine):
-    """With the key-encryption key of another deployment, or with an unknown setting, another try would change nothing."""
+    """With the KEK of another deployment, or with an unknown setting, another start would fail too. So systemd does not try."""
     machine.run("runuser", "-u", "fieldseal", "--", "fieldseal", "kek", "create", "/tmp/other-kek")
     for changes, words in (({"kekFile": "/tmp/other-kek"}, "key-encryption key"), ({"kekfile": "x"}, "unknown key kekfile")):
         machine.settle(**changes)
@@ -190,14 +189,14 @@ def probe(machine, *command):
 def test_the_sandbox_of_the_service_is_in_force(machine):
     shutil.copyfile(pathlib.Path(__file__).with_name("sandbox_probe.py"), machine.path("/etc/fieldseal/probe.py"))
     allowed = ["write its folder", "a TCP socket"]
-    # Without the unit's sandbox, the same user may do all of it.
+    # Without the sandbox, the same user can do everything that the probe tries.
     free = probe(machine, "systemd-run", "--wait", "--pipe", "--quiet", "--property=User=fieldseal", "--property=RuntimeDirectory=fieldseal", "--property=RuntimeDirectoryPreserve=yes")
     assert free["not done"] == [] and set(allowed) < set(free["done"])
     machine.edit(SERVICE, "ExecStartPre=/usr/bin/python3 /etc/fieldseal/probe.py")
     machine.start()
     [line] = [line for line in machine.journal(SERVICE).splitlines() if '{"done"' in line]
     assert json.loads(line[line.index("{"):])["done"] == allowed
-    # The service's own process has the sandbox too: no capabilities, no new privileges, and a filter of system calls.
+    # The service's process has no capabilities and gets no new privileges, and its system calls are filtered.
     status = dict(line.split(":\t", 1) for line in machine.path(f"/proc/{machine.process()}/status").read_text().splitlines() if ":\t" in line)
     assert [status[name].strip() for name in ("CapBnd", "CapEff", "NoNewPrivs", "Seccomp")] == ["0" * 16, "0" * 16, "1", "2"]
     uid = machine.run("id", "--user", "fieldseal").stdout.strip()
@@ -205,7 +204,7 @@ def test_the_sandbox_of_the_service_is_in_force(machine):
 
 
 def encrypted(machine):
-    """As in docs/key-encryption-key.md, with the machine's own key in /var/lib/systemd."""
+    """Encrypts the KEK as docs/key-encryption-key.md says, with the machine's key in /var/lib/systemd."""
     machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=kek", "/etc/fieldseal/kek", "/etc/fieldseal/kek.cred")
     return {"credential": "kek"}, ["LoadCredentialEncrypted=kek:/etc/fieldseal/kek.cred"]
 
@@ -228,10 +227,10 @@ def test_the_key_comes_from_elsewhere_than_a_file(machine, source):
     for unit in UNITS[1:3]:
         machine.start(unit)
     if lines:
-        # A command on the command line gets the credential in the way that the page shows.
+        # A command gets the credential as the page shows.
         [command] = re.findall(r"^systemd-run .*$", KEK_PAGE.read_text(), re.MULTILINE)
         assert "fingerprint" in machine.run("bash", "-ec", command).stdout
-        # Without the drop-in, the service does not start.
+        # Without the drop-in, the service has no credential and does not start.
         machine.stop()
         machine.edit(SERVICE)
         assert machine.run("systemctl", "start", SERVICE, check=False).returncode
@@ -239,7 +238,6 @@ def test_the_key_comes_from_elsewhere_than_a_file(machine, source):
 
 
 def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
-    """As in docs/production.md."""
     with asked_for_passwords(machine.cluster):
         passwords = machine.path("/etc/fieldseal/pgpass")
         passwords.write_text(password_file())
@@ -256,7 +254,7 @@ def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
 
 
 def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tmp_path):
-    """The check for pending migrations, and the command that the upgrade prints, need the passwords of the database."""
+    """The upgrade's check for pending migrations needs the database's passwords. So does the command that the upgrade prints."""
     newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
     with asked_for_passwords(machine.cluster):
         passwords = machine.path("/etc/fieldseal/pgpass")
@@ -271,7 +269,7 @@ def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tm
         said = machine.install(newer).stderr
         assert "migrate up" not in said, said
         machine.wait(lambda: machine.process() not in (before, "0") and machine.show(SERVICE, "ActiveState") == "active")
-        # A migration is pending, so the service is not restarted. The printed command applies the migration and restarts it.
+        # A migration is pending, so the upgrade does not restart the service. The command that it prints migrates and restarts.
         before = machine.process()
         [(down,)] = machine.cluster.sql(
             "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
@@ -300,7 +298,6 @@ def test_what_runs_at_night_ends_well(machine, unit):
 
 def test_a_client_that_connects_while_the_service_is_restarted_waits(machine):
     machine.run("systemctl", "start", "fieldseal.socket")
-    # The first connection to the socket starts the service.
     assert machine.get("/readyz")[0] == 200 and machine.show(SERVICE, "ActiveState") == "active"
     before = machine.process()
     machine.run("systemctl", "restart", "--no-block", SERVICE)
@@ -309,12 +306,12 @@ def test_a_client_that_connects_while_the_service_is_restarted_waits(machine):
     assert set(answers) == {200}
 
 
-#: The commands of docs/router.md, block by block: a client, a router, and another secret.
+#: The command blocks of docs/router.md: for a client, for a router, and for another secret.
 ROUTER = re.findall(r"^```sh\n(.*?)^```$", (SOURCE / "docs/router.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 def follow(machine, block):
-    """Runs a block of the page. Writes the id and secret that it prints for a client into the two files, as a person would."""
+    """Runs a block of the page. As a person would, writes the printed id and secret of a client into the two files."""
     options, secret = machine.path("/etc/fieldseal/router-contoso.env"), machine.path("/root/router.secret")
     said = ""
     for line in block.splitlines():
@@ -340,7 +337,7 @@ def test_a_router_is_set_up_and_gets_another_secret_as_the_page_says(machine):
     fed = machine.show(router, "WatchdogTimestampMonotonic")
     machine.wait(lambda: int(machine.show(router, "WatchdogTimestampMonotonic")) > int(fed) + 4_000_000)
     assert machine.show(router, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
-    # Waits until the service has noticed the router.
+    # Waits until the router has signed in and asked for work.
     machine.wait(lambda: machine.cluster.sql("SELECT count(*) FROM mail_router") != [(0,)])
     before = machine.path("/etc/fieldseal/router-contoso.secret").read_text()
     follow(machine, rotate)

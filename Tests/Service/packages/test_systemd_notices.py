@@ -1,4 +1,4 @@
-"""What `serve` reports to systemd, and what happens if systemd does not read it."""
+"""The notices of `serve` and of the router to systemd, and what happens if systemd does not read them."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from waiting import until
 
 
 def is_full(name):
-    """Whether the socket accepts no more notices."""
+    """Whether the socket's queue is full."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
             sender.sendto(b"X=1", socket.MSG_DONTWAIT, f"\0{name}")
@@ -34,7 +34,7 @@ def test_a_systemd_that_reads_no_notices_does_not_stop_the_service(monkeypatch):
             server = Server(cluster)
             try:
                 until(lambda: is_full(name))
-                # Sends more requests than there are threads, so that each thread gets some.
+                # Sends more requests than the service has threads. Otherwise one thread could be blocked without the test noticing.
                 for number in range(20):
                     server.connections.forget()
                     assert server.request("POST", "mailboxes", {"name": f"box {number}"}).status_code == 204
@@ -70,7 +70,7 @@ def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
                 while seen.count("WATCHDOG=1") < 3:
                     seen.append(notices.recv(100).decode())
                 assert seen[0] == "READY=1" and set(seen) == {"READY=1", "WATCHDOG=1"}
-                # Replaces the program's file, as an update of the package does.
+                # Replaces the program's file, as an upgrade of the package does.
                 program.rename(tmp_path / "former")
                 (tmp_path / "former").unlink()
                 while "the program was replaced" not in (line := router.stderr.readline()):
@@ -86,7 +86,7 @@ def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
 
 
 def test_systemd_is_asked_to_wait_for_a_server_that_drains(monkeypatch):
-    """The server asks for the time of https.drainSeconds and the default time of a unit, also if the unit's TimeoutStopSec is shorter."""
+    """The server asks for https.drainSeconds plus a unit's default time, so a shorter TimeoutStopSec does no harm."""
     cluster = Cluster()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:

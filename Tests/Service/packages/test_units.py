@@ -1,4 +1,4 @@
-"""The settings and commands that the units of systemd in dist/ advise, tried with the program."""
+"""Tries the settings and commands that the units in dist/ advise."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from package_root import SOURCE, writable
 from server import Server, serve_settings
 from service import PATIENCE
 
-#: The units that read the key-encryption key.
+#: The units that need the KEK.
 UNITS = ["fieldseal", "fieldseal-doctor", "fieldseal-retention"]
 
 
@@ -21,7 +21,7 @@ UNITS = ["fieldseal", "fieldseal-doctor", "fieldseal-retention"]
 def cluster():
     cluster = Cluster("fsync=on")
     try:
-        # A key that was shown counts as copied, so the doctor reports nothing.
+        # Showing the key counts as a copy, so the doctor has no finding about it.
         cluster.run("key", "show")
         yield cluster
     finally:
@@ -33,7 +33,7 @@ def text_of(unit):
 
 
 def advice(unit):
-    """The credential's name and the line for the settings, read from a comment in the unit."""
+    """The credential's name, and the key and value of the setting, read from a comment in the unit."""
     text = text_of(unit)
     assert text.count("LoadCredentialEncrypted=") == 1
     name = re.search(r"^#   LoadCredentialEncrypted=(\w+):/etc/fieldseal/\S+$", text, re.MULTILINE)[1]
@@ -43,12 +43,12 @@ def advice(unit):
 
 @pytest.fixture
 def advised(cluster, request, tmp_path):
-    """Settings as the unit advises, the credential as systemd would pass it, and the unit's command."""
+    """Writes settings as the unit advises, and the credential as systemd passes it. Returns the unit's command and its environment."""
     name, key, value = advice(request.param)
     folder = tmp_path / "credentials"
     folder.mkdir()
     shutil.copyfile(cluster.home / "kek", folder / name)
-    # systemd grants access with an access control list, whose mask appears as the group's permission bits.
+    # systemd grants access with an access control list. The list's mask shows as the permissions of the group.
     (folder / name).chmod(0o440)
     outer, inner = key.split(".")
     lines = [line for line in (cluster.home / "direct.yaml").read_text().splitlines() if not line.startswith("kekFile")]
@@ -62,7 +62,7 @@ def advised(cluster, request, tmp_path):
 def test_a_unit_gets_the_key_as_it_advises(cluster, advised, monkeypatch):
     command, environment = advised
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    # The server needs settings for a listener in addition.
+    # `serve` also needs a listener in its settings.
     refused = cluster.run(*command, settings=serve_settings(cluster, "advised").stem, check=False)
     assert refused.returncode and "systemd passed no credentials" in refused.stdout + refused.stderr
     if command != ["serve"]:
@@ -85,7 +85,7 @@ def test_each_folder_that_the_documentation_names_is_one_that_its_unit_may_write
     assert {setting for _, _, setting, _ in rows} == {"socket.path", "events.file", "retention.folder"}
     for folder, unit, setting, path in rows:
         assert folder in writable(text_of(unit)) and (path == folder or path.startswith(f"{folder}/")), setting
-        # The package makes the folder too, so that `config check` finds it before the unit was started.
+        # The package makes this folder too, because `config check` may run before the unit was started.
         assert re.search(rf"install -d .* {folder}(\s|$)", (SOURCE / "dist/debian/fieldseal.postinst").read_text(), re.MULTILINE), folder
     sample = (SOURCE / "dist/debian/fieldseal.yaml").read_text()
     assert re.search(r"folder: (/\S+?)\}", sample)[1] in writable(text_of("fieldseal-retention"))

@@ -1,4 +1,4 @@
-"""Runs the commands that `make cluster` prints. Each part is stopped in turn while clients work, and the cluster ends without leaving anything."""
+"""Runs the commands that `make cluster` prints. Stops each part in turn while clients write, and checks that nothing is left at the end."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ from service import PATIENCE
 from waiting import until
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "highly_available.py"
-#: A line about a part: its name, and the command that stops it.
+#: A line of the output about a part: its name, and the command that stops it.
 PART = re.compile(r"^    (\S[^:]*):  (\S.*)$")
 
 
 class Running:
-    """The running script, and what it has printed."""
+    """The running script, and its output."""
 
     def __init__(self):
         self.home = scratch.new_folder()
-        # PostgreSQL's user must be able to enter the folder.
+        # The user of PostgreSQL must be able to enter the folder.
         self.home.chmod(0o755)
-        # A separate folder shows which processes and files belong to this cluster.
+        # In its own folder, the cluster's processes and files can be told from those of other tests.
         environment = {**os.environ, scratch.VARIABLE: str(self.home)}
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -45,7 +45,7 @@ class Running:
         return [(found[1], found[2]) for line in self.lines if (found := PART.match(line))]
 
     def client(self):
-        """The shell command with which a client writes."""
+        """The shell command from the output with which a client writes."""
         start = next(number for number, line in enumerate(self.lines) if line.startswith("    token="))
         end = next(number for number, line in enumerate(self.lines) if number > start and line == "\n")
         return "".join(self.lines[start:end])
@@ -70,7 +70,7 @@ def shell(command):
 
 
 def is_whole(patroni):
-    """Whether Patroni has a primary, and two standbys that follow it."""
+    """Whether Patroni has a primary and two standbys without lag."""
     members = requests.get(f"{patroni}/cluster", timeout=PATIENCE).json()["members"]
     roles = sorted(member["role"] for member in members if member["state"] in ("running", "streaming") and member.get("lag", 0) == 0)
     return roles == ["leader", "replica", "sync_standby"]
@@ -78,7 +78,7 @@ def is_whole(patroni):
 
 @contextlib.contextmanager
 def take_away(running, what, command, patroni):
-    """Stops a part, and starts it again after the block."""
+    """Stops a part of the cluster for the block. Waits afterwards until the part runs again and the cluster is complete."""
     mark = running.again()
     shell(command)
     yield

@@ -1,4 +1,4 @@
-"""The programs in examples/, run as their page says."""
+"""Runs the programs in examples/ as their page says."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ import sys
 FOLDER = pathlib.Path(__file__).parents[3] / "examples"
 
 
-#: The example is built along with the tests.
+#: `swift build` also builds this example.
 OPEN_CELLS = FOLDER.parent / ".build/debug/OpenCells"
 
 

@@ -1,4 +1,4 @@
-"""A run of the tests that is interrupted leaves no process and no file."""
+"""If a run of the tests is interrupted, it leaves no process and no file."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ def children(pid):
 
 
 def folder_of(run):
-    """The folder of a run, once a PostgreSQL works in it. The workers of the run have the folder in their environment."""
+    """The folder of a run, once a PostgreSQL runs in it. Until then None. The workers have the folder in their environment."""
     for worker in children(run.pid):
         with contextlib.suppress(OSError):
             variables = dict(line.split(b"=", 1) for line in pathlib.Path(f"/proc/{worker}/environ").read_bytes().split(b"\0") if b"=" in line)
@@ -37,7 +37,7 @@ def left(folder):
 
 @pytest.mark.parametrize("number, to_all", [(signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_an_interrupted_run_leaves_nothing(number, to_all):
-    # The run's folder is inside this run's folder, so that it is removed even if this run is interrupted.
+    # Makes the run's folder inside of the folder of the present run, which removes it in any case.
     environment = {name: value for name, value in os.environ.items() if name != scratch.VARIABLE and not name.startswith("PYTEST_")}
     environment[scratch.PARENT] = os.environ[scratch.VARIABLE]
     run = subprocess.Popen(
@@ -50,7 +50,7 @@ def test_an_interrupted_run_leaves_nothing(number, to_all):
             time.sleep(0.02)
         assert left(folder)
         (os.killpg if to_all else os.kill)(run.pid, number)
-        # pytest's exit code for an interrupted run.
+        # The exit code of pytest for an interrupted run.
         assert run.wait(PATIENCE) == 2
         assert left(folder) == []
         assert not folder.exists() and not list(scratch.DISK.glob(f"{folder.name}*"))

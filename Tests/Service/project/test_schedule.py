@@ -1,4 +1,4 @@
-"""In `make test`, the tests of long files take turns, and long files run in parts."""
+"""In `make test`, the tests of long files take turns from day to day, and a long file runs in parts."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def collected(*paths, **environment):
-    """The short names of the tests that pytest would run."""
+    """The short names of the tests that pytest collects."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", *paths], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "FIELDSEAL_SEED": "1", "FIELDSEAL_TEST_FULL": "", "FIELDSEAL_TEST_IN_TURNS": "", **environment})
@@ -62,7 +62,7 @@ def test_a_long_file_is_parted_in_its_order(everything):
     of_file = [name for name in everything if name.startswith(f"{long}::")]
     parts = [group for _, group in units(everything) if group[0] in of_file]
     assert len(parts) > 1 and [name for part in parts for name in part] == of_file
-    # A single test may be longer than a part.
+    # A part may be longer than the limit if it is a single test.
     assert all(len(part) == 1 or sum(tests.get(name, 0) for name in part) < 2 * PART for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""`scripts/tidy`: each rule finds what it forbids, and a tree that keeps all rules has no problem."""
+"""`scripts/tidy`: each rule finds what it forbids, and the project as it is has no problem."""
 
 import ast
 import pathlib
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-#: For each rule: the file (or several), the text to append (or a pattern and its replacement), and the expected message.
+#: For each rule: the file or files, the text to append (or a pattern and its replacement), and the expected message.
 CASES = {
     "try!": ("Sources/Records/A1.swift", "let a = try! f()\n", "A1.swift:1: banned: try! (throw,"),
     "as!": ("Sources/Records/A2.swift", "let a = b as! C\n", "A2.swift:1: banned: as!"),
@@ -137,7 +137,7 @@ def run(tree):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project, with the files that Git would store."""
+    """A copy of the files that Git has or would add."""
     tree = tmp_path_factory.mktemp("tree") / "project"
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
@@ -149,7 +149,7 @@ def tree(tmp_path_factory):
 
 
 def changes():
-    """Each file that the cases change, and its changes."""
+    """Each file to change, with its change."""
     for names, change, _ in CASES.values():
         for name in [names] if isinstance(names, str) else names:
             yield name, change
@@ -157,7 +157,7 @@ def changes():
 
 @pytest.fixture(scope="module")
 def told(tree):
-    """What the script prints about a tree that breaks every rule once."""
+    """The output of the script for a tree that breaks every rule."""
     assert run(tree) == (0, [f"tidy: 0 problems in {len(list(files(tree)))} files"])
     for name, change in changes():
         path = tree / name
@@ -183,7 +183,7 @@ def test_a_rule_that_is_broken_is_told_with_its_place(told, rule):
 
 
 def test_each_rule_has_a_case(told):
-    """Each message of the script, and each ban with its replacement, occurs in its output for the broken tree."""
+    """The output for the broken tree has every message of the script, and every replacement of a ban."""
     source = ast.parse((ROOT / "scripts/tidy").read_text())
     texts = [node.args[2] for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say"]
     rules = [".*".join(re.escape(part.value) if isinstance(part, ast.Constant) else "" for part in getattr(text, "values", [text])) for text in texts]
@@ -194,7 +194,7 @@ def test_each_rule_has_a_case(told):
 
 
 def test_nothing_is_told_beside_what_was_broken(told):
-    # Some changes that break one rule also break another.
+    # These changes also break a second rule.
     along = ["c3:1: SHELL_SCRIPTS in the Makefile lacks this file", "nothing refers to this file", "is not embedded", "the message unusedMessage is missing here or in English",
              "the message error:Nothing says this. is missing here or in English", "the table of imports does not say that CurlClient imports Program"]
     expected = [said for _, _, said in CASES.values()] + along

@@ -1,4 +1,4 @@
-"""The README's tour: every command is run as it is printed, and prints the output that the README shows."""
+"""Runs every command of the README's tour as it is printed. Each must print the output that the README shows."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ END_OF_STEP = "--- end of step ---\n"
 
 
 def steps():
-    """The tour's commands, each with the output that the README prints below it."""
+    """The commands of the tour, each with the output that the README prints below it."""
     tour = README.read_text().split("\n## Five minutes\n")[1].split("\n## ")[0]
     found = []
     for kind, text in re.findall(r"```(sh|text)\n(.*?)```", tour, re.S):
@@ -33,7 +33,7 @@ def steps():
 
 @pytest.fixture
 def deployment():
-    """What `make run` and `make mail` start. The users of the mail servers must be able to enter the folder."""
+    """A deployment and mail servers, as `make run` and `make mail` start them. The mail servers' users must be able to enter the folder."""
     deployment = Deployment(bare=True)
     deployment.home.chmod(0o755)
     servers = MailServers(deployment.home)
@@ -66,7 +66,7 @@ def test_the_tour_works_as_printed(deployment):
 
 
 def test_the_description_of_the_mail_servers_belongs_to_the_owner_of_the_folder():
-    """`sudo make mail` writes the file as root, and the tour reads it as the user that ran `make run`."""
+    """`sudo make mail` writes the file as root. The user that ran `make run` must be able to read it."""
     home = scratch.new_folder()
     home.chmod(0o755)
     owner = pwd.getpwnam("nobody")
@@ -83,7 +83,7 @@ def test_the_description_of_the_mail_servers_belongs_to_the_owner_of_the_folder(
 
 
 def test_the_routers_page_works_as_printed(deployment):
-    """The commands in docs/router.md need only what they and the README's tour define. Their mailbox is tested and enabled."""
+    """The commands in docs/router.md need only definitions of that page and of the README's tour. Their mailbox is tested and enabled."""
     section = ROUTER.read_text().split("\n## To try it\n")[1].split("\n## ")[0]
     lines = [line[4:] for line in section.splitlines() if line.startswith("    ") and not line.startswith("    make mail ")]
     assert len(lines) > 10

@@ -52,7 +52,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     assert record["subject"] == f"Grüße über {kind}" and record["statuscode"] == 4 and "Päckchen" in record["description"]
     assert record["messageid"] == note["Message-ID"] and record["attachmentcount"] == 1
     assert {(p["participationtypemask"], p["addressused"]) for p in record["email_activity_parties"]} == {(1, "customer@elsewhere.test"), (2, address)}
-    # An answer is sent with a password that no person saw. The customer's reply is linked to the answer.
+    # The router sends a reply with the mailbox's password. The customer's answer to it is linked to the reply.
     id = routed.create("emails", {"subject": "Wo ist es?", "description": "<p>Wir schauen nach.</p>", "email_activity_parties": [
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
     sent = routed.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True})
@@ -71,7 +71,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
 
 
 def test_the_example_of_the_page(routed):
-    """The commands of docs/router.md as they are, after the first commands of the README."""
+    """Runs the commands of docs/router.md after the first commands of the README, with this test's folders and program."""
     root = pathlib.Path(__file__).parents[3]
     functions = re.search(r"```sh\n(dev\(\).*?)```", (root / "README.md").read_text(), re.S)[1]
     example = "\n".join(line[4:] for line in re.search(r"## To try it\n(.*?)\n## ", (root / "docs/router.md").read_text(), re.S)[1].splitlines()
@@ -86,7 +86,7 @@ def test_the_example_of_the_page(routed):
     until(lambda: [e for e in emails(routed, box) if e["subject"] == subject])
     status = [json.loads(line) for line in routed.run("router", "status", "--org", "contoso", "--json").stdout.splitlines()]
     assert next(s for s in status if s["mailboxId"] == box)["receives"] is True
-    # A forward mailbox contains messages for others as attachments.
+    # A forward mailbox receives messages of other people as attachments. The attached message becomes the record.
     forward = routed.create("mailboxes", {
         "name": "forward", "emailaddress": "bob@contoso.test", "username": "bob", "password": routed.mail.passwords["bob@contoso.test"],
         "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "emailrouteraccessapproval": 1, "testemailconfigurationscheduled": True,
@@ -99,7 +99,7 @@ def test_the_example_of_the_page(routed):
     assert record["subject"] == f"inner {subject}" and record["messageid"] == inner["Message-ID"]
     assert routed.request("DELETE", f"mailboxes({forward})").status_code == 204
     routed.mail.clear("bob@contoso.test")
-    # Later tests deliver to this mailbox themselves, so its record is deleted.
+    # Deletes the mailbox, because later tests deliver to this address themselves.
     assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
     routed.mail.clear("alice@contoso.test")
 
@@ -121,7 +121,7 @@ def test_the_mail_servers_leave_nothing_behind():
 
 @pytest.mark.parametrize("when", ["while they start", "once they run"])
 def test_make_mail_ends_with_its_process_group(when):
-    """make forwards the signal, which the process group has got already, so the servers' script receives it twice."""
+    """The process group gets the signal, and make forwards it. So the script that starts the servers receives it twice."""
     home = scratch.new_folder()
     home.chmod(0o755)
     root = pathlib.Path(__file__).parents[3]
@@ -153,13 +153,13 @@ def readable(path):
 
 
 def problem(deployment, box, code):
-    """Waits until the newest alert about a mailbox has this code, and returns it."""
+    """Waits until the newest alert about a mailbox has this code. Returns the alert."""
     return until(lambda: next((a for a in alerts(deployment, box) if a["tracecode"] == code), None),
                  what=lambda: str([(a["tracecode"], a["text"]) for a in alerts(deployment, box)]) + deployment.log().decode()[-2000:])
 
 
 class Talker(threading.Thread):
-    """A server that sends what a test tells it to, and records what it receives."""
+    """A server that sends what the test's script says, and records what it receives."""
 
     def __init__(self, script, tls=None):
         super().__init__(daemon=True)
@@ -205,14 +205,14 @@ def tagged(data):
 
 @pytest.mark.parametrize("tested, other", [("incoming", "outgoing"), ("outgoing", "incoming")])
 def test_a_test_signs_in_for_directions_with_a_delivery_method_only(routed, tested, other):
-    """The server of the other direction does not exist. It is not contacted, and gets no password."""
+    """The other direction has no delivery method, and its server does not exist. The router does not connect to it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         _, box = queue(routed, routed.mail, profile(routed, routed.mail, **{f"{other}portnumber": probe.getsockname()[1]}), **{f"{other}emaildeliverymethod": 0})
         done = until(lambda: next((r for r in [routed.get(f"mailboxes({box})").json()] if r["testmailboxaccesscompletedon"]), None))
     assert done[f"{tested}emailstatus"] == 1 and done[f"enabledfor{tested}email"] and done[f"{other}emailstatus"] is None
     assert alerts(routed, box) == []
-    # Numbers in the router's log are JSON numbers.
+    # The numbers in the router's log line are JSON numbers.
     line = json.loads(until(lambda: next((line for line in routed.log().decode().splitlines() if '"mailbox processed"' in line and box in line), None)))
     figures = {name: line[name] for name in ("fetched", "delivered", "refused", "sent", "failed", "seconds")}
     assert all(isinstance(value, (int, float)) for value in figures.values()) and figures["seconds"] == round(figures["seconds"], 3), figures
@@ -226,7 +226,7 @@ def test_a_wrong_password_disables_the_mailbox_and_says_so(routed):
     assert record["incomingemailstatus"] == 2 and record["lastsyncerrorcode"] == 10 and record["transientfailurecount"] == 0
     assert not record["enabledforincomingemail"] and not record["testemailconfigurationscheduled"]
     assert b"not-the-password-1" not in routed.log()
-    # With the right password, and after another test, the mailbox works.
+    # After a person sets the right password and starts a test, the mailbox works.
     assert routed.request("PATCH", f"mailboxes({box})", {"password": routed.mail.passwords["support@contoso.test"], "testemailconfigurationscheduled": True}).status_code == 204
     enabled(routed, box)
 
@@ -236,12 +236,12 @@ def test_addresses_have_to_be_approved_and_credentials_allowed(routed):
     assert "approved" in problem(routed, box, 14)["text"]
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), allowemailconnectortousecredentials=False)
     assert "neither the mailbox nor its user or queue allows" in problem(routed, box, 15)["text"]
-    # The event gives the same reason.
+    # The security event gives the same reason.
     details = routed.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'credential released' AND outcome = 'refused' AND details LIKE %s", [f"%{box}%"])
     assert details and all("neither the mailbox nor its user or queue allows" in text for (text,) in details)
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, incomingusessl=False))
     assert "without TLS" in problem(routed, box, 15)["text"]
-    # From the profile.
+    # The password of the profile is used, although the mailbox has none.
     prof = profile(routed, routed.mail, incomingcredentialretrieval=1, incomingusername="bob", incomingpassword=routed.mail.passwords["bob@contoso.test"])
     _, box = queue(routed, routed.mail, prof, "bob@contoso.test", password=None, allowemailconnectortousecredentials=False)
     enabled(routed, box)
@@ -249,7 +249,7 @@ def test_addresses_have_to_be_approved_and_credentials_allowed(routed):
 
 @pytest.mark.parametrize("holder", ["queue", "user"])
 def test_credentials_of_a_queue_and_of_a_user(routed, holder):
-    """If the mailbox has no password of its own, and the queue or the user permits the use of theirs."""
+    """The mailbox has no password. The router gets the password of the queue or user, if their settings allow it."""
     address = "bob@contoso.test"
     prof = profile(routed, routed.mail)
     if holder == "queue":
@@ -298,7 +298,7 @@ def test_no_password_goes_to_a_server_that_does_not_prove_itself(routed, tmp_pat
 
 
 def expired(authority, folder):
-    """A certificate of the mail servers' authority that expired yesterday: (certificate, key)."""
+    """A certificate of the authority of the mail servers, which expired yesterday. Returns the files of the certificate and the key."""
     issuer = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
     signer = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -336,7 +336,7 @@ def test_servers_that_fail_hold_nobody_up(routed):
 
 
 def imap_answers(*after_login):
-    """The responses at the beginning of an IMAP session, and then those that a test wants."""
+    """A script for a server: the responses at the beginning of an IMAP session, and then the given ones."""
     hello = (b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready\r\n", lambda d: b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n" + tagged(d) + b" OK\r\n")
     login = (b"", lambda d: tagged(d) + b" OK signed in\r\n")
     examine = (b"", lambda d: b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 2] x\r\n" + tagged(d) + b" OK\r\n")
@@ -344,7 +344,7 @@ def imap_answers(*after_login):
 
 
 def test_what_a_server_may_send_is_bounded(routed):
-    """A literal of 100 MB, a connection that ends within a message, and a line without an end cost little memory and time."""
+    """A server sends a literal of 100 MB, half a message, or a line without an end. Each costs the router little memory and time."""
     trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trusted.load_cert_chain(routed.mail.servers.folder / "server.pem", routed.mail.servers.folder / "server.key")
     listed = (b"", lambda d: b"* 1 FETCH (UID 1 RFC822.SIZE 100)\r\n" + tagged(d) + b" OK\r\n")
@@ -375,7 +375,7 @@ def test_what_a_server_may_send_is_bounded(routed):
 
 @pytest.fixture(scope="module")
 def inbox(routed):
-    """A mailbox that accepts every message: (address, mailbox)."""
+    """A mailbox that accepts every message. Returns its address and its id."""
     address = "user@contoso.test"
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), address)
     enabled(routed, box)
@@ -393,7 +393,7 @@ def test_message_ids_are_nobody_s_identity(routed, inbox):
         raw.append(text.encode())
     routed.mail.drop(address, raw)
     until(lambda: set(subjects) <= {e["subject"] for e in emails(routed, box)})
-    # After the server has numbered its messages anew, the router looks at all of them again, and makes no second record.
+    # The server numbers its messages anew. The router looks at all of them again, and makes no second record of a message.
     before = sorted(e["activityid"] for e in emails(routed, box))
     routed.mail.change_validity(address)
     state = routed.sql("SELECT router_state FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
@@ -405,7 +405,7 @@ def test_message_ids_are_nobody_s_identity(routed, inbox):
 
 
 def broken_messages(count, seed=20261124):
-    """Messages that were broken by a few random changes."""
+    """Messages with a few random changes, which break some of them."""
     random = Random(seed)
     base = [
         message(body="Grüße " * 50).as_bytes(), b"\r\n\r\n", b"no header at all", b"From: x@y.test\r\n" + b"X: " + b"y" * 200_000 + b"\r\n\r\n",
@@ -442,16 +442,16 @@ def test_what_is_broken_holds_up_nothing(routed, inbox):
     routed.mail.drop(address, [nested, people, *corpus, message(subject="after all of them", to=address).as_bytes()])
 
     def subjects():
-        # Reads no recipients, because these messages have many thousands.
+        # Does not read the recipients, because these messages have thousands of them.
         return [e["subject"] for e in routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"]]
     until(lambda: "after all of them" in subjects(), what=lambda: routed.log().decode()[-3000:])
     found = subjects()
     assert "nested" in found and "ten thousand" in found and "many people" in found
-    # Each message with a sender has exactly one record.
+    # At least half of the messages with a sender have become records.
     with_sender = [e for e in corpus if e.startswith(b"From: a@b.test\r\n")]
     assert routed.sql("SELECT count(*) >= %s FROM org_contoso.email WHERE receivingmailboxid = %s", [len(with_sender) // 2, box]) == [(True,)]
     assert routed.get(f"mailboxes({box})?$select=statecode,lastsyncerrorcode").json()["lastsyncerrorcode"] is None
-    # Later tests list this mailbox's e-mails with their recipients, so these recipients are deleted.
+    # Deletes the recipients, because later tests list the e-mails of this mailbox with their recipients.
     routed.sql("DELETE FROM org_contoso.activityparty WHERE participationtypemask = 2 AND activityid IN (SELECT activityid FROM org_contoso.email WHERE receivingmailboxid = %s AND subject <> 'after all of them')", [box])
 
 
@@ -461,14 +461,14 @@ def test_an_own_message_that_comes_back_is_none(routed, inbox):
     until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)
     routed.mail.inject(address, message(subject="an automatic answer", to=address, Auto_Submitted="auto-replied"))
     routed.mail.drop(address, [b"From: <>\r\nSubject: from nobody\r\n\r\nbounced\r\n"])
-    # An automatic message becomes a record like any other, and nothing answers it.
+    # An automatic message becomes a record, and the router does not answer it.
     until(lambda: [e for e in emails(routed, box) if e["subject"] == "an automatic answer"])
     assert not [e for e in emails(routed, box) if e["subject"] in ("to myself", "from nobody")]
     assert routed.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)]
 
 
 def test_what_cannot_be_a_record_is_moved_or_stays(routed):
-    """Messages without a sender, and messages that are too large, are moved into a folder if the profile says so, and are never deleted."""
+    """Messages without a sender, and messages that are too large, are never deleted. If the profile says so, the router moves them into a folder."""
     address = "carol@contoso.test"
     routed.mail.clear(address)
     nobody, good = b"From: <>\r\nSubject: from nobody\r\n\r\nbounced\r\n", message(subject="from somebody", to=address).as_bytes()
@@ -520,7 +520,7 @@ def test_answers_are_found_by_subject_and_people_where_that_is_on(routed, inbox)
         assert verdict("A new subject", InReplyTo=sent["messageid"]) == (3, id)
         assert routed.request("PATCH", path, {"emailcorrelationenabled": False, "enablesmartmatching": False}).status_code == 204
         assert verdict("A new subject again", InReplyTo=sent["messageid"]) == (0, None)
-        # Attachments within the organization's limit are kept.
+        # Attachments of at most the organization's limit are stored. If one is larger, the delivery is refused.
         attachment = [{"FileName": "a.bin", "MimeType": "application/octet-stream", "Body": "QUFB" * 100}]
         for limit, kept in [(300, 1), (299, 0)]:
             assert routed.request("PATCH", path, {"maxuploadfilesize": limit}).status_code == 204
@@ -551,7 +551,7 @@ def test_recipients_are_changed_by_update_while_an_email_is_a_draft(routed, inbo
     changed = {"subject": "to the right one", "email_activity_parties": [sender, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}, {"participationtypemask": 3, "addressused": "bob@contoso.test"}]}
     assert routed.request("PATCH", f"emails({id})", changed).status_code == 204
     assert parties() == ("customer@elsewhere.test", {(1, address), (2, "customer@elsewhere.test"), (3, "bob@contoso.test")})
-    # A delivery that is refused changes nothing.
+    # A refused change leaves the recipients and the subject as they were.
     before = parties()
     for body in ({"email_activity_parties": [{"participationtypemask": 9}]}, {"email_activity_parties": "x"},
                  {"subject": "half", "email_activity_mime_attachment": [{"filename": "x", "body": "QUFB"}]}):
@@ -565,7 +565,7 @@ def test_recipients_are_changed_by_update_while_an_email_is_a_draft(routed, inbo
 
 
 def are_open_and_documented(address):
-    """Checks that a strict parser of OpenMetrics accepts the metrics, that they include those of every program, and that the page lists the others."""
+    """A strict parser of OpenMetrics accepts the metrics. They include those of every program, and docs/router.md names those of the router."""
     answer = requests.get(address, headers={"Accept": "application/openmetrics-text; version=1.0.0"}, timeout=60)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     families = {family.name: family for family in openmetrics(answer.text)}
@@ -594,7 +594,7 @@ def test_metrics_count_what_a_router_did(routed, inbox):
         return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", answer.text, re.M)}
 
     try:
-        # The lease of the stopped router would end after a while. It is ended at once.
+        # The stopped router still holds its leases. Ends them at once, so that the new router gets the mailboxes.
         routed.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = NULL")
         routed.mail.drop(address, [message(subject="counted", to=address).as_bytes(), b"From: <>\r\n\r\nx\r\n"])
         id = outgoing(routed, box, ["customer@elsewhere.test"], "counted too")
@@ -619,7 +619,7 @@ def test_later_and_more_urgent(routed, inbox):
     address, box = inbox
     later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=8)).isoformat().replace("+00:00", "Z")
     held = outgoing(routed, box, ["customer@elsewhere.test"], "later", delayedemailsendtime=later)
-    # All of the e-mails become due at the same time, so that one turn takes them together.
+    # The e-mails become due at the same moment, so that one turn sends all of them.
     ids = {name: routed.create("emails", {"subject": name, "deliveryprioritycode": code, "delayedemailsendtime": "2099-01-01T00:00:00Z", "email_activity_parties": [
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({routed.sql('SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s', [box])[0][0]})"},
         {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]}) for name, code in [("low", 0), ("normal", 1), ("high", 2)]}
@@ -664,12 +664,12 @@ def test_refusals_of_the_mail_server(routed, inbox, code, status, alert):
     record = until(look, what=lambda: routed.get(f"emails({id})").text)
     [(failure,)] = routed.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])
     if alert:
-        # Also if the server closes the connection after its response.
+        # The reason contains the code, even if the server closes the connection after its response.
         assert str(code) in failure and any(a["tracecode"] == alert and id in a["errordetails"] for a in alerts(routed, box))
     if status == 6:
         assert record["postponeemailprocessinguntil"]
         routed.request("PATCH", f"emails({id})", {"statuscode": 5})
-    # The message goes to all recipients or to none, so that no recipient gets it twice when it is sent again.
+    # The server refused one recipient, so the other recipient gets no message: sending it again would deliver it twice.
     assert not [m for m in routed.mail.messages("customer@elsewhere.test") if f"refused with {code}" in m["Subject"]]
 
 
@@ -698,7 +698,7 @@ def test_nothing_of_a_record_becomes_a_header(routed, inbox):
 
 
 def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
-    """An unchanged state is not written again in each turn: neither the mailbox nor changes, alerts and events."""
+    """While a mailbox stays without a key, no turn writes the mailbox, its audit, its alerts or its security events again."""
     address, box = inbox
 
     def written():
@@ -708,7 +708,7 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
                    (SELECT count(*) FROM org_contoso.security_event WHERE details LIKE '%%' || %(box)s || '%%')""", {"box": box})[0]
 
     assert routed.set_key("A-key-that-is-required-1!").status_code == 204
-    # Otherwise the router would send the e-mail before the key is removed.
+    # Stops the router, which would otherwise send the e-mail before the key is removed.
     router = routed.router_pid()
     os.kill(router, signal.SIGSTOP)
     try:
@@ -722,16 +722,16 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
         until(lambda: routed.sql("SELECT hostid IS NULL AND lastsyncerrorcode = 16 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)])
         routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = now() - interval '1 hour' WHERE mailboxid = %s", [box])
         before = written()
-        # The router asks for work again: it reports on the other mailboxes, which became due after this one.
+        # When the router has reported on the other mailboxes, it has also had a turn for this one, which became due before them.
         for other in others:
             routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [other])
             problem(routed, other, 16)
             routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false WHERE mailboxid = %s", [other])
         assert written() == before
-        # The test is done and reported.
+        # The router does the test and reports its failure.
         assert routed.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
         until(lambda: not routed.get(f"mailboxes({box})").json()["testemailconfigurationscheduled"])
-        # The test of this mailbox fails for both directions, because the key is missing. No e-mail waits to be sent from it.
+        # No e-mail waits in this mailbox. Without the key, its test reports that sending fails too.
         quiet = others[0]
         tested = routed.request("PATCH", f"mailboxes({quiet})", {"testemailconfigurationscheduled": True, "enabledforincomingemail": True})
         assert tested.status_code == 204
@@ -740,10 +740,10 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
             [quiet]) == [(2, 16, False)])
     finally:
         assert routed.set_key("A-key-that-is-required-1!", change=False).status_code == 204
-    # With the key, the router continues without a person's action.
+    # With the key, the router goes on without any action of a person.
     until(lambda: routed.get(f"emails({id})").json()["statuscode"] == 3, what=lambda: routed.log().decode()[-3000:])
     until(lambda: routed.sql("SELECT lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(None,)])
-    # Mail was fetched, so the key is back. Whether mail can be sent is not known yet.
+    # The router has received mail, so the key is there. It has sent nothing, so the state of sending is unknown.
     until(lambda: routed.sql("""
         SELECT incomingemailstatus, outgoingemailstatus, lastsyncerrorcode, mailboxstatus FROM org_contoso.mailbox WHERE mailboxid = %s""",
         [quiet]) == [(1, 0, None, 1)])
@@ -779,7 +779,7 @@ def test_credentials_are_released_to_a_lease_holder_alone(routed, inbox):
     for path in ("fieldseal.LeaseMailbox", "fieldseal.TakePendingEmails", "fieldseal.ReportMailbox", "fieldseal.ReportEmails"):
         answer = routed.request("POST", path, {"HostId": "x", "MailboxId": box, "EmailId": box, "Reports": [{"EmailId": box, "Outcome": "Sent"}], "Limit": 1}, client="admin")
         assert answer.status_code == 403, path
-    # A person who may edit a profile can't make the router send its password to another host.
+    # An Email Administrator who may edit a profile can't make the router send its password to another host.
     prof = profile(routed, routed.mail, incomingcredentialretrieval=1, incomingusername="x", incomingpassword="kept-here-1")
     editor = routed.json("client", "add", "editor", "--role", "Email Administrator", "--org", "contoso")
     token = routed.token_response(editor["clientId"], editor["clientSecret"]).json()["access_token"]
@@ -795,7 +795,7 @@ def test_credentials_are_released_to_a_lease_holder_alone(routed, inbox):
 
 
 def test_kills_of_routers_and_the_service_lose_and_double_nothing(routed):
-    """Routers and the service are killed while messages are received and sent."""
+    """While messages are received and sent, the test kills routers and the service again and again."""
     kill_everything(routed, kills=int(os.environ.get("FIELDSEAL_ROUTER_KILLS", "25")), seed=int(os.environ.get("FIELDSEAL_ROUTER_SEED", "20261124")))
 
 
@@ -804,7 +804,7 @@ def numbered(name, number):
 
 
 def polled_and_watched(deployment, mail):
-    """A mailbox that is polled, and one whose server announces messages but does not return one of them. Also returns that server."""
+    """Makes a mailbox that is polled, and a mailbox whose server announces messages and does not return one of them. Also returns that server."""
     _, polled = queue(deployment, mail, profile(deployment, mail, "pop3"), "carol@contoso.test", outgoingemaildeliverymethod=0)
     server = IdlingServer(mail.servers.folder / "server", {1: numbered("odd", 0)})
     server.quirk, server.odd = "no", 1
@@ -816,14 +816,14 @@ def polled_and_watched(deployment, mail):
 
 
 def all_arrives(deployment, server, boxes, kills, received):
-    """Waits until all messages of a test with kills are fetched and sent."""
+    """Waits until the routers have received and sent all messages of the test."""
     box, polled, watched = boxes
-    # The lease of a killed router is taken over after it has ended, so it is made older.
+    # Makes the leases older: the lease of a killed router ends only after two minutes.
     deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = ANY (%s::uuid[])", [list(boxes)])
     for other, name in [(polled, "polled"), (watched, "watched")]:
         until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [other])[0][0] >= kills,
               what=lambda: f"{name}: " + str(deployment.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [other])) + deployment.log().decode()[-3000:])
-    # The message that the server does not return is set aside, and only once.
+    # The router sets the message aside that the server does not return. There is exactly one note of it.
     assert deployment.sql("SELECT uid, message_id FROM org_contoso.mailbox_message WHERE mailboxid = %s", [watched]) == [("7:1", "<odd.0@elsewhere.test>")]
     # Exactly one running router watches the mailbox.
     until(lambda: len(set(server.idling)) == 1 and deployment.sql("SELECT count(*) FROM org_contoso.mailbox_watch JOIN org_contoso.mail_router USING (router) WHERE mailboxid = %s AND seen_on > now() - interval '90 seconds'", [watched]) == [(1,)],
@@ -838,18 +838,18 @@ def nothing_is_lost_or_doubled(deployment, box, kills, received):
     subjects = deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [box])
     assert dict(subjects) == {f"in {n}": 1 for n in range(received)}
     states = dict(deployment.sql("SELECT subject, statuscode FROM org_contoso.email WHERE sendermailboxid = %s AND subject LIKE 'out %%'", [box]))
-    # Postfix delivers a message some time after it has accepted it.
+    # Postfix accepts a message before it delivers it, so the test waits.
     until(lambda: {s for s, state in states.items() if state == 3} <= {m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")},
           what=lambda: str({s for s, state in states.items() if state == 3} - {m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")}))
     arrived = [m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")]
     counts = {subject: arrived.count(subject) for subject in states}
-    # A sent e-mail arrived once. If a router was killed between sending and reading the server's response, the outcome is unknown, the record says
-    # so, and the message may have arrived.
+    # An e-mail with the state Sent arrived once. If a router was killed before it read the server's response, the e-mail is Failed and may have
+    # arrived.
     assert all(counts[s] == 1 for s, state in states.items() if state == 3), {s: (counts[s], states[s]) for s in states if counts[s] != 1}
     assert all(counts[s] <= 1 for s in states)
     unknown = [s for s, state in states.items() if state == 8]
     reasons = deployment.sql("SELECT DISTINCT failure LIKE 'The connection broke while%%' FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode = 8", [box])
-    # One request announces at most 16 e-mails.
+    # A killed router leaves at most 16 e-mails in doubt, because one request announces at most 16.
     assert reasons in ([], [(True,)]) and len(unknown) <= 16 * kills
 
 

@@ -1,4 +1,4 @@
-"""The messages of a router whose options are wrong: the organization, the secret, or the address of the service."""
+"""What a router reports if the name of the organization, the secret, or the address of the service is wrong."""
 
 import json
 import pathlib
@@ -29,7 +29,6 @@ def test_a_router_names_the_option_that_is_wrong(server, tmp_path, organization,
 
 
 def router(server, tmp_path, organization="contoso", secret=None, path="", more=(), authority=None):
-    """Starts a router."""
     file = tmp_path / f"secret-{uuid.uuid4().hex}"
     file.write_text(secret or server.router["clientSecret"])
     file.chmod(0o600)
@@ -40,14 +39,14 @@ def router(server, tmp_path, organization="contoso", secret=None, path="", more=
 
 
 def says(router, words, server):
-    """Waits until the router's log contains words, and stops the router."""
+    """Waits until the router's log contains these words, and stops the router."""
     late = threading.Timer(PATIENCE, router.kill)
     late.start()
     try:
         said = []
         for line in router.stderr:
             said.append(line)
-            # The log has one JSON object on each line, in which a slash may be escaped.
+            # Each line of the log is a JSON object, in which a slash may be escaped.
             if words in line.replace("\\/", "/"):
                 break
         else:
@@ -62,7 +61,7 @@ def says(router, words, server):
 @pytest.mark.parametrize("option", ["--ca-file", "--mail-ca-file"])
 @pytest.mark.parametrize("content, words", [(None, "can't be read: No such file"), ("words", "holds no certificate in PEM")])
 def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, option, content, words):
-    """Otherwise it would report the mail servers, whose certificates it does not trust."""
+    """If the router started without these authorities, it would report the certificates of the mail servers as wrong."""
     file = tmp_path / "authorities.pem"
     if content:
         file.write_text(content)
@@ -76,7 +75,7 @@ def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, opti
 
 
 def test_a_router_says_that_its_organization_is_suspended(server, tmp_path):
-    """Otherwise the operator would replace a secret that is right."""
+    """If the router did not say this, an operator would replace a secret that is right."""
     server.cluster.run("org", "suspend", "contoso")
     try:
         says(router(server, tmp_path), "The organization contoso is suspended", server)

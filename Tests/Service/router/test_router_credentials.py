@@ -17,14 +17,14 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def authorized(tmp_path_factory):
-    """A deployment whose mail servers accept only tokens of an authorization server."""
+    """A deployment whose mail servers accept only the access tokens of an authorization server."""
     folder = tmp_path_factory.mktemp("authorization")
     provider = Provider(folder)
     (folder / "secret").write_text("the reader's:secret\n")
     applications = [
         {"servers": ["localhost"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "mail reader", "grant": "refresh_token", "scope": "openid",
          "clientSecretFile": str(folder / "secret")},
-        # An application that the authorization server does not know.
+        # An application that is not registered at the authorization server.
         {"servers": ["unknown.test"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "nobody's", "grant": "refresh_token", "scope": "openid"},
         {"servers": ["127.0.0.1"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "bob", "grant": "client_credentials", "scope": "openid"},
     ]
@@ -46,7 +46,7 @@ def authorized(tmp_path_factory):
 
 
 def dovecot_settings(home, provider):
-    """Dovecot asks the authorization server about each token (RFC 7662)."""
+    """Settings with which Dovecot asks the authorization server about each token (RFC 7662)."""
     shutil.copy(provider.folder / "tls.crt", home / "provider.crt")
     (home / "provider.crt").chmod(0o644)
     blocks = ["auth_mechanisms = plain login oauthbearer xoauth2"]
@@ -85,9 +85,9 @@ def test_a_refresh_token_is_exchanged_and_its_successor_sealed(authorized):
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "by a token"], what=lambda: authorized.log().decode()[-3000:] + authorized.mail.servers.log()[-3000:])
     id = outgoing(authorized, box, ["customer@elsewhere.test"], "sent by a token")
     until(lambda: authorized.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: authorized.log().decode()[-3000:])
-    # The authorization server accepts a refresh token once, so one exchange served every turn since.
+    # One exchange was enough for all turns. The authorization server accepts each refresh token only once.
     assert exchanges(authorized) == 1
-    # A new service has nothing in memory, so the sealed token must be the successor.
+    # A restarted service has no token in memory. So it must use the new refresh token, which it sealed in the mailbox.
     authorized.stop()
     authorized.start()
     authorized.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
@@ -104,7 +104,7 @@ def exchanges(deployment):
 
 
 def test_a_clients_secret_is_exchanged(authorized):
-    # These servers support only Google's older mechanism.
+    # Dovecot now offers only XOAUTH2, Google's older mechanism.
     settings = authorized.mail.servers.folder / "dovecot.conf"
     settings.write_text(settings.read_text().replace("login oauthbearer xoauth2", "login xoauth2"))
     authorized.mail.servers.processes[0].send_signal(signal.SIGHUP)
@@ -113,7 +113,7 @@ def test_a_clients_secret_is_exchanged(authorized):
     authorized.mail.drop("bob@contoso.test", [message(subject="for a robot", to="bob@contoso.test").as_bytes()])
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "for a robot"], what=lambda: authorized.log().decode()[-3000:])
     assert "user=<bob>, method=XOAUTH2" in authorized.mail.servers.log()
-    # A key change between two exchanges makes no difference.
+    # After a key change, the service still opens the secret and exchanges it.
     assert authorized.set_key("A-key-between-exchanges-1!").status_code == 204
     authorized.mail.drop("bob@contoso.test", [message(subject="after a key change", to="bob@contoso.test").as_bytes()])
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after a key change"], what=lambda: authorized.log().decode()[-3000:])
@@ -124,7 +124,7 @@ def test_what_an_authorization_server_refuses_is_said(authorized):
     alert = problem(authorized, box, 15)
     assert "invalid_grant" in alert["text"] and "Set a new refresh token" in alert["text"] and alert["level"] == 3
     assert b"no-refresh-token-1" not in authorized.log() and "no-refresh-token-1" not in json.dumps(alert)
-    # While the authorization server can't be reached, it is asked again.
+    # If the authorization server can't be reached, the alert is only a warning, and the router tries again.
     authorized.provider.stop()
     try:
         _, box = queue(authorized, authorized.mail, oauth_profile(authorized), "support@contoso.test", password="never-asked-for-1")
@@ -135,7 +135,7 @@ def test_what_an_authorization_server_refuses_is_said(authorized):
 
 
 def test_an_application_that_is_refused_disables_no_mailbox(authorized):
-    """The application's settings belong to the deployment, so another refresh token would change nothing."""
+    """The application's settings belong to the deployment, so a new refresh token in the mailbox would not help."""
     _, box = queue(authorized, authorized.mail, oauth_profile(authorized, "unknown.test"), "support@contoso.test", password="a-good-refresh-token-1", testemailconfigurationscheduled=False)
     authorized.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
     alert = problem(authorized, box, 12)
@@ -145,13 +145,13 @@ def test_an_application_that_is_refused_disables_no_mailbox(authorized):
 
 
 def test_ntlm_where_a_server_has_nothing_else(tmp_path):
-    """Postfix with Cyrus SASL, which offers only NTLM. Debian's Dovecot supports NTLM only through a domain's winbind."""
+    """Postfix with Cyrus SASL offers only NTLM. (Dovecot on Debian supports NTLM only with the winbind of a domain.)"""
     deployment = Deployment()
     deployment.home.chmod(0o755)
     try:
         deployment.start()
         users = deployment.home / "sasldb"
-        # NTLM needs MD4, which is in OpenSSL's provider of legacy algorithms.
+        # NTLM needs MD4, which OpenSSL has only in its provider of legacy algorithms.
         openssl = deployment.home / "openssl.cnf"
         openssl.write_text("openssl_conf = a\n[a]\nproviders = b\n[b]\ndefault = c\nlegacy = c\n[c]\nactivate = 1\n")
         deployment.mail = Mail(

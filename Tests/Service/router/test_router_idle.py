@@ -1,4 +1,4 @@
-"""A router without work sends no requests, and notices new mail, new e-mails and changes within seconds."""
+"""A router without work sends almost no requests, and notices new mail, new e-mails and changes within seconds."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from mail_quirks import IdlingServer, POP3Server
 from service import PROGRAM, Deployment, refused
 from waiting import until
 
-#: An interval longer than any test, so that nothing is noticed by polling.
+#: A polling interval longer than any test, so that no test passes because of polling.
 NEVER = "86400"
 
 
 @pytest.fixture(scope="module")
 def quiet():
-    """A deployment without the router that usually runs beside it. Its port stays the same when it is started again."""
+    """A deployment whose own router is stopped. The port of the service stays the same after a restart."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -40,7 +40,7 @@ def quiet():
 
 
 def end_companion(deployment, mark=0):
-    """Stops the router beside the service, once it runs."""
+    """Waits until the deployment's own router runs, and kills it."""
     until(lambda: b"router started" in deployment.log()[mark:], what=lambda: deployment.log().decode()[-2000:])
     pid = deployment.router_pid()
     os.kill(pid, signal.SIGKILL)
@@ -73,12 +73,12 @@ def idling(quiet):
     yield start
     for server in servers:
         server.stop()
-    # No later test works on the mailboxes of an earlier one.
+    # Deletes the mailboxes, so that the router of a later test does not work on them.
     quiet.sql("DELETE FROM org_contoso.mailbox")
 
 
 def mailbox(deployment, prof, user="support", password="a-password-1", **more):
-    """A mailbox without a user or queue, which only receives."""
+    """A mailbox that belongs to no user or queue, and only receives."""
     body = {"name": user, "emailaddress": f"{user}@contoso.test", "username": user, "password": password, "allowemailconnectortousecredentials": True,
             "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
             "emailserverprofile@odata.bind": f"/emailserverprofiles({prof})", **more}
@@ -100,13 +100,13 @@ def subjects(deployment, box):
 
 
 def asked(deployment, mark=0):
-    """The requests of routers in the service's log since a position."""
+    """The names of the requests that routers sent, from the service's log after a position."""
     lines = [json.loads(line) for line in deployment.log()[mark:].decode().splitlines() if line.startswith("{") and '"request"' in line]
     lines = [line.get("metadata", line) for line in lines]
     return [line["path"].rsplit("/", 1)[-1] for line in lines if "fieldseal." in line.get("path", "") or line.get("path", "").endswith("/token")]
 
 
-#: The number of turns of mailboxes that no router watches, and the number of these mailboxes.
+#: SQL: the number of turns of all mailboxes that no router watches, and the number of these mailboxes.
 POLLED = """SELECT coalesce(sum(processedtimes), 0)::integer, count(*)::integer FROM org_contoso.mailbox AS m
              WHERE mailboxid = ANY (%s::uuid[]) AND NOT EXISTS (SELECT FROM org_contoso.mailbox_watch AS w WHERE w.mailboxid = m.mailboxid)"""
 
@@ -115,7 +115,7 @@ def why(deployment):
     return lambda: deployment.log().decode()[-4000:]
 
 
-# Few requests are sent
+# Idle routers send few requests
 
 
 def test_an_idle_router_with_a_hundred_mailboxes_asks_for_little(quiet, idling):
@@ -128,11 +128,11 @@ def test_an_idle_router_with_a_hundred_mailboxes_asks_for_little(quiet, idling):
         until(lambda: quiet.sql("SELECT count(*) FROM org_contoso.mailbox WHERE processingstatecode = 1") == [(0,)])
         mark, start = len(quiet.log()), time.monotonic()
         until(lambda: time.monotonic() - start > 24)
-        # 5 a minute.
+        # Two requests in 24 seconds are five a minute.
         assert len(asked(quiet, mark)) <= 2, asked(quiet, mark)
-        # The router signed in to each mailbox once, and is still connected.
+        # The router signed in once for each mailbox, and all connections are still open.
         assert len(server.users) == 100 and len(server.idling) == 100
-    # A router that stops reports it, so that other routers can watch its mailboxes.
+    # A router that stops tells the service, so that other routers can watch its mailboxes.
     assert quiet.sql("SELECT (SELECT count(*) FROM org_contoso.mail_router), (SELECT count(*) FROM org_contoso.mailbox_watch)") == [(0, 0)]
 
 
@@ -146,11 +146,11 @@ def test_mailboxes_that_only_send_are_not_polled(quiet, idling):
         assert quiet.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
 
 
-# What happens is noticed
+# Noticing new mail, new e-mails and changes
 
 
 def test_mail_arrives_within_seconds(quiet, idling):
-    """With Dovecot, which supports IDLE, and with a server of the test."""
+    """One mailbox is on Dovecot, which supports IDLE, and one on a server of this test."""
     server = idling()
     box = mailbox(quiet, own_profile(quiet, server))
     address = "support@contoso.test"
@@ -162,14 +162,14 @@ def test_mail_arrives_within_seconds(quiet, idling):
             until(lambda: f"arrives-{number}" in subjects(quiet, box), what=why(quiet))
         quiet.mail.inject(address, message(subject="by Dovecot", to=address))
         until(lambda: "by Dovecot" in subjects(quiet, real), what=why(quiet))
-        # Everything used one connection, and one release of the password.
+        # For three messages, the router signed in once. For Dovecot, the service released the password once.
         assert server.connections <= 2 and len(server.users) == 1
         released = "SELECT count(*) FROM org_contoso.security_event WHERE kind = 'credential released' AND details LIKE %s"
         assert quiet.sql(released, [f"%{real}%"]) == [(1,)]
 
 
 def test_a_message_that_is_announced_with_the_answer_to_idle_is_fetched(quiet, idling):
-    """The router has read the announcement already when it begins to wait, so the connection never becomes readable for it."""
+    """The router reads the announcement together with the server's response to IDLE. No further data arrives to wake it."""
     server = idling()
     server.sudden = 1, text("announced with the answer")
     box = mailbox(quiet, own_profile(quiet, server))
@@ -178,7 +178,7 @@ def test_a_message_that_is_announced_with_the_answer_to_idle_is_fetched(quiet, i
 
 
 def test_a_new_email_leaves_within_two_seconds(quiet, idling):
-    """The router sends without waiting for a poll or for the mailbox's incoming server."""
+    """The router sends without waiting for the next poll, or for the incoming server of the mailbox."""
     address = "support@contoso.test"
     q = quiet.create("queues", {"name": f"queue {time.monotonic_ns()}", "emailaddress": address})
     box = quiet.get(f"queues({q})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
@@ -187,7 +187,7 @@ def test_a_new_email_leaves_within_two_seconds(quiet, idling):
             "testemailconfigurationscheduled": True}
     with RouterProcess(quiet):
         until(lambda: "fieldseal.WaitForWork" in asked(quiet))
-        # A requested test is noticed at once, and mail is fetched right after it.
+        # The router does a requested test at once, and then fetches mail.
         assert quiet.request("PATCH", f"mailboxes({box})", body).status_code == 204
         until(lambda: quiet.sql("SELECT count(*) FROM org_contoso.mailbox_watch WHERE mailboxid = %s", [box]) == [(1,)], what=why(quiet))
         took = []
@@ -198,11 +198,11 @@ def test_a_new_email_leaves_within_two_seconds(quiet, idling):
             assert quiet.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True}).status_code == 200
             until(lambda: quiet.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=why(quiet))
             took.append(time.monotonic() - start)
-        # The machine may be busy during some of the tries.
+        # The fastest attempt counts, because the machine can be busy during the others.
         assert min(took) < 2, took
-        # The mailbox was watched the whole time, because sending needs no turn that receives.
+        # The router still watches the mailbox: sending did not end the connection that waits for mail.
         assert quiet.sql("SELECT count(*) FROM org_contoso.mailbox_watch WHERE mailboxid = %s", [box]) == [(1,)]
-        # An e-mail with a later sending time is sent at that time, without polling.
+        # An e-mail with a later sending time is sent at that time, although the polling interval is a day.
         later = quiet.create("emails", {"subject": "later", "delayedemailsendtime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4)), "email_activity_parties": [
             {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
         assert quiet.request("POST", f"emails({later})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True}).status_code == 200
@@ -262,7 +262,7 @@ def test_another_router_takes_over_what_a_dead_one_watched(quiet, idling):
     until(lambda: server.idling == ["support"], what=why(quiet))
     with RouterProcess(quiet, interval="5"):
         until(lambda: quiet.sql("SELECT count(*) FROM org_contoso.mail_router") == [(2,)])
-        # While the first router runs, the second does not get the mailbox, and no lease is held.
+        # While the first router runs, the second router does not get the mailbox. No router holds its lease.
         assert quiet.sql("SELECT processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
         first.process.kill()
         first.process.wait()
@@ -277,14 +277,14 @@ def test_the_service_restarts_and_notices_are_lost(quiet, idling):
     box = mailbox(quiet, own_profile(quiet, server))
     with RouterProcess(quiet):
         until(lambda: server.idling == ["support"], what=why(quiet))
-        # The service's connection for notices is ended. Another one replaces it, and changes are noticed again.
+        # Ends the database connection on which the service listens for notifications. The service opens another, and notices changes again.
         listeners = "SELECT pid FROM pg_stat_activity WHERE application_name = 'fieldseal notices'"
         [(pid,)] = quiet.sql(listeners)
         quiet.sql("SELECT pg_terminate_backend(%s)", [pid])
         until(lambda: (found := quiet.sql(listeners)) and found != [(pid,)])
         quiet.request("PATCH", f"mailboxes({box})", {"password": "after-the-cut-2"})
         until(lambda: ("support", "after-the-cut-2") in server.users and server.idling == ["support"], what=why(quiet))
-        # The service stops at once, although a request waits. The router asks again later, and its connections to mail servers stay open.
+        # The service stops at once, although a router's request waits. The router asks again later, and keeps its connections to mail servers.
         sign_ins = len(server.users)
         start = time.monotonic()
         quiet.stop()
@@ -311,7 +311,7 @@ def test_servers_that_do_not_let_connections_wait_are_polled(quiet, idling, mann
         until(lambda: "polled" in subjects(quiet, box), what=why(quiet))
         [(before,)] = quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
         until(lambda: quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box])[0][0] >= before + 2, what=why(quiet))
-        # The router does not repeat IDLE at a server that does not support it.
+        # The router does not send IDLE again to a server that does not support it.
         assert server.idles <= 2
         assert quiet.sql("SELECT lastsyncerror FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(None,)]
 
@@ -330,7 +330,7 @@ def test_idle_is_issued_anew(quiet, idling):
 
 
 def test_a_server_that_announces_nothing_is_asked(quiet, idling):
-    """Some servers keep IDLE open and announce nothing. Between two IDLE commands, the router asks for the newest message."""
+    """Some servers accept IDLE and announce nothing. Between two IDLE commands, the router asks for the newest message."""
     server = idling()
     box = mailbox(quiet, own_profile(quiet, server))
     with RouterProcess(quiet, "--idle-refresh", "1"):
@@ -338,7 +338,7 @@ def test_a_server_that_announces_nothing_is_asked(quiet, idling):
         with server.lock:
             server.messages[1] = text("unannounced")
         until(lambda: "unannounced" in subjects(quiet, box), what=why(quiet))
-        # After the turn, the router waits on the same connection, and without new mail it has no further turn.
+        # After the turn, the router waits on the same connection. Without new mail, it has no further turn.
         before = server.idles
         until(lambda: server.idles > before, what=why(quiet))
         [(turns,)] = quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
@@ -349,7 +349,7 @@ def test_a_server_that_announces_nothing_is_asked(quiet, idling):
 
 
 def test_connections_are_limited(quiet, idling):
-    """A waiting connection counts for the profile's limit, and half of the limit is left free for turns."""
+    """The profile's limit also counts connections that wait. At most half of the limit may wait, so that turns are possible."""
     server = idling()
     prof = own_profile(quiet, server, maxconcurrentconnections=4)
     boxes = [mailbox(quiet, prof, f"limited{n}") for n in range(5)]
@@ -362,10 +362,9 @@ def test_connections_are_limited(quiet, idling):
         until(lambda: len(server.idling) == 2, what=turns)
         [before] = quiet.sql(POLLED, [boxes])
         until(lambda: quiet.sql(POLLED, [boxes])[0][0] >= before[0] + 6, what=turns)
-        # Two connections wait, and the other three mailboxes take turns. A mailbox whose turn is reported has issued IDLE, and ends it when the
-        # service says so.
+        # In the end, two connections wait, and three mailboxes are polled. A polled mailbox may also issue IDLE, until the service tells it to stop.
         until(lambda: len(server.idling) == 2 and quiet.sql(POLLED, [boxes])[0][1] == 3, what=turns)
-        # Mailboxes that are polled get their mail too.
+        # Polled mailboxes also receive their mail.
         server.deliver(1, text("limited"))
         until(lambda: all("limited" in subjects(quiet, box) for box in boxes), what=turns)
     with RouterProcess(quiet, "--idle-connections", "0", interval="1"):
@@ -377,7 +376,7 @@ def test_connections_are_limited(quiet, idling):
 
 @pytest.mark.parametrize("setting", ["enable_hashjoin", "enable_mergejoin", "enable_nestloop"])
 def test_a_lease_is_of_one_mailbox_whatever_the_plan(quiet, idling, setting):
-    """With the statistics of a table with one row, PostgreSQL may plan to look for a due mailbox once for each mailbox that it visits."""
+    """PostgreSQL believes that the table has one row. So it may plan to look for a due mailbox again for each row that it visits."""
     prof = own_profile(quiet, idling())
     boxes = [mailbox(quiet, prof, "one")]
     quiet.sql("VACUUM ANALYZE org_contoso.mailbox")
@@ -388,7 +387,7 @@ def test_a_lease_is_of_one_mailbox_whatever_the_plan(quiet, idling, setting):
         for count in (1, 2, 3):
             lease = quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": f"h{count}"}, client="router").json()
             assert lease["MailboxId"] in boxes
-            # A router of an earlier test may have left a lease.
+            # Counts only these mailboxes, because the router of an earlier test may have left a lease.
             leased = "SELECT count(*) FROM org_contoso.mailbox WHERE processingstatecode = 1 AND mailboxid = ANY (%s::uuid[])"
             assert quiet.sql(leased, [boxes]) == [(count,)]
     finally:
@@ -404,7 +403,7 @@ def test_a_server_that_allows_a_user_few_connections_disables_no_mailbox(quiet, 
         server.refused.add("shared")
         second = mailbox(quiet, prof, "shared")
         until(lambda: quiet.sql("SELECT lastsyncerrorcode, enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [second]) == [(12, True)], what=why(quiet))
-        # The router ends the waiting connection to make room.
+        # The router ends the connection that waits, because the server allows this user no second one.
         until(lambda: not server.idling, what=why(quiet))
     assert quiet.sql("SELECT enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [first]) == [(True,)]
 
@@ -418,7 +417,7 @@ def test_pop3_is_polled(quiet, idling):
         until(lambda: "pop-2" in subjects(quiet, box), what=why(quiet))
 
 
-# The request itself
+# The request for work
 
 
 def wait(deployment, client="router", **body):
@@ -434,38 +433,38 @@ def test_the_request_for_work_is_checked(quiet, idling):
     for body in ({"Seconds": 51}, {"Seconds": -1}, {"Seconds": "1"}, {"WantsWork": 1}, {"Watching": [{"MailboxId": "x", "Revision": ""}]}, {"Watching": [{"MailboxId": missing}]},
                  {"Watching": 1}, {"HostId": ""}, {"HostId": "x" * 161}, {"Watching": [{"MailboxId": missing, "Revision": "x"}] * 5_001}):
         refused(wait(quiet, **body), 400, "0x80048D19")
-    # The router has to stop watching a mailbox that does not exist, or one for which no router is registered with that revision.
+    # The router must stop watching a mailbox that does not exist.
     assert wait(quiet, Watching=[{"MailboxId": missing, "Revision": "x"}]).json() == {"Due": 0, "Ended": [missing]}
     batch = {"requests": [{"id": "1", "method": "POST", "url": "fieldseal.WaitForWork", "headers": {"Content-Type": "application/json"},
                            "body": {"HostId": "x", "Seconds": 5, "WantsWork": True, "Watching": [], "IsLeaving": False}}]}
     answer = quiet.request("POST", "$batch", batch, client="router", Content_Type="application/json")
     assert "can't be a part of a batch" in answer.text
-    # A router can lease a single mailbox by its id.
+    # A router can ask for the lease of one mailbox by its id.
     box = mailbox(quiet, own_profile(quiet, idling()))
     refused(quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "x", "MailboxId": "y"}, client="router"), 400, "0x80048D19")
     assert quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "x", "MailboxId": missing}, client="router").status_code == 204
     lease = quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "x", "MailboxId": box}, client="router").json()
     assert lease["MailboxId"] == box and lease["Receives"] and not lease["Sends"] and lease["Revision"]
     assert quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "y", "MailboxId": box}, client="router").status_code == 204
-    # A router that did not ask for work can't watch a mailbox.
+    # A router that never asked for work may not watch a mailbox.
     report = {"HostId": "x", "MailboxId": box, "IncomingIsWell": True, "Watcher": "nobody", "Revision": lease["Revision"]}
     assert quiet.request("POST", "fieldseal.ReportMailbox", report, client="router").json() == {"MayWatch": False}
     wait(quiet, IsLeaving=True)
 
 
 def test_waiting_requests_hold_up_nobody(quiet, idling):
-    """More requests wait than the pool has connections, and than one client may send at a time."""
+    """140 requests wait: more than the pool has connections, and more than one client may have in progress."""
     answers = []
     threads = [threading.Thread(target=lambda n=n: answers.append(wait(quiet, HostId=f"waits {n}", Seconds=50))) for n in range(140)]
     for thread in threads:
         thread.start()
     until(lambda: quiet.sql("SELECT count(*) FROM org_contoso.mail_router WHERE router LIKE 'waits %%'") == [(140,)])
-    # Other requests of the same client and of other clients are answered.
+    # The service answers other requests of the same client and of another client.
     for client in ("router", "admin"):
         assert quiet.get("WhoAmI", client=client).status_code == 200
     idle = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND state <> 'idle'"
     until(lambda: quiet.sql(idle) == [(0,)])
-    # One notification of PostgreSQL wakes all of them.
+    # One notification from PostgreSQL wakes all waiting requests.
     start = time.monotonic()
     mailbox(quiet, own_profile(quiet, idling()))
     for thread in threads:
@@ -474,7 +473,7 @@ def test_waiting_requests_hold_up_nobody(quiet, idling):
     quiet.sql("DELETE FROM org_contoso.mail_router; DELETE FROM org_contoso.mailbox_watch")
 
 
-# Seeing it
+# The status of routers and mailboxes
 
 
 def test_status_has_problems_first_and_one_line_for_the_rest(quiet, idling):
@@ -501,7 +500,7 @@ def test_status_has_problems_first_and_one_line_for_the_rest(quiet, idling):
         assert re.search(r"3 well, 3 of them watched", text_), text_
         assert re.search(r"Running routers: \S+ since \S+, watching 4\.", text_), text_
         assert "well0 <" in quiet.run("router", "status", "--org", "contoso", "--all").stdout
-    # If no router runs, a mailbox that was due for long is reported as a problem.
+    # If no router runs, a mailbox that has been due for more than ten minutes is a problem.
     quiet.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = now() - interval '11 minutes' WHERE mailboxid = %s", [healthy[0]])
     text_ = quiet.run("router", "status", "--org", "contoso").stdout
     assert "No router has looked at it since it was due." in text_ and text_.splitlines()[-2].startswith("No router is running, so no mail is fetched or sent.")

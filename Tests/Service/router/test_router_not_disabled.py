@@ -1,4 +1,4 @@
-"""Only an error in its own settings disables a mailbox. Errors of a server, of the network and of the deployment end, and the mailbox then continues."""
+"""Only an error in a mailbox's own settings disables it. After an error of a server, of the network or of the deployment, it continues."""
 
 import socket
 import ssl
@@ -78,11 +78,11 @@ def test_ten_failures_of_a_server_ask_for_a_person_and_disable_nothing(routed):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         _, box = queue(routed, routed.mail, profile(routed, routed.mail, incomingportnumber=port), testemailconfigurationscheduled=False)
-        # The state after nine turns that failed.
+        # Sets the state of a mailbox after nine turns that failed.
         routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true, transientfailurecount = 9 WHERE mailboxid = %s", [box])
         turn(routed, box)
         assert facts(routed, box, "enabledforincomingemail, lastsyncerrorcode, transientfailurecount") == (True, 12, 10)
-        # The newest alert, because a turn before the tenth may have left another.
+        # An earlier turn may have made an alert, so the newest one counts.
         assert alerts(routed, box, 12)[0]["level"] == 3
         [(wait,)] = routed.sql("SELECT extract(epoch FROM postponemailboxprocessinguntil - now()) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
         assert 0 < wait <= 3_600
@@ -93,7 +93,7 @@ def test_ten_failures_of_a_server_ask_for_a_person_and_disable_nothing(routed):
 
 @pytest.mark.parametrize("manner", ["expired", "without TLS"])
 def test_a_server_that_does_not_prove_itself_for_now(routed, tmp_path, manner):
-    """Meanwhile no password is sent, so trying again has no cost."""
+    """The router sends no password to such a server, so it can safely try again."""
     past = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     past.load_cert_chain(*expired(routed.mail.servers.folder, tmp_path))
     hello = (b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n", lambda d: b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tagged(d) + b" OK\r\n")
@@ -107,7 +107,7 @@ def test_a_server_that_does_not_prove_itself_for_now(routed, tmp_path, manner):
         alert = until(lambda: (alerts(routed, box, 11) or [None])[0], what=lambda: routed.log().decode()[-3000:])
         assert alert["level"] == 3 and "tries again" in alert["text"] and "disabled" not in alert["text"]
         assert facts(routed, box) == (True, 2, 11) and b"AUTHENTICATE" not in talker.heard.upper()
-        # The profile now names the server with a valid certificate.
+        # Changes the profile to a server with a valid certificate.
         assert routed.request("PATCH", f"emailserverprofiles({prof})", {"incomingportnumber": server.port}).status_code == 204
         turn(routed, box)
         assert subjects(routed, box) == ["message 1"] and facts(routed, box) == (True, 1, None)

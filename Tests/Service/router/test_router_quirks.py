@@ -14,13 +14,13 @@ from mail import alerts, certificate, profile, queue, subjects, turn
 from mail_quirks import IMAPServer, POP3Server
 from waiting import until
 
-#: The code of an alert about a message that can't become a record.
+#: The code of the alert about a message that can't become a record.
 UNDELIVERABLE = 18
 CORPUS = pathlib.Path(__file__).parents[2] / "Fixtures/mail"
 
 
 def served(routed, server, **more):
-    """A queue whose incoming mail is on a server. Nothing is sent from it."""
+    """A queue whose mailbox receives from this server, and sends nothing."""
     kind = "imap" if isinstance(server, IMAPServer) else "pop3"
     settings = {key: more.pop(key) for key in list(more) if key == "moveundeliveredemails"}
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, incomingportnumber=server.port, **settings), testemailconfigurationscheduled=False, **more)
@@ -38,7 +38,7 @@ def removed(routed, box):
 
 @pytest.mark.parametrize("quirk", ["", "quoted", "lower", "reversed", "origin", "between", "nils"])
 def test_every_form_of_an_answer_is_understood(routed, quirk):
-    """The grammar of RFC 3501 and RFC 9051: literals, quoted strings, names in lower case, and items in any order."""
+    """The grammar of RFC 3501 and RFC 9051 allows literals, quoted strings, names in lower case, and items in any order."""
     server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)
     box = served(routed, server)
     try:
@@ -61,20 +61,20 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
               what=lambda: str(alerts(routed, box, UNDELIVERABLE)) + routed.log().decode()[-3000:])
         [alert] = alerts(routed, box, UNDELIVERABLE)
         assert name in alert["text"] and "support@contoso.test" in alert["text"] and name in alert["errordetails"]
-        # An ended connection gets an alert of its own, and does not count as an error of the turn.
+        # A closed connection has its own alert. The turn is not counted as failed.
         assert bool(alerts(routed, box, 12) or alerts(routed, box, 13)) == (quirk in ("bye", "closed"))
         if kind is IMAPServer and quirk not in ("bye", "closed"):
             assert "<2@elsewhere.test>" in alert["errordetails"]
         record = until(lambda: (lambda r: r if r["incomingemailstatus"] else None)(routed.get(f"mailboxes({box})").json()))
         assert record["incomingemailstatus"] == 1 and record["enabledforincomingemail"] and record["transientfailurecount"] in (0, None)
-        # Ten more turns disable nothing. New mail is received, and the message that failed is not tried until it is due.
+        # In two more turns, new mail is received and the mailbox stays enabled. The router does not try the failed message before it is due.
         server.messages[4] = text(4)
         turn(routed, box)
         before = len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")])
         turn(routed, box)
         assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box, UNDELIVERABLE)) == 1
         assert len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")]) == before
-        # Once it is due, and the server returns it, the message becomes a record.
+        # When the message is due and the server returns it, it becomes a record.
         [(attempts, waits)] = routed.sql("SELECT attempts, next_attempt > now() + interval '4 minutes' FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
         assert attempts == 1 and waits
         routed.sql("UPDATE org_contoso.mailbox_message SET next_attempt = now() WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
@@ -92,7 +92,7 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
 
 
 def test_a_session_of_pop3_that_broke_deletes_in_the_next_turn(routed):
-    """A POP3 server deletes nothing if the session breaks. No message stays because of that, and none becomes two records."""
+    """A POP3 server deletes nothing if the session breaks. The next turn deletes the messages, and no message becomes two records."""
     server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)}, "closed", odd=3)
     box = served(routed, server, processanddeleteemails=True)
     try:
@@ -124,7 +124,7 @@ def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
 
 
 def test_a_mailbox_of_pop3_costs_what_is_new(routed):
-    """The messages that were looked at are rows of a table. The router does not request a known beginning of the list."""
+    """The ids of known messages are rows of a table. The router requests only the part of the server's list that can be new."""
     server = POP3Server(certificate(routed), {n: text(n) for n in range(1, 41)})
     box = served(routed, server)
     try:
@@ -132,7 +132,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
         turn(routed, box)
         [(state, rows)] = routed.sql("SELECT router_state, (SELECT count(*) FROM org_contoso.mailbox_message AS s WHERE s.mailboxid = m.mailboxid) FROM org_contoso.mailbox AS m WHERE mailboxid = %s", [box])
         assert rows == 40 and len(state) < 200 and json.loads(state)["known"]["count"] == 40
-        # New messages at the end; and then some messages were deleted by another program, so that all numbers change.
+        # A message is added at the end. Then another program deletes some messages, so that the numbers of the others change.
         server.commands.clear()
         server.messages[41] = text(41)
         turn(routed, box)
@@ -143,7 +143,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
         server.commands.clear()
         turn(routed, box)
         assert [c for c in server.commands if c.startswith("RETR")] == ["RETR 39"] and len(subjects(routed, box)) == 42
-        # A state of an earlier version is understood: messages with its ids are not fetched again.
+        # The router also understands the state of an earlier version, and does not fetch the messages in it again.
         routed.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s", [box])
         routed.sql("UPDATE org_contoso.mailbox SET router_state = %s WHERE mailboxid = %s", [json.dumps({"ids": [f"unique-{n}" for n in range(1, 43)]}), box])
         server.commands.clear()
@@ -155,7 +155,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
 
 
 def test_notes_of_a_router_are_checked(routed):
-    """Only the router with the lease can note messages, and the number and size of the notes are limited."""
+    """Only the router that holds the lease can note messages. The number and the size of its notes are limited."""
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)
     body = {"MailboxId": box, "HostId": "an impostor", "Seen": ["1"], "SetAside": [{"Uid": "2", "Name": "UID 2", "Reason": "x\0y"}]}
     assert routed.request("POST", "fieldseal.NoteMessages", body, client="admin").status_code == 403
@@ -169,7 +169,7 @@ def test_notes_of_a_router_are_checked(routed):
 
 
 def kept(routed, box):
-    """For each Message-ID: the subject, the notifications, the recipients, and the files as (name, SHA-256, why it is kept)."""
+    """For each Message-ID: the subject, the notifications, the number of recipients, and the files as (name, SHA-256, reason)."""
     return {row[0]: row[1:] for row in routed.sql(
         "SELECT messageid, subject, notifications, description, (SELECT count(*) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 3), "
         "(SELECT json_agg(json_build_array(filename, encode(sha256(decode(body, 'base64')), 'hex'), subject) ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = activityid) "
@@ -177,8 +177,8 @@ def kept(routed, box):
 
 
 def test_what_a_record_has_no_room_for_is_kept(routed):
-    """Texts, subjects and recipients that are too large for a record: the message or its header is kept as a file of the record. Otherwise it stays
-    on the server, and an alert names it."""
+    """A text, a subject or a list of recipients is too large for a record. The record gets the message or its header as a file. If that is also too
+    large, the message stays on the server, and an alert names it."""
     head = "From: customer@elsewhere.test\r\nTo: support@contoso.test\r\n"
     line = "words of a long text " * 3 + "\r\n"
 
@@ -187,13 +187,13 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
     file = "Content-Type: multipart/mixed; boundary=b\r\n"
     large = base64.encodebytes(b"x" * (6 << 20)).decode().replace("\n", "\r\n")
     messages = {
-        # Larger than the organization's limit for a file.
+        # Message 1 is larger than the organization's limit for files. Messages 2 to 4 have too long a subject, or too many recipients.
         1: made(1, body=line * (6 << 20 >> 6) + "the end of it\r\n"), 2: made(2, f"Subject: {'long ' * 200}end\r\n"), 3: made(3, f"Subject: a{chr(0x301) * 1000}\r\n"),
         4: made(4, "Cc: " + ",\r\n ".join(f"person-{n}@elsewhere.test" for n in range(10_050)) + "\r\nSubject: s\r\n"),
-        # Too large to be kept.
+        # Message 5 is too large to be stored as a file.
         5: made(5, body=line * (12 << 20 >> 6)),
         6: made(6), 7: made(7, f"Subject: {'x' * 800}\r\n"),
-        # A file that is left out because the organization's setting says so.
+        # Message 8 has a file that is larger than the organization's limit.
         8: made(8, file + "Subject: s\r\n", f"--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{large}--b--\r\n"),
     }
     server = POP3Server(certificate(routed), messages)
@@ -216,7 +216,7 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         [alert] = alerts(routed, box, 21)
         assert "UIDL unique-5" in alert["text"] and "<5@room.test>" in alert["text"] and "not deleted" in alert["text"] and "text is longer" in alert["errordetails"]
         assert not alerts(routed, box, UNDELIVERABLE)
-        # The router does not look at them again.
+        # The next turn does not look at these messages again.
         server.commands.clear()
         turn(routed, box)
         assert not [c for c in server.commands if c.startswith(("RETR", "DELE"))] and set(server.messages) == {5, 8}
@@ -226,7 +226,7 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
 
 
 def test_a_message_is_deleted_only_if_its_record_has_all_of_its_files(routed):
-    """Also if the organization allows larger files later, and the router looks at the message again."""
+    """This also holds if the organization later allows larger files, and the router looks at the message again."""
     [organization] = routed.get("organizations?$select=maxuploadfilesize").json()["value"]
 
     def limit(bytes):
@@ -260,7 +260,8 @@ def test_a_message_is_deleted_only_if_its_record_has_all_of_its_files(routed):
 
 
 def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
-    """A text that is too large with its pictures keeps all of its words. A text that is too large without them keeps its words without layout."""
+    """If a text is too large only because of its pictures, the pictures become files. If it is too large without them, its words are kept without
+    layout."""
     picture = base64.b64encode(b"p" * (3 << 20)).decode()
     row = "<tr><td style='color: #123456; font: bold 12px sans-serif'>a row</td></tr>\r\n"
     bodies = {
@@ -291,7 +292,7 @@ def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
 
 
 def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
-    """What a person reads in a message: who wrote it, its recipients in order, and the places of pictures in the text (RFC 2392)."""
+    """The record keeps the sender, the recipients in order, and the places of pictures in the text (RFC 2392)."""
     people = [f"person-{number}@elsewhere.test" for number in range(40)]
     message = (
         "From: \"Kunde, Mia\" <mia@elsewhere.test>\r\nTo: Support Team <support@contoso.test>\r\nCc: "
@@ -311,9 +312,9 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
         parties = [(p["participationtypemask"], p["addressused"], p["partyidname"]) for p in email["email_activity_parties"]]
         assert parties[0] == (1, "mia@elsewhere.test", "Kunde, Mia")
         assert parties[1][:2] == (2, "support@contoso.test")
-        # A queue of this organization is shown with its own name.
+        # For a queue of the organization, the record has the queue's own name.
         assert parties[1][2] != "Support Team"
-        # Each occurrence of an address has the name that is written there.
+        # Every recipient has the name that the message gives them, even if an address occurs twice.
         assert parties[2:] == [*((3, address, f"Jörg {number}") for number, address in enumerate(people)), (3, "Mia@elsewhere.test", "Mama"), (3, "mia@elsewhere.test", "mia@elsewhere.test")]
     finally:
         removed(routed, box)
@@ -352,7 +353,7 @@ def test_a_forward_mailbox_deletes_nothing_that_is_no_record(routed):
 
 def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
     def listed(number):
-        """The message is addressed to a list, so only the mailbox's own queue decides who receives it."""
+        """A message to a mailing list: no recipient of it is known, so only the queue of the mailbox decides."""
         return text(number).replace(b"support@contoso.test", b"list@elsewhere.test")
     server = POP3Server(certificate(routed), {})
     box = served(routed, server, processanddeleteemails=True)
@@ -364,7 +365,7 @@ def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
         server.messages[1] = listed(1)
         turn(routed, box)
         assert set(server.messages) == {1} and not subjects(routed, box) and not alerts(routed, box, UNDELIVERABLE)
-        # An inactive queue receives nothing. An alert names each message for it.
+        # An inactive queue receives nothing, and an alert names each message for it.
         routed.sql("UPDATE org_contoso.queue SET statecode = 1, statuscode = 2 WHERE queueid = %s", [owner])
         server.messages[2] = listed(2)
         turn(routed, box)
@@ -391,7 +392,7 @@ def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
 
 @pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
 def test_the_corpus_becomes_records(routed, kind):
-    """All messages in Tests/Fixtures/mail go through a server, the router and the service, and become records."""
+    """Each message in Tests/Fixtures/mail goes through a server, the router and the service, and becomes a record."""
     expected = json.loads((CORPUS / "expected.json").read_text())
     names = sorted(expected)
     server = kind(certificate(routed), {n: (CORPUS / f"{name}.eml").read_bytes() for n, name in enumerate(names, 1)})
@@ -415,7 +416,7 @@ def test_the_corpus_becomes_records(routed, kind):
             want = expected[name]
 
             def fits(row):
-                # An empty text is stored as null.
+                # The database has null for an empty text.
                 subject, sender, body, id, files, to, party, original, sent = row[0] or "", row[1], row[2], row[3] or "", *row[4:]
                 if party != sender or original != want.get("original"):
                     return False

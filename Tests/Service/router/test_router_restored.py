@@ -1,4 +1,4 @@
-"""A mail server that assigns UIDs again with the same UIDVALIDITY, and messages whose date only the server knows."""
+"""Servers that assign unique ids again after they were restored, and messages whose date only the server knows."""
 
 import base64
 import hashlib
@@ -17,17 +17,17 @@ def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):
     try:
         until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
         turn(routed, box)
-        # The server is restored to before the messages 2 and 3, and then receives two others with the same unique ids. No router looked in between.
+        # The server is restored from an old backup, and two new messages get the unique ids of lost ones. No turn ran in between.
         server.messages = {1: text(1), 2: text(22), 3: text(33)}
         turn(routed, box)
         until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 22", "message 3", "message 33"])
-        # The same after a router has seen the shorter list.
+        # The server is restored again, and this time a turn runs before the new message arrives.
         server.messages = {1: text(1)}
         turn(routed, box)
         server.messages = {1: text(1), 2: text(222), 3: text(33)}
         turn(routed, box)
         until(lambda: "message 222" in subjects(routed, box))
-        # Known messages are not fetched again.
+        # The router does not fetch known messages again.
         server.commands.clear()
         turn(routed, box)
         assert "UIDL" in server.commands and not [c for c in server.commands if c.startswith("RETR")]
@@ -38,7 +38,7 @@ def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):
 
 
 def test_what_an_earlier_version_knew_of_a_pop3_mailbox_is_known(routed):
-    """The state and the rows of an earlier version have unique ids without sizes."""
+    """An earlier version stored unique ids without sizes. The router still knows these messages."""
     server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)})
     box = served(routed, server)
     try:
@@ -67,7 +67,7 @@ def test_a_server_that_is_no_host_waits_for_its_correction(routed):
         [alert] = until(lambda: alerts(routed, box, 12), what=lambda: routed.log().decode()[-3000:])
         assert "not the name or the address of a host" in alert["text"]
         assert routed.sql("SELECT enabledforincomingemail, lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True, 12)]
-        # Only the profile is changed.
+        # Corrects only the profile. No person enables or tests the mailbox.
         assert routed.request("PATCH", f"emailserverprofiles({wrong})", {"incomingserverlocation": "localhost"}).status_code == 204
         until(lambda: subjects(routed, box) == ["message 1"], what=lambda: routed.log().decode()[-3000:])
     finally:
@@ -76,7 +76,7 @@ def test_a_server_that_is_no_host_waits_for_its_correction(routed):
 
 
 class DatedServer(IMAPServer):
-    """A server that also returns the time at which each message was delivered, if it is asked."""
+    """A server that returns the delivery time of each message, if a client asks for it."""
 
     def fetch(self, say, uids, tag):
         for uid in uids:
@@ -97,7 +97,7 @@ def test_a_server_that_is_restored_from_a_backup_loses_no_message(routed):
         until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
         turn(routed, box)
         assert state(routed, box) == {"uid": 3, "validity": 7} and not alerts(routed, box, 19)
-        # The server is restored to before the messages 2 and 3, and the next messages get their UIDs.
+        # The server is restored from an old backup. The next message gets the UID of a lost message.
         server.messages = {1: text(1)}
         turn(routed, box)
         [alert] = alerts(routed, box, 19)
@@ -106,7 +106,7 @@ def test_a_server_that_is_restored_from_a_backup_loses_no_message(routed):
         server.messages[2] = text(22)
         turn(routed, box)
         until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 22", "message 3"])
-        # The alert is made only once.
+        # A further turn makes no second alert.
         turn(routed, box)
         assert len(alerts(routed, box, 19)) == 1 and state(routed, box)["uid"] == 2
     finally:
@@ -147,7 +147,7 @@ def test_the_date_of_delivery_is_that_of_a_message_without_a_readable_one(routed
 
 
 def test_whom_an_answer_goes_to_is_kept(routed):
-    """A message from a web form, over POP3: the message is kept if its record does not name the customer."""
+    """A web form sent the message. The record names the form's address as the sender, so the header with Reply-To is kept as a file."""
     message = text(1).replace(b"From: customer@elsewhere.test", b"From: noreply@shop.test\r\nReply-To: Real Customer <real@elsewhere.test>")
     server = POP3Server(certificate(routed), {1: message, 2: text(2)})
     box = served(routed, server)
@@ -165,7 +165,7 @@ def test_whom_an_answer_goes_to_is_kept(routed):
 
 
 def test_a_lease_of_the_future_withholds_no_mail(routed):
-    """SQL writes that a router works on the mailbox, or watches it, until a time in the far future."""
+    """SQL writes a lease or a running router with a time in the far future. Routers still work on the mailbox."""
     server = IMAPServer(certificate(routed), {1: text(1)})
     box = served(routed, server)
     try:
@@ -177,7 +177,7 @@ def test_a_lease_of_the_future_withholds_no_mail(routed):
             assert f"message {number}" in subjects(routed, box)
         routed.sql("INSERT INTO org_contoso.mail_router (router, started_on, seen_on) VALUES ('vm/9/evil', now(), 'infinity')")
         assert "vm/9/evil" not in routed.run("router", "status", "--org", "contoso").stdout
-        # A time that no router would write is reported as a problem of the mailbox.
+        # A due time that no router would write is reported as a problem of the mailbox.
         assert "further away than any setting" not in routed.run("router", "status", "--org", "contoso").stdout
         routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = 'infinity' WHERE mailboxid = %s", [box])
         assert "further away than any setting" in routed.run("router", "status", "--org", "contoso").stdout

@@ -1,4 +1,4 @@
-"""What decides whether a message becomes a record and an e-mail is sent: filters, rights, dates, limits, and what servers offer."""
+"""Rules of receiving and sending: filters, rights, dates, limits, and capabilities of servers."""
 
 import base64
 import datetime
@@ -19,7 +19,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def ruled():
-    """A deployment whose Dovecot accepts passwords only by LOGIN, and whose router tries an e-mail twice."""
+    """A deployment whose Dovecot accepts passwords only with LOGIN, and whose routers try an e-mail only twice."""
     deployment = Deployment(FIELDSEAL_MAIL_ATTEMPTS="2")
     deployment.home.chmod(0o755)
     try:
@@ -34,7 +34,7 @@ def ruled():
 
 @pytest.fixture(scope="module")
 def inbox(ruled):
-    """A mailbox whose servers are reached with STARTTLS: (address, mailbox)."""
+    """A mailbox whose servers use STARTTLS. Returns its address and its id."""
     servers = ruled.mail.description
     address = "user@contoso.test"
     _, box = queue(ruled, ruled.mail, profile(ruled, ruled.mail, incomingportnumber=servers["imap"]["startTLSPort"], outgoingportnumber=servers["smtp"]["startTLSPort"]), address)
@@ -54,7 +54,7 @@ def test_starttls_and_login(ruled, inbox):
 
 
 class LateRelay(threading.Thread):
-    """A relay in front of a server. It delays the greeting for some seconds, or closes the first connections without one."""
+    """Forwards connections to a server. Delays the greeting, or closes the first connections without one."""
 
     def __init__(self, port, seconds=0.0, hang_up=0):
         super().__init__(daemon=True)
@@ -94,7 +94,7 @@ class LateRelay(threading.Thread):
 
 @pytest.mark.parametrize("tls, relay", [("STARTTLS", {"seconds": 2.5}), ("implicit", {"hang_up": 1})])
 def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tls, relay):
-    """If a profile's port does not say whether to use TLS, the first attempt can fail: the greeting is late, or the connection ends without one."""
+    """The profile's port does not tell whether to use TLS, so the router tries both. A late or missing greeting makes the first attempt fail."""
     servers = ruled.mail.description
     relay = LateRelay(servers["imap"]["startTLSPort" if tls == "STARTTLS" else "port"], **relay)
     try:
@@ -103,7 +103,7 @@ def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tl
         ruled.mail.inject("bob@contoso.test", message(subject=f"past a slow greeting, {tls}", to="bob@contoso.test"))
         until(lambda: [e for e in emails(ruled, box) if e["subject"] == f"past a slow greeting, {tls}"])
     finally:
-        # The mailbox is deactivated, so that no router works on it any more.
+        # Deactivates the mailbox, so that no router works on it during later tests.
         ruled.request("PATCH", f"mailboxes({box})", {"statecode": 1, "statuscode": 2})
         relay.listener.close()
 
@@ -135,36 +135,36 @@ def test_filters_decide_what_becomes_a_record(ruled):
     def check(method, *arguments, **more):
         return ask("CheckIncomingEmail", method, *arguments, **more)
 
-    # Dataverse's reason codes: 6, a recipient accepts all mail; -1, no filter accepts the message; 5, it is accepted because of its sender; 7, the
-    # sender is invalid.
+    # Dataverse's reason codes. 6: a recipient accepts all mail. -1: no filter accepts the message. 5: the sender is accepted. 7: the sender is
+    # invalid.
     assert [check(m) for m in range(4)] == [(True, 6), (False, -1), (False, -1), (False, -1)]
-    # A queue that ignores unsolicited mail accepts only answers, whatever its filter is.
+    # A queue that ignores unsolicited mail accepts only replies, with every filter.
     [queue] = ruled.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])[0]
     for ignores, expected in ((True, (False, -1)), (False, (True, 6))):
         assert ruled.request("PATCH", f"queues({queue})", {"ignoreunsolicitedemail": ignores}).status_code == 204
         assert check(0) == expected
-    # Leads, contacts and accounts, whose mail the value 2 would accept, do not exist here.
+    # Filter 2 would accept mail of leads, contacts and accounts. This product has none, so it accepts no mail.
     assert [check(m, "Known@Contoso.test") for m in range(4)] == [(True, 6), (False, -1), (False, -1), (True, 5)]
-    # Words can be a sender. A text without any is none.
+    # A sender may be words without an address, but not an empty or overlong text.
     assert check(0, "Mail Delivery Subsystem") == (True, 6) and [check(0, nothing) for nothing in ("<>", " ", "x" * 201)] == [(False, 7)] * 3
-    # A message that was delivered already is a duplicate. The check itself makes no record.
+    # Checking a message makes no record. Delivering the same message twice is refused as a duplicate.
     count = ruled.sql("SELECT count(*) FROM org_contoso.email")
     assert check(0) == (True, 6) and ruled.sql("SELECT count(*) FROM org_contoso.email") == count
     assert ask("DeliverIncomingEmail", 0, MessageId="<first@elsewhere.test>") == (True, 6)
     assert ask("DeliverIncomingEmail", 0, MessageId="<first@elsewhere.test>") == (False, 0)
-    # With this filter only answers are accepted: recognized by their header, or by the token in the subject.
+    # Filter 1 accepts only replies. It recognizes them by In-Reply-To, or by the token in the subject.
     assert check(1, InReplyTo="<first@elsewhere.test>") == (True, 5)
     assert check(1, Subject="Re: x CRM:0123456") == (False, 1)
     ruled.sql("UPDATE org_contoso.email SET trackingtoken = 'CRM:0123456' WHERE messageid = '<first@elsewhere.test>'")
     assert check(1, Subject="Re: x CRM:0123456") == (True, 2)
-    # A user's mail is filtered by the user's settings. No recipient here receives other mail.
+    # For a user's mailbox, the filter in the user's settings decides.
     user_box = ruled.get(f"mailboxes?$filter=_regardingobjectid_value eq {known}").json()["value"][0]["mailboxid"]
     boxes["user"] = user_box
     assert check("user", to="known@contoso.test") == (False, -1)
     assert ruled.request("PATCH", f"usersettingscollection({known})", {"incomingemailfilteringmethod": 0}).status_code == 204
     assert check("user", to="known@contoso.test") == (True, 6)
     assert ruled.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"From": "a@b.test"}, client="user").status_code == 403
-    # A verdict tells about a mailbox's e-mails, so a router asks only about a mailbox that it has leased.
+    # The verdict reveals whether an e-mail exists. So a router may ask only about a mailbox that it has leased.
     known = {"MailboxId": boxes[1], "From": "a@b.test", "To": "filter1@contoso.test", "Subject": "", "Body": "", "InReplyTo": "<first@elsewhere.test>"}
     for more, status in (({}, 400), ({"HostId": "not the lease"}, 412), ({"MailboxId": None}, 400)):
         assert ruled.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {**known, **more}, client="router").status_code == status
@@ -237,7 +237,7 @@ def test_attempts_end_and_keep_their_message_id(ruled, inbox):
     assert state()[2] == first
     alert = next(a for a in alerts(ruled, box) if a["tracecode"] == 24)
     assert alert["level"] == 3 and id in alert["errordetails"]
-    # After the cause is removed, the e-mail can be sent again as the same message.
+    # A person sends the e-mail again. It keeps its Message-ID.
     assert ruled.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""}).status_code == 200
     until(lambda: state()[:2] == (6, 1))
     assert state()[2] == first
@@ -296,6 +296,6 @@ def test_a_profile_says_how_often_a_mailbox_is_looked_at(ruled):
     enabled(ruled, box)
     due = ruled.sql("SELECT postponemailboxprocessinguntil > now() + interval '9 minutes' FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     assert due == [(True,)]
-    # Sending does not wait for it.
+    # Sending does not wait for the next time when mail is fetched.
     id = outgoing(ruled, box, ["customer@elsewhere.test"], "sent in between")
     until(lambda: ruled.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)

@@ -1,4 +1,4 @@
-"""Sending: addresses in the protocol, limits on recipients, late responses, and the effect of a mimetype."""
+"""Sending e-mails: addresses in the protocol, limits of recipients, late responses, and the effect of the mimetype."""
 
 import email
 import email.policy
@@ -16,7 +16,7 @@ from waiting import until
 
 @pytest.fixture
 def sender(routed):
-    """The fixture is a function that makes (queue, mailbox), which send through a given server."""
+    """A function that makes a queue whose mailbox sends through the given server. Returns (queue, mailbox)."""
     servers, boxes = [], []
 
     def make(server, **more):
@@ -68,7 +68,7 @@ def test_more_recipients_than_one_transaction_takes(routed, sender, more):
 
 
 def test_a_recipient_that_is_refused_behind_the_limit_has_nothing_sent(routed, sender):
-    """The message goes to all recipients or to none, also if it would need several transactions."""
+    """The message goes to all recipients or to none, even if the server's limit would require several transactions."""
     server = SMTPServer(certificate(routed), most=10, refuses=b"person-17@")
     q, _ = sender(server)
     id = draft(routed, q, [f"person-{n}@elsewhere.test" for n in range(25)])
@@ -87,13 +87,13 @@ def test_a_refusal_in_several_lines_or_without_words_is_told(routed, sender, ref
     send(routed, id)
     said = "SELECT failure FROM org_contoso.email WHERE activityid = %s AND statuscode = %s AND failure <> ''"
     [(failure,)] = until(lambda: routed.sql(said, [id, status]), what=lambda: routed.log().decode()[-3000:])
-    # The alert has all lines of the response, and no recipient got the message.
+    # The stored failure has all lines of the response, and no recipient got the message.
     assert "person-2@elsewhere.test" in failure and refusal[:3].decode() in failure and not server.taken
     assert all(line[4:].decode().strip() in failure for line in refusal.split(b"\r\n"))
 
 
 def test_an_answer_that_comes_late_is_waited_for(routed, sender):
-    """The router waits longer than the mailbox's timeout, as RFC 5321 section 4.5.3.2.6 requires. A message that the server accepted is Sent."""
+    """The server responds later than the mailbox's timeout. The router waits, as RFC 5321 section 4.5.3.2.6 requires, and the e-mail is Sent."""
     server = SMTPServer(certificate(routed), delay=6)
     q, _ = sender(server, timeoutmailboxconnection=True, timeoutmailboxconnectionafteramount=2000)
     id = draft(routed, q, ["a@elsewhere.test"])
@@ -111,7 +111,7 @@ def test_a_server_that_hangs_up_at_one_email_sends_the_others(routed, sender):
     routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
     for id in ids[1:]:
         state(routed, id, 3)
-    # The e-mail has this status before it is tried, too. So the test waits for the failure, whose report may be later than those of other e-mails.
+    # The e-mail has this status even before the first attempt. So the test waits until the failure is stored.
     until(lambda: routed.sql("SELECT 1 FROM org_contoso.email WHERE activityid = %s AND statuscode = 6 AND failure <> ''", [ids[0]]), what=lambda: routed.log().decode()[-3000:])
     assert sorted(t[1][0] for t in server.taken) == ["better@elsewhere.test", "good@elsewhere.test"]
 
@@ -122,7 +122,7 @@ def test_the_most_urgent_goes_first_and_of_these_the_oldest(routed, sender):
     routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
     urgencies = [0, 1, 2, 1, 2, 0, 0, 1, 2, 1]
     ids = [draft(routed, q, [f"{number}@elsewhere.test"], deliveryprioritycode=urgency) for number, urgency in enumerate(urgencies)]
-    # PostgreSQL puts updated rows at the end of their table, so the order in the table is not the order of creation.
+    # Sends in reverse order, because PostgreSQL moves an updated row to the end of the table.
     for id in reversed(ids):
         send(routed, id)
     routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
@@ -164,12 +164,12 @@ def test_a_message_that_is_larger_than_the_server_takes_is_not_offered(routed, s
     failure = state(routed, large, 8)
     assert "552" in failure and "3000" in failure
     [alert] = [a for a in alerts(routed, box) if a["tracecode"] == 21 and large in a["errordetails"]]
-    # Email Administrators can read alerts, but no e-mails.
+    # Email Administrators can read alerts, but no e-mails. So the alert does not contain the subject.
     assert alert["text"].startswith("An e-mail was not sent. ") and "large" not in alert["text"]
     state(routed, small, 3)
     [(command, recipients, data)] = server.taken
     assert recipients == ["a@elsewhere.test"] and arrived(server)["Subject"] == "small"
-    # The router declares the size, and sends no byte above 0x7F, even if the server offers 8BITMIME.
+    # The router declares the size. It sends no byte above 0x7F, even if the server offers 8BITMIME.
     assert f"SIZE={len(data)}" in command and "BODY=" not in command and all(byte < 0x80 for byte in data)
 
 
@@ -181,7 +181,7 @@ def test_a_server_that_hangs_up_with_the_last_byte_leaves_the_outcome_unknown(ro
     send(routed, id)
     assert "unknown" in state(routed, id, 8)
     until(lambda: [a for a in alerts(routed, box) if a["tracecode"] == 23 and id in a["errordetails"]], what=lambda: str(alerts(routed, box)))
-    # The router does not send the e-mail again automatically, and the e-mail does not delay others.
+    # The router does not send this e-mail again by itself, and sends other e-mails.
     server.hangs_up_after_data = False
     second = draft(routed, q, ["b@elsewhere.test"])
     send(routed, second)
@@ -189,7 +189,7 @@ def test_a_server_that_hangs_up_with_the_last_byte_leaves_the_outcome_unknown(ro
     state(routed, second, 3)
     assert [taken[1] for taken in server.taken] == [["a@elsewhere.test"], ["b@elsewhere.test"]]
     assert routed.get(f"emails({id})").json()["statuscode"] == 8
-    # A person sends it again, with the same Message-ID.
+    # A person sends the e-mail again. It has the same Message-ID.
     send(routed, id)
     state(routed, id, 3)
     assert arrived(server, 0)["Message-ID"] == arrived(server, 2)["Message-ID"]
@@ -207,7 +207,7 @@ def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
     send(routed, id)
     state(routed, id, 3)
     message = arrived(server)
-    # Before HTML there is an alternative with its words as text (RFC 2046 section 5.1.4), for programs that show no HTML.
+    # An HTML message also has a plain text before the HTML, for programs that can't show HTML (RFC 2046, section 5.1.4).
     parts = list(message.iter_parts()) if kind == "html" and message.is_multipart() else [message]
     assert parts[-1].get_content_type() == f"text/{kind}" and parts[-1].get_content().replace("\r\n", "\n").strip() == body
     words = {"<p>b</p>": "b", "a<BR/>b": "a\nb", "see <a\nhref='x'>": "see", "</H1>": ""}.get(body, body)
@@ -231,7 +231,7 @@ def test_files_are_beside_both_texts(routed, sender):
 
 
 def test_a_direction_without_a_method_is_not_tested(routed):
-    """The router does not connect to the outgoing server, and gets no password for it."""
+    """The router does not connect to the outgoing server, and asks for no password for it."""
     server = SMTPServer(certificate(routed))
     box = None
 
@@ -244,7 +244,7 @@ def test_a_direction_without_a_method_is_not_tested(routed):
         assert record["testmailboxaccesscompletedon"] and record["incomingemailstatus"] == 1 and record["enabledforincomingemail"]
         assert not record["outgoingemailstatus"] and server.connections == 0
         assert not routed.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}").json()["value"]
-        # With a delivery method, the direction is tested.
+        # After the direction gets a delivery method, the test includes it.
         assert routed.request("PATCH", f"mailboxes({box})", {"outgoingemaildeliverymethod": 2, "testemailconfigurationscheduled": True}).status_code == 204
         record = until(tested, what=lambda: routed.log().decode()[-3000:])
         assert record["outgoingemailstatus"] == 1 and record["enabledforoutgoingemail"] and server.connections > 0
@@ -294,14 +294,14 @@ def test_what_is_no_media_type_is_refused(routed, sender, type):
 
 
 def test_a_sender_without_an_address_is_refused_at_once(routed, sender):
-    """No e-mail waits until the sender has an address, and none delays the e-mails after it."""
+    """The e-mail is refused when it is sent, so it does not wait for the sender to get an address."""
     server = SMTPServer(certificate(routed))
     q, box = sender(server)
     id = draft(routed, q, ["a@elsewhere.test"])
     for nothing in (None, "", "no address"):
         routed.sql("UPDATE org_contoso.mailbox SET emailaddress = %s WHERE mailboxid = %s", [nothing, box])
         assert "emailaddress" in send(routed, id, 400).text
-    # A mailbox that lost its address while e-mails waited still sends these e-mails.
+    # E-mails that already waited are sent, even if the mailbox has lost its address.
     routed.sql("UPDATE org_contoso.mailbox SET emailaddress = 'support@contoso.test', enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
     send(routed, id)
     routed.sql("UPDATE org_contoso.mailbox SET emailaddress = NULL, enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
@@ -310,7 +310,7 @@ def test_a_sender_without_an_address_is_refused_at_once(routed, sender):
 
 
 def test_references_grow_with_the_conversation(routed, sender):
-    """An answer refers to the message that it answers, and to all messages before that (RFC 5322 section 3.6.4)."""
+    """References names the message that is answered, and all messages before it (RFC 5322, section 3.6.4)."""
     server = SMTPServer(certificate(routed))
     q, box = sender(server)
     inbox = IMAPServer(certificate(routed), {1: b"From: c@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: three\r\nMessage-ID: <c@x.test>\r\nReferences: <a@x.test>\r\n <b@x.test>\r\n\r\nText\r\n"})
@@ -332,12 +332,12 @@ def test_references_grow_with_the_conversation(routed, sender):
         inbox.stop()
 
 
-# How many e-mails one request announces at most (`SendingProgress.handOverLimit`).
+# The largest number of e-mails that one request announces (`SendingProgress.handOverLimit`).
 ANNOUNCED = 16
 
 
 def waiting(routed, q, box, count, **more):
-    """Makes a number of e-mails that wait until the mailbox sends. Returns their ids in the order of sending."""
+    """Makes e-mails and disables sending, so that they wait. Returns their ids in the order in which they will be sent."""
     routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
     ids = [draft(routed, q, [f"{number}@elsewhere.test"], **more) for number in range(count)]
     for id in ids:
@@ -354,7 +354,7 @@ def states(routed, box):
 
 
 def test_many_emails_are_announced_and_reported_together(routed, sender):
-    """The router uses one connection, and far fewer requests than there are e-mails."""
+    """For 60 e-mails, the router uses one connection to the server and at most 15 reports to the service."""
     server = SMTPServer(certificate(routed))
     q, box = sender(server)
     ids = waiting(routed, q, box, 60)
@@ -370,7 +370,8 @@ def test_many_emails_are_announced_and_reported_together(routed, sender):
 
 @pytest.mark.parametrize("prompt", [0, 5, 40])
 def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, sender, prompt):
-    """A router is killed. The e-mails that it had announced are Failed, and one alert names them. The next router sends all others. No e-mail is sent twice."""
+    """A router is killed. The e-mails that it had announced become Failed, and one alert names them. The next router sends the others. None is sent
+    twice."""
     server = SMTPServer(certificate(routed), delay=10 * PATIENCE)
     server.prompt = prompt
     q, box = sender(server)
@@ -395,7 +396,7 @@ def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, send
         os.kill(routed.router_pid(), signal.SIGCONT)
     until(lambda: set(states(routed, box).values()) <= {3, 8}, what=lambda: str(states(routed, box)))
     failed = {id for id, status in states(routed, box).items() if status == 8}
-    # E-mails that the server had accepted, but the router had not reported, are among them.
+    # Some of these e-mails were accepted by the server, but the router could not report it.
     assert announced == failed
     recipients = [taken[1][0] for taken in server.taken]
     assert len(recipients) == len(set(recipients)), recipients
@@ -406,7 +407,8 @@ def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, send
 
 
 def test_a_report_whose_answer_was_lost_is_taken_again(routed, sender):
-    """A router repeats a report if it does not know that it was received. A different outcome for the same e-mail is refused."""
+    """A router that gets no response repeats its report, and the service accepts it again. The service refuses a different outcome for the same
+    e-mail."""
     server = SMTPServer(certificate(routed))
     q, box = sender(server)
     os.kill(routed.router_pid(), signal.SIGSTOP)

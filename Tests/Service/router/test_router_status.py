@@ -6,7 +6,7 @@ import uuid
 
 
 def mailbox(cluster, profile=None, method=None, **more):
-    """An enabled mailbox, which was due an hour ago."""
+    """An enabled mailbox that has been due for an hour."""
     id = uuid.uuid4()
     values = {"mailboxid": id, "name": f"{id}", "enabledforincomingemail": True, "emailserverprofile": profile, "incomingemaildeliverymethod": method, "statecode": 0, **more}
     cluster.sql(f"INSERT INTO mailbox ({', '.join(values)}, postponemailboxprocessinguntil) VALUES ({', '.join(['%s'] * len(values))}, now() - interval '1 hour')", list(values.values()))
@@ -25,10 +25,10 @@ def test_what_a_mailbox_lacks_is_named_and_makes_it_not_late(cluster):
     resting = mailbox(cluster, inactive, 2)
     undelivered = mailbox(cluster, good, 0)
     unset = mailbox(cluster, good)
-    # The controls: a mailbox that is due while no router runs, and a mailbox that is only tested.
+    # The controls: a mailbox that is only late because no router runs, and a mailbox that waits for a test.
     late = mailbox(cluster, good, 2)
     tested = mailbox(cluster, good, 0, testemailconfigurationscheduled=True)
-    # If the organization's key is missing, no router works on the mailbox.
+    # A mailbox whose last error was that the organization's key is missing.
     keyless = mailbox(cluster, good, 2, lastsyncerror="The organization's encryption key is required.", lastsyncerrorcode=16)
     lines = {line["mailboxId"]: line for line in map(json.loads, cluster.run("router", "status", "--json").stdout.splitlines())}
     assert {id: lines[id]["obstacle"] for id in (none, resting, undelivered, unset, late, tested)} == {

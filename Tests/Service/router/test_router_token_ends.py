@@ -1,4 +1,4 @@
-"""The access token of a router ends during a delivery: no message is lost, set aside, doubled, or reported as undeliverable."""
+"""The access token of a router ends during a delivery. No message is lost, set aside, doubled, or reported as undeliverable."""
 
 import re
 import socket
@@ -16,14 +16,14 @@ from test_router_idle import end_companion
 from test_router_quirks import removed, text
 from waiting import until
 
-#: More messages than the first request of a turn contains, and fewer than the first two.
+#: More messages than the first request of a turn delivers, and fewer than the first two requests deliver.
 COUNT = 60
-#: After this message the router has sent the first request, and not the second one.
+#: When the server returns this message, the router has sent its first request and not its second.
 LAST = 40
 
 
 class ServiceProxy(threading.Thread):
-    """Forwards a router's requests to the service, records the tokens in them, and counts refusals."""
+    """Forwards the requests of a router to the service. Records the tokens in the requests, and counts refusals."""
 
     def __init__(self, deployment):
         super().__init__(daemon=True)
@@ -96,7 +96,7 @@ class PausingServer(IMAPServer):
 
 
 class Router:
-    """A separate router, with its own client."""
+    """A router with its own client, beside the deployment's router."""
 
     def __init__(self, deployment, service, made):
         secret = deployment.home / f"secret-{uuid.uuid4().hex}"
@@ -115,7 +115,7 @@ class Router:
 
 @pytest.fixture(scope="module")
 def quiet():
-    """A deployment without the router that usually runs beside it."""
+    """A deployment whose own router is stopped."""
     deployment = Deployment()
     deployment.home.chmod(0o755)
     try:
@@ -140,7 +140,7 @@ def revoke(deployment, token, made):
 
 
 def let_go(deployment, box):
-    """Ends the lease of a router that can't report any more. The lease would also end after a while."""
+    """Ends the lease of a router that can't report any more, instead of waiting until the lease ends."""
     deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
 
 
@@ -170,8 +170,7 @@ def test_a_token_that_ends_amid_a_delivery_loses_no_message(quiet, how):
     try:
         until(ended.is_set, what=lambda: log().decode()[-3000:])
         if how != "revoked":
-            # The service refuses the token, and then the client. The router of a disabled client tries again, and a router with a new token waits for
-            # work.
+            # The service refuses a request with the former token. Then it refuses the router's request for a new token.
             until(lambda: proxy.refusals >= (2 if how == "replaced" else 3), what=lambda: log().decode()[-3000:])
             until(lambda: b"client id or secret is not accepted" in log()[mark:], what=lambda: log().decode()[-3000:])
             if how != "disabled":

@@ -1,4 +1,4 @@
-"""A refresh token is exchanged while the authorization server is slow, and while the service is killed."""
+"""Exchanging a refresh token while the authorization server is slow, or while the service is killed."""
 
 import http.server
 import json
@@ -17,12 +17,12 @@ from service import Deployment
 from test_router import alerts, problem
 from waiting import until
 
-#: No mail server is needed: after a router has its token, it finds no server at this name.
+#: A host that does not exist: these tests need no mail server, because they end when the router has its token.
 HOST = "mail.invalid"
 
 
 def https_server(handler, folder):
-    """A running HTTPS server on a free port, with the certificate in the folder."""
+    """Starts an HTTPS server on a free port, with the certificate in the folder."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
@@ -34,7 +34,7 @@ def https_server(handler, folder):
 class TokenServer:
     """An authorization server that accepts each refresh token once, and responds only while `answers` is set."""
 
-    #: Less than the time for which the service waits, so that the service gets each response.
+    #: Shorter than the time for which the service waits, so that the service gets every response.
     SECONDS = 7
 
     def __init__(self, folder):
@@ -42,7 +42,7 @@ class TokenServer:
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
              "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
         self.asked, self.count, self.valid, self.answers = [], 0, "token-0", threading.Event()
-        #: The trace of each request: the parent, and the state that others added.
+        #: The trace headers of each request: the parent, and the state that other systems added.
         self.traces = []
         self.answers.set()
         tokens = self
@@ -87,7 +87,7 @@ def exchanging(tmp_path_factory):
 
 
 def mailbox(deployment, secret, enabled=True, **settings):
-    """A mailbox that receives, with its own profile."""
+    """A mailbox with its own profile, which only receives."""
     address = "support@contoso.test"
     profile = deployment.create("emailserverprofiles", {
         "name": secret, "servertype": 4, "incomingserverlocation": HOST, "incomingusessl": True, "incomingcredentialretrieval": 0,
@@ -98,7 +98,7 @@ def mailbox(deployment, secret, enabled=True, **settings):
 
 
 def again(deployment, box):
-    """Makes a mailbox due again, and removes the lease and the claim that an earlier turn left."""
+    """Makes the mailbox due. Deletes the lease and the claim on the token exchange that an earlier turn left."""
     deployment.sql("DELETE FROM config.token_exchange")
     deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
 
@@ -110,18 +110,18 @@ def test_an_exchange_holds_no_connection_and_no_other_mailbox_up(exchanging):
         box = mailbox(exchanging, tokens.valid)
         until(lambda: tokens.asked, what=lambda: exchanging.log().decode()[-3000:])
         [(moment,)] = exchanging.sql("SELECT clock_timestamp()")
-        # Although the authorization server does not respond, every transaction that began before the request to it ends.
+        # The authorization server does not respond. Meanwhile, no transaction of the service stays open.
         held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND xact_start <= %s"
         until(lambda: exchanging.sql(held, [moment]) == [(0,)])
         assert len(tokens.asked) == 1 and tokens.valid == "token-0"
-        # Meanwhile a router works on another mailbox.
+        # Meanwhile, the router works on another mailbox.
         with socket.socket() as nothing:
             nothing.bind(("127.0.0.1", 0))
             other = mailbox(exchanging, "a password", incomingserverlocation="localhost", incomingportnumber=nothing.getsockname()[1], incomingauthenticationprotocol=0)
             problem(exchanging, other, 12)
     finally:
         tokens.answers.set()
-    # The new refresh token of the response is sealed, so a service that has nothing in memory uses it.
+    # The service sealed the new refresh token. So after a restart, without anything in memory, it uses that token.
     again(exchanging, box)
     until(lambda: tokens.valid == "token-1", what=lambda: exchanging.log().decode()[-3000:])
     until(lambda: any(HOST in a["text"] for a in alerts(exchanging, box)), what=lambda: exchanging.log().decode()[-3000:])
@@ -140,7 +140,7 @@ def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
     box = mailbox(exchanging, tokens.valid)
     until(lambda: len(tokens.asked) > before, what=lambda: exchanging.log().decode()[-3000:])
     exchanging.stop(signal.SIGKILL)
-    # The request that was being sent does not arrive.
+    # While the service starts, the authorization server refuses the old token. So a request that the killed service sent can't use the token up.
     valid, tokens.valid = tokens.valid, "of nobody"
     tokens.answers.set()
     exchanging.start()
@@ -153,13 +153,13 @@ def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
 
 
 def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
-    """The one moment that can't be recovered (docs/router.md): the server accepted the token, and its successor is stored nowhere."""
+    """The one case without recovery (docs/router.md): the server accepted the token, and the service ended before it stored the new one."""
     tokens = exchanging.provider
     valid = tokens.valid
     box = mailbox(exchanging, valid, enabled=False)
     with psycopg.connect(exchanging.dev["postgres"]) as locker:
         locker.execute("SELECT 1 FROM org_contoso.mailbox_cell WHERE mailboxid = %s FOR UPDATE", [box])
-        # Makes the mailbox due once. Otherwise a second lease would wait for the same row.
+        # Makes the mailbox due for only one turn. A second lease would wait for the locked row.
         exchanging.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true, postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
         until(lambda: tokens.valid != valid, what=lambda: exchanging.log().decode()[-3000:])
         waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event_type = 'Lock'"
@@ -169,7 +169,7 @@ def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
     again(exchanging, box)
     alert = problem(exchanging, box, 15)
     assert "invalid_grant" in alert["text"] and "Set a new refresh token" in alert["text"] and alert["level"] == 3
-    # The mailbox's owner gives consent again.
+    # The owner of the mailbox gives consent again, and an administrator sets the new token.
     taken = len(tokens.asked)
     assert exchanging.request("PATCH", f"mailboxes({box})", {"password": tokens.valid, "testemailconfigurationscheduled": True}).status_code == 204
     until(lambda: tokens.asked[taken:] and tokens.asked[-1] == f"token-{tokens.count - 1}", what=lambda: str(tokens.asked) + exchanging.log().decode()[-3000:])

@@ -1,4 +1,4 @@
-"""Messages that can't become records, or not completely, do not delay others. Each is moved once, is named in an alert, and is not deleted."""
+"""Messages that can't become complete records don't delay others. Each is moved at most once, is named in an alert, and is not deleted."""
 
 import json
 import re
@@ -14,7 +14,7 @@ NOBODY = b"From: <>\r\nSubject: from nobody\r\nMessage-ID: <lost-%d@x.test>\r\n\
 
 
 def served(routed, server, moves=False, **more):
-    """A queue whose incoming mail is on a server. Nothing is sent from it."""
+    """A queue whose mailbox receives from this server, and sends nothing."""
     kind = "pop3" if isinstance(server, POP3Server) else "imap"
     port = {"incomingportnumber": server.port} if server else {}
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, moveundeliveredemails=moves, **port), testemailconfigurationscheduled=False, **more)
@@ -52,7 +52,7 @@ def next_uid(routed, address):
 
 
 class AliasServer(IMAPServer):
-    """An IMAP server that shows its inbox under every name, and counts copied messages."""
+    """An IMAP server on which every folder name leads to the inbox."""
 
     def answer(self, say, tag, command, verb):
         if verb.startswith(b"STATUS"):
@@ -77,7 +77,7 @@ def test_the_inbox_is_not_the_folder_of_what_is_undeliverable(routed, folder):
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, moveundeliveredemails=True), address, testemailconfigurationscheduled=False)
     response = routed.request("PATCH", f"mailboxes({box})", {"undeliverablefolder": folder})
     assert response.status_code == 400 and "undeliverablefolder" in response.text and "inbox" in response.text
-    # A folder's name that SQL or an earlier version wrote. A turn that began before ends without a message.
+    # SQL writes the name, as an earlier version could. Waits for the end of a turn that has not read it.
     routed.sql("UPDATE org_contoso.mailbox SET undeliverablefolder = %s WHERE mailboxid = %s", [folder, box])
     until(lambda: routed.sql("SELECT coalesce(processingstatecode, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
     try:
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_made_disables_no_mailbox(routed):
         assert "a/b/c" in alerts(routed, box)[1] and f"UID {before - 2}" in alerts(routed, box)[1] and "undeliverablefolder" in alerts(routed, box)[1]
         turn(routed, box)
         assert is_well(routed, box) and len(alerts(routed, box)) == 2
-        # If the same name is written with other letters, the router uses the existing folder.
+        # The name of the folder has letters outside of ASCII, and the router encodes it for IMAP.
         assert routed.request("PATCH", f"mailboxes({box})", {"undeliverablefolder": "Größe & Co"}).status_code == 204
         routed.mail.drop(address, [NOBODY % 3])
         imap = routed.mail.box(address)
@@ -188,7 +188,7 @@ def test_what_a_forwarder_wrote_is_not_deleted(routed):
     enable(routed, box)
     try:
         until(lambda: set(server.messages) == {1, 2, 5, 6}, what=lambda: f"{set(server.messages)} {routed.log().decode()[-3000:]}")
-        # A bounce is not linked with the customer to whom it refers.
+        # The message inside of a bounce does not become a record.
         assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4, 7)]
         until(lambda: [a for a in alerts(routed, box) if "UIDL unique-5," in a], "the alert, which comes with the report of the turn")
         turn(routed, box)

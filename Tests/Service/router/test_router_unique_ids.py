@@ -1,4 +1,4 @@
-"""POP3 servers whose unique ids violate RFC 1939: no message is skipped because of that."""
+"""POP3 servers whose unique ids violate RFC 1939. No message is skipped because of that."""
 
 import pytest
 from mail_quirks import POP3Server
@@ -7,7 +7,7 @@ from waiting import until
 
 
 class LongIDs(POP3Server):
-    """A POP3 server whose unique ids are its files' names, longer than the 70 characters that RFC 1939 allows."""
+    """A POP3 server whose unique ids are long file names. RFC 1939 allows at most 70 characters."""
 
     @staticmethod
     def name(uid):
@@ -15,7 +15,7 @@ class LongIDs(POP3Server):
 
 
 class EqualIDs(POP3Server):
-    """A POP3 server that gives all messages the same id."""
+    """A POP3 server that gives the same id to all messages."""
 
     @staticmethod
     def name(uid):
@@ -23,7 +23,7 @@ class EqualIDs(POP3Server):
 
 
 class NoID(POP3Server):
-    """A POP3 server that has no id for its second message."""
+    """A POP3 server without an id for its second message."""
 
     @staticmethod
     def name(uid):
@@ -31,7 +31,7 @@ class NoID(POP3Server):
 
 
 class BlankIDs(POP3Server):
-    """A POP3 server that writes a tab before an id, and spaces after it."""
+    """A POP3 server that writes a tab before an id and spaces after it."""
 
     @staticmethod
     def name(uid):
@@ -39,7 +39,7 @@ class BlankIDs(POP3Server):
 
 
 class NoSizes(POP3Server):
-    """A POP3 server that lists numbers without sizes, and has no id for its second message."""
+    """A POP3 server whose list has no sizes, and no id for the second message."""
 
     def sized(self, uid):
         return b""
@@ -55,11 +55,11 @@ def test_messages_are_told_apart(routed, kind):
     box = served(routed, server)
     try:
         until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 3"], what=lambda: routed.log().decode()[-3000:])
-        # This message also has the same size as the others.
+        # The new message has the same size as the other messages.
         server.messages[4] = text(4)
         turn(routed, box)
         assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4)] and not alerts(routed, box)
-        # A message that is a record already is not fetched again.
+        # The router does not fetch a message again that is a record already.
         before = len([c for c in server.commands if c.startswith("RETR")])
         turn(routed, box)
         assert len([c for c in server.commands if c.startswith("RETR")]) == before
@@ -76,7 +76,7 @@ def test_a_message_without_an_id_is_named(routed, kind):
         until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box), what=lambda: routed.log().decode()[-3000:])
         [alert] = alerts(routed, box)
         assert "no unique id (UIDL): number 2." in alert["text"] and "support@contoso.test" in alert["text"]
-        # There is one alert, and all other messages are received.
+        # A further turn makes no second alert, and receives the new message.
         server.messages[4] = text(4)
         turn(routed, box)
         assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box)) == 1

@@ -1,4 +1,4 @@
-"""What a router changes in a mailbox, and the mailbox's version afterwards."""
+"""What a router changes in a mailbox, and the mailbox's version number after that."""
 
 import pytest
 from mailroom import Mailroom

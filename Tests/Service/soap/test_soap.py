@@ -31,12 +31,12 @@ def fixture(service, kind, /, **values):
 
 
 def same(element, kind, keep_nils=True):
-    """Checks an element against the outline of a response, element by element."""
+    """Compares the outline of an element with the outline of a recorded response."""
     own, wanted = outline(element), OUTLINES[kind]
     assert (own if keep_nils else names(own)) == (wanted if keep_nils else names(wanted))
 
 
-# The three messages, and what is around them
+# The three messages for the key, and the connection around them
 
 
 @pytest.mark.parametrize("kind", ["IsDataEncryptionActive", "IsDataEncryptionActive-late-bound"])
@@ -54,7 +54,7 @@ def test_the_key_is_set_and_read(own_service):
     response = opened(send(service, request("execute-RetrieveDataEncryptionKey")))
     same(response, "response-RetrieveDataEncryptionKey")
     assert results(response)["EncryptionKey"].text == key == service.key()
-    # Activating an organization that is active is refused with the same code as in the Web API.
+    # Activating an active organization is refused with the same code as over the Web API.
     late = opened(send(service, request("execute-SetDataEncryptionKey-late-bound", key=escape(key), first=str(uuid.uuid4()))))
     code = service.set_key(key, change=False).json()["error"]["code"]
     assert fault(late)[1] == code == "0x80048525"
@@ -96,7 +96,7 @@ def test_an_operation_creates_reads_updates_and_deletes(service, name):
     assert entity.findtext("x:Id", namespaces=NAMESPACES) == id and entity.findtext("x:LogicalName", namespaces=NAMESPACES) == "mailbox"
     assert f'W/"{entity.findtext("x:RowVersion", namespaces=NAMESPACES)}"' == record["@odata.etag"]
 
-    # A null name is refused as the Web API refuses it. A null address is accepted.
+    # As over the Web API, a null name is refused. A null address is accepted.
     refused_by(fixture(service, "operation-Update", first=id), service.request("PATCH", f"mailboxes({id})", {"name": None}).json()["error"]["code"])
     service.request("PATCH", f"mailboxes({id})", {"emailaddress": "soap@contoso.test"})
     response = opened(send(service, request("operation-Update", first=id).replace(">name<", ">emailaddress<")))
@@ -151,7 +151,7 @@ def test_execute_creates_updates_and_deletes(service, name):
     same(response, "response-Create")
     id = results(response)["id"].text
     version = service.get(f"mailboxes({id})").json()["@odata.etag"][3:-1]
-    # The Update in the fixture requires a version and gives none.
+    # The fixture requires a matching version, but gives none.
     refused_by(fixture(service, "execute-Update", first=id), "0x80060883")
     body = request("execute-Update", first=id).replace('<a:RowVersion i:nil="true"/>', f"<a:RowVersion>{version}</a:RowVersion>")
     same(opened(send(service, body)), "response-Update")
@@ -193,7 +193,7 @@ def test_many_records_at_once(service, name):
     assert type_of(upserted) == "x:ArrayOfUpsertResponse"
     assert [e.text for e in upserted.iter(f"{{{NAMESPACES['p']}}}key")] == ["RecordCreated", "Target"]
     assert service.get(f"mailboxes({other})").json()["name"] == "changed"
-    # All records are created, or none.
+    # If one of the records can't be updated, none is.
     two = entity("mailbox", parameter("name", "string", "kept"), id=other) + "</x:Entity><x:Entity>" + entity("mailbox", id=str(uuid.uuid4()))
     refused_by(
         call(service, operation("Execute", f'<request><x:Parameters>{parameter("Targets", "x:EntityCollection", f"<x:Entities><x:Entity>{two}</x:Entity></x:Entities>")}</x:Parameters><x:RequestName>UpdateMultiple</x:RequestName></request>')),
@@ -279,7 +279,7 @@ def test_an_email_with_its_parties(service, name, me):
         attribute = parameter(key, "x:EntityCollection", f"<x:Entities>{collection}</x:Entities>")
         return call(service, operation("Update", f"<entity>{entity('email', attribute, id=id)}</entity>"))
 
-    # A list that the request names is replaced, and the other lists stay.
+    # The update replaces the list of recipients that it contains. The other lists stay.
     assert outline(update("cc", parameter("addressused", "string", "one@cc.test"), parameter("addressused", "string", "two@cc.test"))) == ["UpdateResponse"]
     lists = parties()
     assert sorted(lists) == ["cc", "to"] and len(lists["cc"]) == 2 and len(lists["to"]) == 1
@@ -292,7 +292,7 @@ def test_an_email_with_its_parties(service, name, me):
     same(response, "response-SendEmail")
     assert results(response)["Subject"].text.startswith("Welcome")
     assert service.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 6
-    # The response has the form of Dataverse's.
+    # The list of parties has the members that Dataverse's response has.
     record = call(service, operation("Retrieve", f"<entityName>email</entityName><id>{id}</id><columnSet>{columns('from')}</columnSet>"))[0]
     own = outline(record.xpath("x:Attributes/*[p:key='from']/p:value", namespaces=XPATH)[0])
     assert own[0] == "p:value type=x:EntityCollection" and [line.strip().split(":")[1].split(" ")[0] for line in own if line.startswith("  ") is False][1:] == [
@@ -327,7 +327,7 @@ def test_execute_multiple(service, name):
     assert outline(items[2].find("m:Fault", NAMESPACES)) == [line[depth:] for line in wanted[start:start + 12]]
     assert [int(item.findtext("m:Fault/x:ErrorCode", default="0", namespaces=NAMESPACES)) & 0xFFFFFFFF for item in items] == [0, 0x80040219, 0x80040217, 0]
     assert "NoSuchRequest" in items[1].findtext("m:Fault/x:Message", namespaces=NAMESPACES)
-    # Without ContinueOnError, and with responses only for errors.
+    # Without ContinueOnError and ReturnResponses, the response has only the first error.
     found = many("<m:ContinueOnError>false</m:ContinueOnError><m:ReturnResponses>false</m:ReturnResponses>", good, bad, good)
     assert [item.findtext("m:RequestIndex", namespaces=NAMESPACES) for item in found["Responses"]] == ["1"]
 
@@ -448,7 +448,7 @@ def test_the_responses_of_execute_multiple_hold_a_bounded_number_of_records(serv
     faults = [item.findtext("m:Fault/x:Message", namespaces=NAMESPACES) for item in found["Responses"]]
     assert found["IsFaulted"].text == "true" and faults[:allowed] == [None] * allowed
     assert len(faults) == allowed + 2 and all("50000 records" in text for text in faults[allowed:])
-    # Responses that are not requested are not kept in memory.
+    # If the client wants no responses, the service keeps no records for them, so the limit does not apply.
     assert many(allowed + 2, "false")["IsFaulted"].text == "false"
 
 
@@ -461,7 +461,7 @@ def test_the_discovery_service_understands_the_sdks_request(service):
 
 
 def peak(service):
-    """The most memory that the service has used since the last call, in bytes, and what it uses now."""
+    """The most memory that the service has used since the last call, and what it uses now, in bytes."""
     process = pathlib.Path(f"/proc/{service.process.pid}")
     status = process.joinpath("status").read_text()
     process.joinpath("clear_refs").write_text("5")
@@ -469,7 +469,7 @@ def peak(service):
 
 
 def test_a_request_of_1000_records_takes_bounded_memory(own_service):
-    """A body of nearly 16 MiB costs a fixed multiple of its length, and the next requests cost no more."""
+    """A request of nearly 16 MiB takes less memory than 12 times its length, and further requests take no more."""
     service = own_service
     targets = f'<x:Entity>{entity("email", parameter("description", "string", "x" * 15_000))}</x:Entity>' * 1_000
     assert 14 << 20 < len(targets) < 16 << 20

@@ -1,4 +1,4 @@
-"""What each role may do over SOAP: for each role and message, the response agrees with the Web API's."""
+"""What each role may do over SOAP: for each role and message, the result must be the one of the Web API."""
 
 import re
 import uuid
@@ -22,7 +22,7 @@ def callers(service):
 
 
 def code(element):
-    """The number of a fault; None for a response."""
+    """The error code of a fault, or None for a response."""
     return fault(element)[1] if element.tag.endswith("Fault") else None
 
 
@@ -78,7 +78,7 @@ def test_the_three_messages_are_a_system_administrators(service, callers, role):
     weak = parameter("EncryptionKey", "string", "weak") + parameter("ChangeEncryptionKey", "boolean", "true")
     content = f"<request><x:Parameters>{weak}</x:Parameters><x:RequestName>SetDataEncryptionKey</x:RequestName></request>"
     refused_by(call(service, operation("Execute", content), token=token), "0x80048528" if role == "admin" else "0x80040220")
-    # The same inside of a request that contains several requests.
+    # The same request, as a part of ExecuteMultiple.
     inner = f"<m:OrganizationRequest>{content[len('<request>'):-len('</request>')]}</m:OrganizationRequest>"
     settings = "<m:ContinueOnError>true</m:ContinueOnError><m:ReturnResponses>true</m:ReturnResponses>"
     found = execute(service, "ExecuteMultiple", parameter("Requests", "m:OrganizationRequestCollection", inner) + parameter("Settings", "m:ExecuteMultipleSettings", settings), token=token)
@@ -98,7 +98,7 @@ MANY = "Microsoft.Dynamics.CRM"
 
 
 def messages(me, other, team, email):
-    """Each further message: its name, the parameters for a record, and the Web API's request for that record."""
+    """For each other message: its name, its parameters for a record, and the request of the Web API that does the same."""
     def target(id, **extra):
         return {"Target": {"@odata.id": f"mailboxes({id})"}, **extra}
 
@@ -151,12 +151,12 @@ def test_each_message_of_each_role(service, callers, role):
 
         for name, parameters, asked in messages(me, other, team, email):
             first = soap(name, parameters(fresh()))
-            if name == "RemoveMembersTeam":  # Only a user who is a member can be removed, so the user is added first.
+            if name == "RemoveMembersTeam":  # Only a member can be removed, so the user joins the team first.
                 joined = service.request("POST", f"teams({team})/{MANY}.AddMembersTeam", {"Members": [{"systemuserid": me}]})
                 assert joined.status_code == 204, joined.text
             answers = first, web(*asked(fresh()))
             assert answers[0] == answers[1], (name, owner == me, answers)
-        # Linking writes a lookup. In a transaction, each request is refused as it is alone.
+        # Linking two records writes a lookup, so it needs the same rights. A request in a transaction needs the same rights as alone.
         for links, change in ((True, {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}), (False, {"emailserverprofile": None})):
             one, two = fresh(), fresh()
             if not links:
@@ -179,7 +179,7 @@ def test_each_message_of_each_role(service, callers, role):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_discovery_is_each_roles(service, callers, role):
-    """Each role finds its organization, over both versions of SOAP and with OData, and learns whether it is a System Administrator."""
+    """Each role finds its organization over both versions of SOAP and over OData, and learns whether it is a System Administrator."""
     token = callers[role][0]
     space = NAMESPACES["v"]
     for type, envelope in (("text/xml", NAMESPACES["s"]), ("application/soap+xml", NAMESPACES["s12"])):

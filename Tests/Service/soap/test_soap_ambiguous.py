@@ -1,4 +1,4 @@
-"""SOAP requests that name a caller, a record or a page in two ways: if these contradict each other, the response is a fault, and nothing is done."""
+"""Requests that name a caller, a record or a page in two ways. If the two contradict each other, the response is a fault, and nothing is done."""
 
 import uuid
 from xml.sax.saxutils import escape
@@ -49,7 +49,7 @@ def test_the_envelope_names_one_user(service, user):
 
 @pytest.fixture
 def pair(service):
-    """The ids of two queues, and a part of their names."""
+    """The ids of two queues, and a text that both names begin with."""
     name = tag()
     return service.create("queues", {"name": f"{name} a"}), service.create("queues", {"name": f"{name} b"}), name
 
@@ -76,7 +76,7 @@ def test_an_id_beside_a_key_is_that_of_the_same_record(service, pair):
     spare = str(uuid.uuid4())
     refused_by(call(service, late("Upsert", parameter("Target", "x:Entity", entity("queue", id=spare, keys=key(f"{name} b"))))), "0x80040203")
     assert [(q["queueid"], q["description"]) for q in named(service, "queues", name)] == [(first, None), (pair[1], None)]
-    # An id and a key of the same record are accepted. A new record gets both.
+    # An id and a key of the same record are accepted. A new record gets the id and the key.
     both = entity("queue", parameter("description", "string", "both"), id=first, keys=key(f"{name} a"))
     assert execute(service, "Upsert", parameter("Target", "x:Entity", both))["RecordCreated"].text == "false"
     assert execute(service, "Upsert", parameter("Target", "x:Entity", entity("queue", id=spare, keys=key(f"{name} c"))))["RecordCreated"].text == "true"

@@ -1,4 +1,4 @@
-"""Every use of each encrypted attribute in a SOAP request: it can be written, but never read, compared, sorted or grouped by."""
+"""Uses each encrypted attribute in every kind of SOAP request. It can be written, but not read, compared, sorted or grouped by."""
 
 import re
 import uuid
@@ -36,7 +36,7 @@ def test_it_is_written_by_each_request_and_read_by_none(service, name, attribute
 
     flag = FLAGS[name, attribute]
     if name == "usersettings":
-        # User settings are created with their user, and have the user's id.
+        # Settings of a user are created with the user, and have the user's id.
         id = service.create("systemusers", {"fullname": "encrypted", "domainname": f"{uuid.uuid4().hex}@soap.test"})
         refused = call(service, operation("Create", f"<entity>{record(str(uuid.uuid4()), canary)}</entity>"))
         assert refused.tag.endswith("}Fault")
@@ -56,7 +56,7 @@ def test_it_is_written_by_each_request_and_read_by_none(service, name, attribute
         service.request("PATCH", f"{SETS[name]}({id})", {attribute: None})
         assert execute_one(service, request, content).tag.endswith("ExecuteResponse"), request
         assert is_set() is True, request
-    # Each way to read the record: all columns, the column itself, each kind of query, and a column of a link.
+    # Reads the record in every way: all columns, the column itself, each kind of query, and a column of a linked record.
     every, one = columns(everything=True), columns(attribute)
     itself = condition(f"{name if name != 'usersettings' else 'systemuser'}id", "Equal", id, type="string")
     reads = [
@@ -71,7 +71,7 @@ def test_it_is_written_by_each_request_and_read_by_none(service, name, attribute
         text = etree.tostring(read).decode()
         assert canary not in text and not re.search(rf">{attribute}<", text), text[:1500]
     assert canary.encode() not in service.log()
-    # The value in the database is the last one that was written, in a cell.
+    # The last value that was written is in a cell of the database.
     assert any(value.startswith(canary) for _, value in service.opened_cells().values() if isinstance(value, str))
 
 
@@ -86,8 +86,8 @@ def test_nothing_compares_sorts_or_groups_by_it(service, name, attribute):
     queries = [expression(name, columns(), criteria(condition(attribute, operator, *given))) for operator, given in (
         ("Equal", ["c"]), ("NotEqual", ["c"]), ("Like", ["c%"]), ("In", ["c", "d"]), ("Between", ["a", "z"]), ("Null", []), ("NotNull", []), ("BeginsWith", ["c"]), ("GreaterThan", ["c"]))]
     queries += [
-        # The attribute as the other side of a comparison of columns, in a nested filter, in a link's criteria, orders and columns to join on, and in
-        # a link of a filter.
+        # The attribute is compared with another attribute, or is in a nested filter. It is also in a link (criteria, orders, join columns), and in a
+        # link of a filter.
         expression(name, columns(), criteria(condition("createdon", "Equal", attribute, compares=True))),
         expression(name, columns(), criteria(filters=f"<x:FilterExpression>{criteria(condition(attribute, 'Null'), kind='Or')}</x:FilterExpression>")),
         expression("mailbox", columns(), links=below), expression("mailbox", columns(), links=below.replace("Inner", "NotAny")),
@@ -132,7 +132,7 @@ def test_it_is_no_key(service, name, attribute):
 
 
 def test_a_paging_cookie_tells_and_takes_nothing_of_it(service):
-    """A paging cookie has the values of the sort keys, and an encrypted attribute can't be one. A forged cookie is refused, with a message in SOAP's terms."""
+    """A paging cookie contains the values of the sort keys, which can't be encrypted attributes. A forged cookie is refused, in the terms of SOAP."""
     name = f"cookie{uuid.uuid4().hex[:8]}"
     for number in range(4):
         service.create("mailboxes", {"name": f"{name} {number}", "password": f"canary{name}{number}"})
@@ -149,7 +149,7 @@ def test_a_paging_cookie_tells_and_takes_nothing_of_it(service):
     for forged in ("<cookie/>", "x", "<cookie page='1' token='!!'/>", "<cookie page='1' token='e30'/>", "<!DOCTYPE x []><cookie/>", cookie[:-5], "<cookie page='1'><a/></cookie>"):
         message = refused_by(page(2, forged), "0x80060888")
         assert "cookie" in message and not re.search(r"nextLink|skiptoken|FetchXML", message), message
-    # The cookie of a query with another order.
+    # A cookie does not fit a query with another order.
     message = refused_by(page(2, cookie, order("createdon") + order("name")), "0x80060888")
     assert "cookie" in message and "odata" not in message
     refused_by(page(2, cookie, order("password")), "0x80060888")

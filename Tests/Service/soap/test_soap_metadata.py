@@ -1,11 +1,11 @@
-"""Metadata over SOAP: every member of the SDK's classes, in their order, with the same values as in the Web API."""
+"""Metadata over SOAP has every member of the SDK's classes, in their order, with the values of the Web API."""
 
 import pytest
 from lxml import etree
 from soap import NAMESPACES, call, execute, names, opened, operation, outline, outlines, parameter, refused_by, request, results, send, type_of
 
 OUTLINES = outlines()
-# The outline of a fixture, and an attribute of that kind.
+# For each kind of attribute: the entity and the name of an attribute of that kind.
 KINDS = {
     "bigint": ("mailbox", "versionnumber"), "boolean": ("mailbox", "isforwardmailbox"), "datetime": ("mailbox", "createdon"), "decimal": ("email", "exchangerate"),
     "entityname": ("mailbox", "owneridtype"), "integer": ("mailbox", "noemailcount"), "lookup-owner": ("mailbox", "ownerid"), "lookup": ("mailbox", "emailserverprofile"),
@@ -15,7 +15,7 @@ KINDS = {
 
 
 def members(lines, name="p:value"):
-    """The names of an element's direct children, read from its outline."""
+    """The names of the direct children of an element, read from its outline."""
     start = next(index for index, line in enumerate(lines) if line.strip().split(" ")[0] == name)
     depth = len(lines[start]) - len(lines[start].lstrip())
     found = []

@@ -1,4 +1,4 @@
-"""Every operator and every join of the SDK's enumerations: each returns the same rows as in FetchXML, or is refused by name."""
+"""Every operator and every join of the SDK's enumerations: it returns the rows that FetchXML returns, or is refused by its name."""
 
 import uuid
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from test_soap_queries import ask, boxes, condition, criteria, expression, found
 
 DAY, WHEN, TEXT, NUMBER, OWNER, UNIT = "createdon", "processemailreceivedafter", "name", "incomingemaildeliverymethod", "ownerid", "owningbusinessunit"
 
-# The name in the enumeration ConditionOperator, FetchXML's name, the attribute, and the type and the values of a condition.
+# For each operator: its name in the enumeration ConditionOperator and in FetchXML, and the attribute, the type and the values of a condition.
 OPERATORS = [
     ("Equal", "eq", TEXT, "string", ["{p} 3"]), ("NotEqual", "ne", TEXT, "string", ["{p} 3"]), ("GreaterThan", "gt", NUMBER, "int", [0]),
     ("LessThan", "lt", NUMBER, "int", [2]), ("GreaterEqual", "ge", NUMBER, "int", [1]), ("LessEqual", "le", NUMBER, "int", [1]),
@@ -40,18 +40,18 @@ OPERATORS = [
     ("InOrBeforeFiscalPeriodAndYear", "in-or-before-fiscal-period-and-year", WHEN, "int", [1, 2025]),
     ("InOrAfterFiscalPeriodAndYear", "in-or-after-fiscal-period-and-year", WHEN, "int", [1, 2025]),
 ]
-# The other operators of the enumeration. No entity here has such attributes, or such a hierarchy of users.
+# The other operators of the enumeration. No entity of this product has the attributes or the hierarchy of users that they need.
 REFUSED = [
     "ChildOf", "Mask", "NotMask", "MasksSelect", "Contains", "DoesNotContain", "EqualUserLanguage", "ContainValues", "DoesNotContainValues",
     "EqualUserOrUserHierarchy", "EqualUserOrUserHierarchyAndTeams", "EqualRoleBusinessId", "Nope", "",
 ]
-# Operators on a hierarchy, here of business units.
+# Operators on a hierarchy, here the one of business units.
 HIERARCHY = [("Above", "above"), ("AboveOrEqual", "eq-or-above"), ("Under", "under"), ("UnderOrEqual", "eq-or-under"), ("NotUnder", "not-under")]
 
 
 @pytest.fixture(scope="module")
 def prefix(service):
-    """Six mailboxes, with each delivery method, dates around today, and with and without an address."""
+    """Six mailboxes with different delivery methods and dates. One has no date, and every second one has no address."""
     prefix = f"op{uuid.uuid4().hex[:10]}"
     dates = ["2025-02-03T04:05:06Z", "2019-01-02T03:04:05Z", None, "2031-01-02T03:04:05Z", "2026-01-02T00:00:00Z", "2024-12-31T23:59:59Z"]
     profile = service.create("emailserverprofiles", {"name": f"{prefix} profile"})
@@ -66,7 +66,7 @@ def prefix(service):
 
 
 def fetched(service, prefix, filters, links=""):
-    """The numbers of the mailboxes that a FetchXML query of the Web API returns, or the code of its refusal."""
+    """The numbers of the mailboxes that a FetchXML query over the Web API returns."""
     fetch = (f"<fetch><entity name='mailbox'><attribute name='name'/><order attribute='name'/>"
              f"<filter><condition attribute='name' operator='like' value='{prefix} _'/>{filters}</filter>{links}</entity></fetch>")
     answer = service.get(f"mailboxes?fetchXml={quote(fetch, safe='')}")
@@ -84,9 +84,9 @@ def test_each_operator_gives_the_rows_that_fetchxml_gives(service, prefix, name,
         inner = f" value={quoteattr(given[0])}/>" if len(given) == 1 and fetch not in ("in", "not-in") else f">{''.join(f'<value>{escape(v)}</value>' for v in given)}</condition>"
         assert rows == fetched(service, prefix, f"<condition attribute='{attribute}' operator='{fetch}'{inner}")
     else:
-        # A mailbox without a date is not on any day.
+        # This operator does not exist in FetchXML. It finds the five mailboxes with a date.
         assert rows == "12345"
-    # With too many or too few values, a condition is refused by name. It is never left out.
+    # A condition with too many or too few values is refused by name. The service never ignores it.
     if name not in ("In", "NotIn"):
         wrong = [*given, "1"] if not given or len(given) > 1 else []
         assert name.lower() in refused_by(ask(service, expression("mailbox", columns("name"), criteria(own, condition(attribute, name, *wrong, type=type or "string")))), "0x80060888").lower()
@@ -115,7 +115,7 @@ def joined(kind, **more):
 
 
 def test_each_join(service, prefix):
-    """The enumeration JoinOperator, for links of the query and for links in a filter (AnyAllFilterLinkEntity)."""
+    """Each value of the enumeration JoinOperator, in a link of the query and in a link of a filter (AnyAllFilterLinkEntity)."""
     own = condition("name", "Like", f"{prefix} _")
     name, other = criteria(condition("name", "Equal", f"{prefix} profile")), criteria(condition("name", "Equal", "another"))
 
@@ -128,7 +128,7 @@ def test_each_join(service, prefix):
     for kind in ("In", "Exists", "Any"):
         assert (rows(kind, name), rows(kind, other)) == ("0123", ""), kind
     assert (rows("NotAny", name), rows("NotAny", other)) == ("45", "012345")
-    # As Dataverse documents them: All finds records with linked records of which none matches, and NotAll is the same as Any.
+    # As documented for Dataverse, All finds records with linked records of which none matches, and NotAll does the same as Any.
     assert (rows("All", name), rows("All", other)) == ("", "0123")
     assert (rows("NotAll", name), rows("NotAll", other)) == ("0123", "")
     for kind, expected in (("Any", "0123"), ("NotAny", "45"), ("All", ""), ("NotAll", "0123")):
@@ -141,7 +141,7 @@ def inner(element):
 
 
 def test_the_first_of_several_linked_records(service, prefix):
-    """A usual join returns a row for each linked record. The join that takes the first returns one row."""
+    """An inner join returns a row for each linked record. MatchFirstRowUsingCrossApply returns one row."""
     profile = f"{prefix} profile"
     where = criteria(condition("name", "Equal", profile))
     for kind, expected in (("Inner", 4), ("MatchFirstRowUsingCrossApply", 1)):
@@ -152,8 +152,7 @@ def test_the_first_of_several_linked_records(service, prefix):
 
 
 def test_a_join_that_is_none_is_refused_for_that_reason(service):
-    """A join that does not exist is refused by name, no matter what else the link has: columns, orders, an unknown entity, a place in a filter or
-    below another link."""
+    """An unknown join is refused by its name, whatever else is in the link, and also inside of a filter or of another link."""
     plain = joined("Sideways")
     for links in (
         plain, joined("Sideways", set=columns("name")), joined("Sideways", set=columns(everything=True)), joined("", set=columns("name")),
@@ -163,7 +162,7 @@ def test_a_join_that_is_none_is_refused_for_that_reason(service):
         assert "JoinOperator" in refused_by(ask(service, expression("mailbox", columns("name"), links=links)), "0x80040219"), links
     filters = f"<x:FilterExpression>{criteria()}<x:AnyAllFilterLinkEntity>{inner(plain)}</x:AnyAllFilterLinkEntity></x:FilterExpression>"
     assert "Sideways" in refused_by(ask(service, expression("mailbox", columns("name"), criteria(filters=filters))), "0x80040219")
-    # Below a link with Exists, an outer join is refused, because each link there must exist.
+    # Below a link with Exists, an outer join is refused: Exists requires that the linked records exist.
     assert fault(ask(service, expression("mailbox", columns("name"), links=joined("Exists", links=joined("LeftOuter")))))[1] == "0x80060888"
 
 

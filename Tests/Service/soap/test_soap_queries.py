@@ -1,4 +1,4 @@
-"""Queries over SOAP: the three forms are equivalent to a query of the Web API, and none of them reads a secret."""
+"""Queries over SOAP: each of the three forms returns what a query of the Web API returns, and none of them reads a secret."""
 
 import uuid
 from xml.sax.saxutils import escape
@@ -14,13 +14,13 @@ ENCRYPTED = [
     ("emailserverprofile", "incomingpassword"), ("emailserverprofile", "outgoingpassword"), ("mailbox", "password"), ("queue", "emailpassword"),
     ("usersettings", "emailpassword"),
 ]
-# The password of this file's records. No record of another test has it in its name.
+# The password of this file's records. No other test uses this text.
 SECRET = f"secret{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="module")
 def records(service):
-    """A profile with six mailboxes, whose names are numbers. Every second mailbox has an address."""
+    """A profile, and six mailboxes whose names end in a number. Every second mailbox has an address."""
     prefix = f"s{uuid.uuid4().hex[:10]}"
     profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": SECRET})
     ids = [
@@ -114,7 +114,7 @@ def test_nested_filters_and_links(service, records):
     kinds = {key: type_of(value[1].find("x:Value", NAMESPACES)) for key, value in attributes.items() if key.startswith("p.")}
     assert kinds == {"p.name": "xs:string", "p.statecode": "x:OptionSetValue", "p.ownerid": "x:EntityReference"}
     assert formatted(found(response)[0])["p.statecode"] == "Active"
-    # A condition on a link, named by its alias; a link with Exists; and one without matching records.
+    # A condition names a link by its alias. Other links must exist, or must not exist.
     named = criteria(condition("name", "BeginsWith", p), condition("name", "Equal", f"{p} profile", entity="p"))
     assert boxes(ask(service, expression("mailbox", columns("name"), named, link("emailserverprofile", "emailserverprofile", "emailserverprofileid", "p"), order("name")))) == "012345"
     for kind, expected in (("Exists", "012345"), ("In", "012345"), ("NotAny", "")):
@@ -144,7 +144,7 @@ def test_pages_counts_and_top(service, records):
         info = f"<x:Count>2</x:Count><x:PageNumber>{number}</x:PageNumber><x:PagingCookie>{escape(first)}</x:PagingCookie>"
         message = refused_by(ask(service, expression("mailbox", columns("name"), where_, orders=orders, page=info)), "0x80060888")
         assert ("another query" in message) == (number == 2) and "paging cookie" in message, message
-    # Without a cookie, the page's number alone decides.
+    # Without a cookie, the service returns the page with the requested number.
     assert boxes(page(2)) == "23"
     refused_by(page(2, '<cookie page="1"/>'), "0x80060888")
     response = ask(service, expression("mailbox", columns("name"), where, orders=order("name"), top=3))
@@ -153,7 +153,7 @@ def test_pages_counts_and_top(service, records):
 
 def test_the_fixtures_queries(service, records):
     p = records["prefix"]
-    # Distinct, with a link, and a page with a cookie of another service. The cookie is refused, and without it the query succeeds.
+    # The fixture has the cookie of another service, which is refused. Without the cookie, the query succeeds.
     body = request("operation-RetrieveMultiple", name=p, cookie="&lt;cookie page=&quot;1&quot;/&gt;")
     refused_by(opened(send(service, body)), "0x80060888")
     for kind in ("operation-RetrieveMultiple", "execute-RetrieveMultiple"):

@@ -1,4 +1,4 @@
-"""Requests as scripts and clients in other languages write them, and as an attacker would."""
+"""Requests as scripts, clients in other languages, and attackers write them."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def test_prefixes_cdata_comments_and_white_space(service):
     (lambda: who_am_i(encoding="utf-16-le", declaration='<?xml version="1.0" encoding="utf-16"?>'), "text/xml"),
     (lambda: who_am_i(encoding="latin-1", declaration='<?xml version="1.0" encoding="ISO-8859-1"?>', suffix="<!-- \xe4 -->"), "text/xml"),
     (lambda: who_am_i(prefix=" \r\n\t"), "TEXT/XML ; charset=utf-8"),
-    # The encoding in the Content-Type has priority over the one in the document (RFC 7303 section 3.2).
+    # The encoding in the Content-Type has priority over the encoding in the document (RFC 7303, section 3.2).
     (lambda: who_am_i(declaration='<?xml version="1.0" encoding="utf-16"?>'), "text/xml; charset=utf-8"),
 ])
 def test_encodings(service, encode, type):
@@ -98,24 +98,24 @@ def test_sizes(service):
     refused_by(opened(big), "0x8004418A")
     many = b"<s:Envelope xmlns:s='" + ENVELOPE.encode() + b"'>" + b"<a/>" * 600_000 + b"</s:Envelope>"
     refused_by(opened(send(service, many)), "0x8005F100")
-    # The connection stays usable, and the service works.
+    # After the refusals, the service still answers.
     assert results(opened(send(service, who_am_i())))
     long = call(service, operation("Create", f"<entity>{entity('mailbox', parameter('name', 'string', 'x' * 300_000))}</entity>"))
     refused_by(long, "0x80044331")
 
 
 def test_a_long_request_that_is_refused_gets_its_response(service):
-    """A client that is still sending receives the refusal, and its connection is not reset."""
+    """The service refuses while the client is still sending. The client receives the refusal, and the connection is not reset."""
     long = who_am_i(suffix="<!--" + "x" * (8 << 20) + "-->")
     for headers, status in (({"token": "x.y.z"}, 401), ({"Content_Type": "text/plain"}, 500)):
         start = time.monotonic()
         answer = send(service, long, **headers)
         assert answer.status_code == status and time.monotonic() - start < 20, answer.text
-    # Without a token, the service parses nothing of a query.
+    # Without a valid token, the service does not parse the query.
     for query in ("$filter=" + "not " * 50, "$nope=1"):
         answer = service.get(f"{service.base}/api/discovery/v2.0/Instances?{query}", token="x.y.z")
         assert answer.status_code == 401, answer.text
-    # Each 401 says where to get a token: from the organization that the token names, or otherwise from the requested one.
+    # Each 401 names the address for tokens: of the organization that the token names, or otherwise of the placeholder ORGANIZATION.
     claims = base64.urlsafe_b64encode(json.dumps({"iss": f"{service.base}/contoso/v2.0"}).encode()).decode().rstrip("=")
     for token, name in ((f"e30.{claims}.x", "contoso"), ("x.y.z", "ORGANIZATION"), ("", "ORGANIZATION")):
         for path in ("api/discovery/v2.0/Instances", "XRMServices/2011/Discovery.svc"):
@@ -131,7 +131,7 @@ def test_content_types_and_versions(service):
     other = who_am_i().replace(ENVELOPE.encode(), b"urn:other")
     code, number, _ = fault(opened(send(service, other)))
     assert (code, number) == ("s:VersionMismatch", None)
-    # An envelope of SOAP 1.2 with the content type of SOAP 1.1.
+    # A SOAP 1.2 envelope with the content type of SOAP 1.1.
     mixed = who_am_i().replace(ENVELOPE.encode(), NAMESPACES["s12"].encode())
     assert fault(opened(send(service, mixed)))[0] == "s:VersionMismatch"
     both = send(service, mixed, url=address(service), Content_Type='application/soap+xml; charset=utf-8; action="urn:x/Execute"')
@@ -174,14 +174,14 @@ def test_a_compressed_body_is_not_guessed(service):
     refused_by(opened(response), "0x8005F100")
 
 
-# The forms of clients that have no SDK
+# Requests of clients without an SDK
 
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 
 def test_a_browser_scripts_request(service):
-    """A request as form scripts for Dataverse write it: one string without white space, with other prefixes, and each type declared where it is used."""
+    """A request as form scripts for Dataverse write it: without white space, with other prefixes, and with each type declared in place."""
     name = f"script{uuid.uuid4().hex}"
     body = (
         f"<s:Envelope xmlns:s='{ENVELOPE}'><s:Body><Execute xmlns='{SERVICES}' xmlns:i='{XSI}'><request i:type='a:CreateRequest' xmlns:a='{NAMESPACES['x']}'>"
@@ -194,7 +194,7 @@ def test_a_browser_scripts_request(service):
     answer = send(service, body, SOAPAction=action, Accept="application/xml, text/xml, */*", Content_Type="text/xml; charset=utf-8", X_Requested_With="XMLHttpRequest")
     created = results(opened(answer))["id"].text
     assert service.get(f"mailboxes({created})").json()["incomingemaildeliverymethod"] == 2
-    # Scripts look for these names with fixed prefixes.
+    # Scripts search the response for these names, with fixed prefixes.
     read = send(service, body.replace("Create", "Retrieve").split("<a:KeyValuePairOfstringanyType><b:key>Target")[0] + (
         f"<a:KeyValuePairOfstringanyType><b:key>Target</b:key><b:value i:type='a:EntityReference'><a:Id>{created}</a:Id><a:LogicalName>mailbox</a:LogicalName></b:value></a:KeyValuePairOfstringanyType>"
         f"<a:KeyValuePairOfstringanyType><b:key>ColumnSet</b:key><b:value i:type='a:ColumnSet'><a:AllColumns>false</a:AllColumns><a:Columns xmlns:c='{NAMESPACES['a']}'><c:string>name</c:string></a:Columns></b:value></a:KeyValuePairOfstringanyType>"
@@ -203,8 +203,8 @@ def test_a_browser_scripts_request(service):
 
 
 def test_a_php_clients_request(service):
-    """Requests as PHP's SoapClient and its users write them: the prefixes SOAP-ENV and ns1, xsi:type, headers of WS-Security that are ignored, and
-    SOAP 1.2 with the action in the content type."""
+    """Requests as PHP's SoapClient writes them: other prefixes, xsi:type, headers of WS-Security, and SOAP 1.2 with the action in the content
+    type."""
     name = f"php{uuid.uuid4().hex}"
     for version, envelope in (("1.1", ENVELOPE), ("1.2", NAMESPACES["s12"])):
         body = f"""<?xml version="1.0" encoding="UTF-8"?>
@@ -226,7 +226,7 @@ def test_a_php_clients_request(service):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
 def test_a_record_in_each_encoding(service, encoding):
-    """A value keeps the client's characters, in each encoding and in both versions of SOAP."""
+    """The value keeps its characters in each encoding, and in both versions of SOAP."""
     text = "Größe ½" if encoding == "latin-1" else "Größe ½ €uro 日本 \U0001f600"
     declared = {"latin-1": "iso-8859-1", "utf-8-sig": "utf-8"}.get(encoding, "utf-16")
     mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
@@ -246,14 +246,14 @@ def test_a_record_in_each_encoding(service, encoding):
     "<fetch xmlns='urn:x'><entity name='mailbox'/></fetch>",
 ])
 def test_the_fetchxml_within_is_read_with_limits_too(service, text):
-    """A FetchXML query is a document inside of a document. The same limits hold for both."""
+    """FetchXML is a document inside of the SOAP document. The same limits apply to it."""
     body = operation("RetrieveMultiple", f'<query i:type="x:FetchExpression"><x:Query>{escape(text)}</x:Query></query>')
     message = refused_by(call(service, body), "0x80060888")
     assert "root:" not in message and len(message) < 500
 
 
 @pytest.mark.parametrize("body", [
-    # Thousands of names, hundreds of namespaces, and a text of character references.
+    # Thousands of elements, hundreds of namespaces, or a text of character references.
     lambda: who_am_i().replace(b"<request>", b"<request>" + b"".join(b"<n%d/>" % n for n in range(10_500))), lambda: who_am_i().replace(b"<request>", b"<request>" + b"".join(b"<a xmlns='urn:%d'>" % n for n in range(127))),
     lambda: who_am_i().replace(b"WhoAmI", b"&#65;" * 100_000), lambda: who_am_i().replace(b"<request>", b"<request xmlns:" + b"p" * 300 + b"='u'>"),
     lambda: who_am_i().replace(b"<request>", b"<request xmlns:p='" + b"u" * 300 + b"'>"), lambda: b"<" * (1 << 20), lambda: b"<!--" * (1 << 18), lambda: who_am_i().replace(b"WhoAmI", b"\xc0\xae\xc0\xae"), lambda: who_am_i().replace(b"WhoAmI", b"\xed\xa0\x80"),
@@ -269,7 +269,7 @@ def test_large_and_strange_documents_are_refused_and_nothing_lasts(service, body
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 def test_each_header(service, version):
-    """The headers that the SDK writes are accepted in both versions. An unknown header with mustUnderstand is a fault."""
+    """The service accepts the headers that the SDK writes, in both versions. An unknown header with mustUnderstand is a fault."""
     space = NAMESPACES["x"]
     me, other = service.get("WhoAmI").json()["UserId"], service.get("WhoAmI", client="user").json()["UserId"]
     who = operation("Execute", "<request><x:Parameters/><x:RequestName>WhoAmI</x:RequestName></request>")
@@ -291,5 +291,5 @@ def test_each_header(service, version):
         for of in ("", f' s:{role}="http://schemas.xmlsoap.org/soap/actor/next"', f' s:{role}="http://www.w3.org/2003/05/soap-envelope/role/ultimateReceiver"'):
             code, number, message = fault(call(service, who, version, unknown.format(must, of)))
             assert (code, number) == ("s:MustUnderstand", None) and "Security" in message
-    # A header for another node, or one without mustUnderstand, is ignored.
+    # The service ignores a header that is for another node, or that has no mustUnderstand.
     assert user(unknown.format("1", f' s:{role}="urn:another"')) == user(unknown.format("0", "")) == me

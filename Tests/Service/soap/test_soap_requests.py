@@ -1,4 +1,4 @@
-"""Every request of Execute (early bound, late bound and of the base type) and every operation: both versions of SOAP have the same effect."""
+"""Every request of Execute, in each form in which clients send it, and every operation: both versions of SOAP do the same."""
 
 import re
 import string
@@ -20,12 +20,12 @@ TYPE = re.compile(r'(<request [^>]*?) i:type="([^"]+)"')
 
 
 def early(body):
-    """The request with the type of its class, as the SDK sends it."""
+    """The request with the type of its class, as the SDK sends it (early bound)."""
     return body
 
 
 def late(body):
-    """The request without a type, so that only RequestName says what it is."""
+    """The request without a type, so that only RequestName identifies it (late bound)."""
     return TYPE.sub(r"\1", body, count=1)
 
 
@@ -35,12 +35,12 @@ def bare(body):
 
 
 def unnamed(body):
-    """The request without RequestName, so that only its type says what it is."""
+    """The request without RequestName, so that only its type identifies it."""
     return re.sub(r"\s*<a:RequestName>\w+</a:RequestName>(?=\s*</request>)", "", body) if TYPE.search(body) else body
 
 
 class World:
-    """The records to which the fixtures' requests refer. Each is made when it is needed."""
+    """The records that the fixtures refer to. Each is created when a test first uses it."""
 
     def __init__(self, service):
         self.service = service
@@ -77,7 +77,7 @@ class World:
         return [each["systemuserid"] for each in self.service.get(f"teams({self.team})/teammembership_association?$select=systemuserid").json()["value"]]
 
     def body(self, kind):
-        """The fixture, filled so that the request must succeed."""
+        """The fixture of this kind, completed so that the request succeeds."""
         base = kind.split("-", 1)[1]
         match base:
             case "Disassociate":
@@ -96,7 +96,7 @@ class World:
         if kind == "execute-Update":
             text = text.replace('<a:RowVersion i:nil="true"/>', f"<a:RowVersion>{self.version()}</a:RowVersion>")
         if kind.startswith("execute-SetDataEncryptionKey"):
-            # Activating an active organization is refused, so both forms request a key change.
+            # Activating an active organization is refused, so both fixtures change the key instead.
             text = text.replace(">false</", ">true</")
         if kind == "operation-Update":
             text = text.replace(">name<", ">emailaddress<")
@@ -136,13 +136,13 @@ def ask(service, body, version="1.1"):
 
 
 def shape(element):
-    """The outline of a response without what depends on values: nils, and formatted values of null."""
+    """The outline of a response, without the nils and formatted values that depend on the record."""
     return names(outline(element))
 
 
 @pytest.fixture(scope="module")
 def deployment():
-    """A deployment whose key the tests may change."""
+    """A deployment of its own, because the tests change the key."""
     with Deployment.made() as deployment:
         yield deployment
 
@@ -159,12 +159,12 @@ def test_each_request_in_each_form(deployment, kind):
         assert response[0].findtext("x:ResponseName", namespaces=NAMESPACES) == name
         done(deployment, world, kind, results(response))
         shapes.append(shape(response))
-    # The first mailboxes of all have different attributes each time.
+    # This query returns the first of all mailboxes. These are other mailboxes each time, so the outlines can differ.
     assert kind == "RetrieveMultiple-fetch" or all(each == shapes[0] for each in shapes)
 
 
 def done(service, world, kind, found):
-    """Checks that a request did what its name says."""
+    """Checks that the request had its effect."""
     match kind:
         case "Create":
             assert service.get(f"mailboxes({found['id'].text})").json()["ispasswordset"] is True
@@ -222,7 +222,7 @@ def test_each_operation_in_each_version(service, kind, version):
 
 @pytest.mark.parametrize("version, kind", [("1.1", "fault"), ("1.2", "fault")])
 def test_a_fault_in_each_version(service, version, kind):
-    """The detail of a fault is the same in both versions, element by element."""
+    """The detail of a fault has the same elements in both versions."""
     gone = operation("Delete", f"<entityName>mailbox</entityName><id>{uuid.uuid4()}</id>")
     element = call(service, gone, version)
     wanted = outlines()[kind]
@@ -264,7 +264,7 @@ def test_alternate_keys(service):
     execute(service, "Update", target(parameter("description", "string", "2")))
     assert execute(service, "Upsert", target(parameter("description", "string", "3")))["RecordCreated"].text == "false"
     assert service.get(f"queues({made})").json()["description"] == "3"
-    # A reference by a key, as the value of an attribute and as a target.
+    # A key can identify the record that a lookup refers to, and the record that a request is about.
     box = service.create("mailboxes", {"name": name})
     profile = service.create("emailserverprofiles", {"name": name})
     by_key = parameter("emailserverprofile", "x:EntityReference", reference("emailserverprofile", keys=key(name)))
@@ -273,7 +273,7 @@ def test_alternate_keys(service):
     other = service.create("systemusers", {"fullname": name, "domainname": f"{name}@sdk.test"})
     execute(service, "Assign", named() + parameter("Assignee", "x:EntityReference", reference("systemuser", other)))
     assert service.get(f"queues({made})").json()["_ownerid_value"] == other
-    # A shared record, and the principal with whom it is shared, can be named by keys too.
+    # A key can also identify a shared record, and the user with whom it is shared.
     person = reference("systemuser", keys=key(f"{name}@sdk.test", "domainname"))
     access = parameter("PrincipalAccess", "c:PrincipalAccess", f"<c:AccessMask>WriteAccess</c:AccessMask><c:Principal>{person}</c:Principal>")
     execute(service, "GrantAccess", named() + access)
@@ -287,7 +287,7 @@ def test_alternate_keys(service):
     for wrong, word in ((key(name, "nosuch"), "nosuch"), (key(name, "name='x',queueid"), "name='x',queueid"), (key(name, "description"), "alternate key"), (key("", "name"), "empty")):
         refused = call(service, operation("Execute", f'<request><x:Parameters>{parameter("Target", "x:EntityReference", reference("queue", keys=wrong))}</x:Parameters><x:RequestName>Delete</x:RequestName></request>'))
         assert word in refused_by(refused, "0x80060888")
-    # Values that contradict the key are refused. The message is also right for elements of SOAP.
+    # A value that contradicts the key is refused. The message must fit SOAP, so it does not mention a body.
     message = fault(call(service, operation("Update", f'<entity>{entity("queue", parameter("name", "string", "other"), **one)}</entity>')))[2]
     assert message.startswith("The key names a record by name") and "body" not in message
     execute(service, "Delete", named())
@@ -314,10 +314,10 @@ def test_concurrency(service):
     refused_by(update("IfRowVersionMatches", stale), "0x80060882")
     assert "RowVersion" in refused_by(update("IfRowVersionMatches", "abc"), "0x80048D19")
     assert "IfRowVersionMatches" in refused_by(update("Sometimes", stale), "0x80048D19")
-    # The row version with which an Entity was read is the one that is compared.
+    # A retrieved record has the row version that an update compares.
     read = call(service, operation("Retrieve", f"<entityName>queue</entityName><id>{id}</id><columnSet>{columns('name')}</columnSet>"))[0]
     assert read.findtext("x:RowVersion", namespaces=NAMESPACES) == version()
-    # If one of several records was changed, the whole request is refused.
+    # If one of several records was changed meanwhile, the whole request is refused.
     other = service.create("queues", {"name": f"{name} 2"})
     fields = "".join(
         f'<x:Entity>{entity("queue", parameter("description", "string", "many"), id=each, version=row)}</x:Entity>'
@@ -335,7 +335,7 @@ def test_concurrency(service):
 
 
 def test_the_name_of_any_other_request_is_in_its_fault(service):
-    """Also inside of a request that contains several, early bound, and for a request that Dataverse has."""
+    """The fault also names the request if it has a class, and if Dataverse has such a request."""
     for name in ("RetrieveUserPrivileges", "BulkDelete", "PublishXml", "Merge", "x" * 5_000, "Créer", "<&>"):
         for type in ("", f' i:type="c:{name}Request"') if name.isascii() and name.isalpha() and len(name) < 100 else ("",):
             element = call(service, operation("Execute", f"<request{type}><x:Parameters/><x:RequestName>{escape(name)}</x:RequestName></request>"))

@@ -1,5 +1,5 @@
-"""Values of each type, in both directions. A value that does not fit is refused in the terms of the contracts, and names that only the Web API has
-are refused."""
+"""Values of each type in requests and responses. A value that does not fit is refused in the terms of SOAP. Names that only the Web API has are
+refused."""
 
 import base64
 import struct
@@ -11,12 +11,11 @@ from lxml import etree
 from soap import NAMESPACES, call, columns, entity, fault, formatted, operation, parameter, reference, refused_by, values
 
 
-# No record's id.
+# An id that no record has.
 NOBODY = "5ea1ed00-0000-4000-8000-0000000000ff"
 
 
 def picture():
-    """A PNG image of one pixel."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     pixel = zlib.compress(b"\0\xff\0\0")
@@ -28,7 +27,7 @@ def pair(key, declaration, text):
 
 
 def written(service, name, *attributes, id=None):
-    """Creates a record with attributes, or updates one. Returns its id or the fault."""
+    """Creates a record, or updates the record with this id. Returns the id or the response."""
     fields = "".join(parameter(*attribute) for attribute in attributes)
     if id:
         return call(service, operation("Update", f"<entity>{entity(name, fields, id=id)}</entity>"))
@@ -40,7 +39,7 @@ def read(service, name, id, *names):
     return call(service, operation("Retrieve", f"<entityName>{name}</entityName><id>{id}</id><columnSet>{columns(*names)}</columnSet>"))[0]
 
 
-# The entity, the attribute, the type and text in a request, the type and text in the response, and the Web API's value.
+# For each value: the entity and attribute, its type and text in a request and in the response, and its value over the Web API.
 VALUES = [
     ("queue", "description", "string", "a &lt;b&gt; &amp; c", "xs:string", "a <b> & c", "a <b> & c"),
     ("queue", "description", "string", " spaces \n and lines ", "xs:string", " spaces \n and lines ", " spaces \n and lines "),
@@ -50,12 +49,12 @@ VALUES = [
     ("emailserverprofile", "outgoingportnumber", "short", "587", "xs:int", "587", 587),
     ("emailserverprofile", "outgoingusessl", "boolean", "true", "xs:boolean", "true", True),
     ("emailserverprofile", "outgoingusessl", "boolean", "0", "xs:boolean", "false", False),
-    # A whole number may have any numeric type, because no attribute that clients write has a fraction.
+    # A whole number may have any numeric type.
     ("emailserverprofile", "outgoingportnumber", "decimal", "+1587", "xs:int", "1587", 1587),
     ("emailserverprofile", "outgoingportnumber", "double", "1587", "xs:int", "1587", 1587),
     ("emailserverprofile", "lasttesttotalexecutiontime", "long", "5000000000", "xs:long", "5000000000", 5000000000),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07Z", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
-    # A time without a zone is in UTC, one with another zone is converted, and fractions of seconds are dropped.
+    # A time without a zone is in UTC. A time in another zone is converted. Fractions of a second are dropped.
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07.9990000+02:00", "xs:dateTime", "2026-03-04T03:06:07Z", "2026-03-04T03:06:07Z"),
     ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04", "xs:dateTime", "2026-03-04T00:00:00Z", "2026-03-04T00:00:00Z"),
@@ -78,7 +77,7 @@ def test_a_value_is_written_and_comes_back(service, name, attribute, type, text,
         assert found == ((back, own) if back else None)
     collection = {"queue": "queues", "email": "emails", "mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles"}[name]
     assert service.get(f"{collection}({id})?$select={attribute}").json()[attribute] == web
-    # Null, in both of its forms, clears the attribute.
+    # Null clears the attribute.
     assert written(service, name, (attribute, None, None), id=id).tag.endswith("UpdateResponse") or web is not None
     if attribute not in ("outgoingusessl", "incomingemaildeliverymethod"):
         assert attribute not in values(read(service, name, id, attribute))
@@ -96,13 +95,13 @@ def test_a_reference_has_its_name_and_is_taken_back_as_it_is(service):
     assert kind == "xs:long" and number == found.findtext("x:RowVersion", namespaces=NAMESPACES)
     shown = formatted(found)
     assert shown["emailserverprofile"] == label and shown["statecode"] == "Active" and shown["createdon"].endswith("M") and "versionnumber" not in shown
-    # The value is sent back as it was read, with its Name, its FormattedValues and its attributes.
+    # The client sends the value back as it was read, with Name, FormattedValues and attributes.
     name = label.replace("&", "&amp;").replace("<", "&lt;")
     back = reference("emailserverprofile", profile).replace('<x:Name i:nil="true"/>', f"<x:Name>{name}</x:Name>")
     sent = entity("mailbox", parameter("emailserverprofile", "x:EntityReference", back) + parameter("createdon", "dateTime", values(found)["createdon"][1]), id=box).replace(
         "<x:FormattedValues/>", f"<x:FormattedValues><x:KeyValuePairOfstringstring><p:key>emailserverprofile</p:key><p:value>{name}</p:value></x:KeyValuePairOfstringstring></x:FormattedValues>")
     assert call(service, operation("Update", f"<entity>{sent}</entity>")).tag.endswith("UpdateResponse")
-    # The empty id refers to no record, and null clears the lookup.
+    # A reference with the empty id is refused. Null clears the lookup.
     assert written(service, "mailbox", ("emailserverprofile", "x:EntityReference", reference("emailserverprofile")), id=box).tag.endswith("}Fault")
     assert written(service, "mailbox", ("emailserverprofile", None, None), id=box).tag.endswith("UpdateResponse")
     assert "emailserverprofile" not in values(read(service, "mailbox", box, "emailserverprofile"))
@@ -149,7 +148,7 @@ def test_a_value_that_does_not_fit_is_refused_in_the_words_of_the_contracts(serv
     assert word in message and not any(each in message for each in ("odata", "JSON", "$", "annotation", "navigation property", "body")), message
 
 
-# The Web API's own names are no attributes
+# Names that only the Web API has are not attributes
 
 
 @pytest.mark.parametrize("key, type, text", [
@@ -202,7 +201,7 @@ def test_every_list_of_parties(service):
             assert kind == "x:EntityCollection" and len(members) == lists[name].count("<x:Entity>"), name
             assert all(each["participationtypemask"][0] == "x:OptionSetValue" and each["participationtypemask"][1].findtext("x:Value", namespaces=NAMESPACES) == str(1 + tuple(lists).index(name)) for each in members)
         assert ("to" in found) == ("to" in names)
-    # The record is sent back completely as it was read: ids of parties, their masks and names.
+    # With all columns, the record also has its lists of parties.
     everything = values(call(service, operation("Retrieve", f"<entityName>email</entityName><id>{id}</id><columnSet>{columns(everything=True)}</columnSet>"))[0])
     assert set(lists) <= set(everything)
 
@@ -220,7 +219,7 @@ def test_a_decimal_comes_back(service):
 
 @pytest.mark.parametrize("name", ["emailserverprofile", "mailbox", "queue", "team", "systemuser", "email"])
 def test_a_record_is_updated_as_it_was_retrieved(service, name):
-    """A record is sent back completely, with the parties of an e-mail, which refer to it as an activity."""
+    """The client sends every attribute of the record back. The parties of an e-mail refer to it as an activity."""
     label = f"retrieved {uuid.uuid4()}"
     user = service.get("WhoAmI").json()["UserId"]
     record = service.create(*{

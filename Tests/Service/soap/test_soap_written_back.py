@@ -1,4 +1,4 @@
-"""A program with the SDK writes e-mails and servers back as it retrieved them, and changes single members of parties."""
+"""A program with the SDK sends e-mails and servers back as it retrieved them, and changes single members of parties."""
 
 import uuid
 
@@ -13,7 +13,7 @@ ALL = columns(everything=True)
 
 
 def retrieved(room, name, id, client, column_set=ALL):
-    """The content of a record as it is retrieved."""
+    """The content of a retrieved record, as XML."""
     answer = call(room, operation("Retrieve", f"<entityName>{name}</entityName><id>{id}</id><columnSet>{column_set}</columnSet>"), client=client)
     assert etree.QName(answer).localname == "RetrieveResponse", fault(answer)
     return "".join(etree.tostring(child, encoding="unicode") for child in answer[0])
@@ -84,7 +84,7 @@ OTHER = "5ea1ed00-0000-4000-8000-0000000000ab"
     (("partyidname", "string", "a@b.test"), False), (("partyidname", "string", "another"), False), (("activitypartyid", "ser:guid", OTHER), False), (("versionnumber", "long", "7"), False), (("scheduledstart", None, None), False), (("partyid", None, None), False),
 ])
 def test_what_a_party_has_by_itself_is_compared(room, member, wrong):
-    """A client sends back what it retrieved. A different value of a computed member is refused, because it would be lost."""
+    """A client may send computed members back unchanged. A different value is refused, because the service would ignore it."""
     party = entity("activityparty", parameter("addressused", "string", "a@b.test") + parameter(*member))
     id = room.create("emails", {"subject": "parties"})
     content = entity("email", parameter("to", "x:EntityCollection", f"<x:Entities><x:Entity>{party}</x:Entity></x:Entities>"), id=id)
@@ -118,11 +118,11 @@ def test_names_of_recipients_stay_where_they_are_written_back(room, column_set):
     before = people(room, id)
     assert [name for _, _, name in before if name in ("Anna <A> & B", "bare@b.test", "Carl")] == ["Anna <A> & B", "bare@b.test", "Carl"]
     content = retrieved(room, "email", id, "admin", column_set)
-    # The response has only names that are not the party's own.
+    # Two of the four recipients have a name that is neither their address nor the name of a record. Only these have partyidname.
     assert content.count(">partyidname<") == 2
     is_done(update(room, content))
     assert people(room, id) == before
-    # The request adds a party and gives its name.
+    # The client adds a recipient with a name.
     more = f"<x:Entity>{entity('activityparty', parameter('addressused', 'string', 'new@b.test') + parameter('partyidname', 'string', 'New'))}</x:Entity>"
     to = "".join(etree.tostring(each, encoding="unicode") for each in etree.fromstring(f"<r>{content}</r>").xpath("//*[*[local-name()='key'][.='to']]//*[local-name()='Entities']/*"))
     lists = parameter("to", "x:EntityCollection", f"<x:Entities>{to}{more}</x:Entities>")
@@ -155,7 +155,7 @@ def test_the_names_of_a_received_email_are_written_back(room):
         assert content.count(">partyidname<") == 2
         is_done(update(room, content, client))
         refused_by(update(room, content.replace(">Other One<", ">Another<"), client), "0x8004022E")
-    # A draft of an administrator accepts the name of its sender, and no other name.
+    # For a draft, an administrator may send the sender's name back, but not another name.
     assert room.request("PATCH", f"emails({id})", {"statuscode": 1, "directioncode": True}).status_code == 204
     content = retrieved(room, "email", id, "admin")
     is_done(update(room, content))

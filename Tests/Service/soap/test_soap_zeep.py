@@ -1,4 +1,4 @@
-"""A client that is generated from the service's own description: zeep reads the WSDL with its schemas, and sends the requests of a usual program."""
+"""A client that is generated from the service's WSDL: zeep reads the WSDL with its schemas, and sends the requests of a usual program."""
 
 import uuid
 
@@ -25,7 +25,7 @@ def client(service, session):
 
 
 class Values:
-    """Makes values of the types in the contracts."""
+    """Makes values of the types in the WSDL."""
 
     def __init__(self, client):
         self.client = client
@@ -146,7 +146,7 @@ def test_the_discovery_service(service, session):
     url = f"{service.base}/XRMServices/2011/Discovery.svc"
     client = zeep.Client(f"{url}?wsdl", transport=zeep.transports.Transport(session=session))
     found = client.service.Execute(request=client.get_type(f"{{{NAMESPACES['v']}}}RetrieveOrganizationsRequest")())
-    # zeep unwraps an element that is the only one.
+    # zeep returns the only member of a response in place of the response.
     details = found.OrganizationDetail
     assert [each.UniqueName for each in details] == ["contoso"]
     endpoints = {pair.key: pair.value for pair in details[0].Endpoints.KeyValuePairOfEndpointTypestringztYlk6OT}

@@ -1,4 +1,4 @@
-"""The service's description: zeep's client can send each request of it, and real requests and responses are valid under its schemas."""
+"""The service's WSDL: zeep can send every request, and real requests and responses are valid under the schemas."""
 
 import pathlib
 import uuid
@@ -15,7 +15,7 @@ C, K, D, A, SER, XS = (NAMESPACES[prefix] for prefix in ("c", "k", "d", "a", "se
 
 
 class Program:
-    """What a program does with zeep's client."""
+    """A program that uses zeep."""
 
     def __init__(self, service, client, make):  # noqa: F811
         self.service, self.client, self.make = service, client, make
@@ -207,12 +207,12 @@ def test_queries_with_links_and_columns(service, program, make, client, name):  
     assert attributes(client.service.RetrieveMultiple(query=query).Entities.Entity[0])["n"].Value == 1
 
 
-# The schemas
+# The schemas in the WSDL
 
 
 @pytest.fixture(scope="module")
 def schema(service, tmp_path_factory):
-    """The schemas in the description, each in a separate file, loaded as one."""
+    """Writes each schema of the WSDL into a file, and loads them together."""
     folder = tmp_path_factory.mktemp("schemas")
     wsdl = etree.fromstring(send_get(f"{address(service)}?wsdl", service))
     parts = wsdl.findall("{http://schemas.xmlsoap.org/wsdl/}types/xs:schema", NAMESPACES)
@@ -221,7 +221,7 @@ def schema(service, tmp_path_factory):
         for reference in part.findall("xs:import", NAMESPACES):
             reference.set("schemaLocation", files[reference.get("namespace")].name)
         files[part.get("targetNamespace")].write_bytes(etree.tostring(part))
-    # Documents also name types directly, so all of the schemas are loaded.
+    # A document may name a type of any namespace, so all schemas are imported.
     every = "".join(f'<xs:import namespace="{namespace}" schemaLocation="{file.name}"/>' for namespace, file in files.items())
     (folder / "all.xsd").write_text(f'<xs:schema xmlns:xs="{XS}">{every}</xs:schema>')
     return etree.XMLSchema(etree.parse(str(folder / "all.xsd")))
@@ -233,7 +233,7 @@ def send_get(url, service):
 
 @pytest.mark.parametrize("kind", [*(f"execute-{each}" for each in REQUESTS if "DataEncryptionKey" not in each), *(f"operation-{each}" for each in OPERATIONS)])
 def test_responses_are_valid_by_the_served_schemas(service, schema, kind):
-    """Also the requests of the SDK's own classes, except metadata queries and members that have no meaning here."""
+    """The requests of the SDK's classes are valid, too. Left out are metadata queries, and members that this product does not have."""
     body = World(service).body(kind)
     root = etree.fromstring(send(service, body).content)
     (element,) = root[-1]
@@ -245,7 +245,7 @@ def test_responses_are_valid_by_the_served_schemas(service, schema, kind):
 
 
 def valid(schema, element):
-    # A type is named with a prefix, which may be declared in an element above.
+    # The prefix of a type may be declared in an outer element, so this copies the element with its declarations.
     document = etree.fromstring(etree.tostring(element))
     assert schema.validate(document), [f"{error.line}: {error.message}" for error in schema.error_log][:5] + [etree.tostring(document, pretty_print=True).decode()[:1500]]
 

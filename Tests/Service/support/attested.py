@@ -1,4 +1,4 @@
-"""Writes rows as the service would, with the key-encryption key, for tests that need a session of another age, for example."""
+"""Writes rows with valid tags, as the service does, with the KEK. For example, a test can make sessions older."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ class Attestor:
         return {grants[i:i + 16]: grants[i + 16:i + 32] for i in range(0, len(grants), 32)}
 
     def sign(self, grants, organization="contoso"):
-        """Puts a list of grants into force, under the next revision."""
+        """Puts a list of grants into force: writes the organization's attested state with a higher revision and its tag."""
         listed = b"".join(k + v for k, v in sorted(grants.items()))
         columns = "organization_id, revision + 1, key_version, fingerprint, events, newest_event, head, kek_id"
         [(id, revision, version, fingerprint, events, newest, head, kek_id)] = self.sql(
@@ -39,11 +39,11 @@ class Attestor:
                  [revision, listed, digest, self.tag("attested_state", fields), id])
 
     def age_approvals(self, by, organization="contoso"):
-        """Makes every request for approval older, by an interval such as `10 minutes`."""
+        """Makes every request for approval older by an interval such as `10 minutes`."""
         self.sql("UPDATE config.approval SET created_on = created_on - %s::interval, expires_on = expires_on - %s::interval", [by, by])
 
         def field(value):
-            """The encoding of a field that may be null."""
+            """Encodes a field that may be null, for a tag."""
             if value is None:
                 return b"\0"
             return b"\1" + (struct.pack(">q", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value)
@@ -63,7 +63,7 @@ class Attestor:
         self.sign(grants, organization)
 
     def age_events(self, by, organization):
-        """Makes every security event of an organization older, and computes the chain again."""
+        """Makes every security event of an organization older by the interval, and computes the event chain again."""
         table = f"org_{organization}.security_event"
         self.sql(f"""
             DO $$
@@ -80,7 +80,7 @@ class Attestor:
         self.sign(self.grants(organization), organization)
 
     def age_sessions(self, created="0", fresh="0", organization="contoso"):
-        """Makes every session of the console older, by intervals such as `10 minutes`."""
+        """Makes every session of the console older by intervals such as `10 minutes`."""
         self.sql("UPDATE config.console_session SET created_on = created_on - %s::interval, fresh_on = fresh_on - %s::interval", [created, fresh])
         grants = self.grants(organization)
 
@@ -96,13 +96,13 @@ class Attestor:
             hash = bytes(hash)
             tag = self.tag("attested console_session", [hash, user.bytes, moment(created_on), moment(fresh_on), bytes(salt)])
             self.sql("UPDATE config.console_session SET tag = %s WHERE token_hash = %s", [tag, hash])
-            # If a person's sessions were once ended together, the entries of later sessions depend on the time of that end.
+            # If all sessions of a person were once ended together, the grants of later sessions contain the time of that end.
             end = grants.get(self.name("sessions", [user.bytes]))
             grants[self.name("console_session", [hash])] = hashlib.sha256(end + tag[:16]).digest()[:16] if end else tag[:16]
         self.sign(grants, organization)
 
     def age_invitations(self, by, organization="contoso"):
-        """Makes every invitation link end earlier, by an interval such as `7 days`."""
+        """Moves the end of every invitation link back by an interval such as `7 days`."""
         self.sql("UPDATE config.console_user SET invited_until = invited_until - %s::interval", [by])
         grants = self.grants(organization)
         rows = self.sql(

@@ -1,4 +1,4 @@
-"""Chromium for the console: starting it, signing in, pressing buttons, and waiting for the result."""
+"""Chromium for the console: starts it, signs in, presses buttons, and waits for pages."""
 
 import pathlib
 import time
@@ -11,14 +11,14 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 from service import PATIENCE
 
-#: How many seconds to wait before a click without a response is repeated. A busy browser sometimes loses a click.
+#: The seconds after which a click without a result is repeated. A busy browser sometimes loses a click.
 CLICK_SECONDS = 60
 AXE = (pathlib.Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 
 
 def chromium(*arguments, script=True, scheme=None, width=1280, language="en"):
     options = webdriver.ChromeOptions()
-    # This browser does not trust the development authority's certificate.
+    # The browser does not know the CA of development deployments, so it ignores certificate errors.
     for argument in ("--headless=new", "--no-sandbox", "--ignore-certificate-errors", "--disable-dev-shm-usage", f"--window-size={width},900", f"--lang={language}", *arguments):
         options.add_argument(argument)
     preferences = {"intl.accept_languages": language}
@@ -54,11 +54,12 @@ def wait(driver, condition):
 
 
 def press(driver, how, what):
-    """Presses a button that sends a form, and waits for the next page. A request that a test sends before that page has arrived would cancel the form."""
+    """Presses a button that sends a form, and waits for the next page. If the test sent another request before that, the browser would cancel the
+    form."""
     before = driver.find_element(By.TAG_NAME, "html")
     deadline = time.monotonic() + PATIENCE
     while True:
-        # A person can't see the hidden button that the Enter key presses.
+        # The button that the Enter key presses is hidden, and a person can't press it.
         _click(driver, next(e for e in driver.find_elements(how, what) if e.get_attribute("aria-hidden") != "true"))
         try:
             return WebDriverWait(driver, CLICK_SECONDS, ignored_exceptions=[WebDriverException]).until(expected_conditions.staleness_of(before))
@@ -67,7 +68,7 @@ def press(driver, how, what):
 
 
 def click(driver, how, what):
-    """Clicks an element that a bar at the top or the bottom of the window may cover."""
+    """Clicks an element, even if a bar at the top or bottom of the window covers it."""
     _click(driver, driver.find_element(how, what))
 
 
@@ -81,7 +82,7 @@ def main(driver):
 
 
 def says(driver, *texts):
-    """Waits until the page contains all of the texts."""
+    """Waits until the page contains all of these texts."""
     try:
         wait(driver, lambda d: all(text in main(d) for text in texts))
     except TimeoutException:
@@ -89,20 +90,20 @@ def says(driver, *texts):
 
 
 def confirm(driver, console):
-    """Enters the password again if the page asks for it."""
+    """If the page asks for the password, enters it."""
     if driver.find_elements(By.CSS_SELECTOR, "form[action$='/fresh']"):
         driver.find_element(By.NAME, "password").send_keys(console.dev["console"]["password"])
         press(driver, By.CSS_SELECTOR, "main button")
 
 
 def violations(driver):
-    """The violations that axe reports for the page."""
+    """The violations that axe finds on the page."""
     driver.execute_script(AXE)
     found = driver.execute_async_script("const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']}).then(done)")
     return [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found["violations"]]
 
 
-# JavaScript for elements that extend beyond the page or their own box, divided words, and targets that are too small (WCAG 2.2, 2.5.8).
+# JavaScript that finds elements wider than the page or their own box, divided words, and targets that are too small (WCAG 2.2, 2.5.8).
 MEASURE = """
 const found = [];
 const wide = document.documentElement.scrollWidth, room = document.documentElement.clientWidth;
@@ -139,5 +140,5 @@ return found;
 
 
 def measured(driver):
-    """What does not fit on the page, as the browser draws it."""
+    """The problems that MEASURE finds on the page."""
     return driver.execute_script(MEASURE)

@@ -1,10 +1,10 @@
-"""A cluster whose roles sign in with passwords, and these passwords in a password file of libpq."""
+"""A cluster whose roles sign in with passwords, and a libpq password file with these passwords."""
 
 import contextlib
 import json
 import secrets
 
-#: The service's role, and a role that may act as the owner. The second password has characters that such a file escapes.
+#: The passwords of the service's role, and of a role that can act as the owner. The second one needs escapes in a password file.
 ROLES = {"fieldseal_service": secrets.token_urlsafe(24), "fieldseal_migrator": secrets.token_urlsafe(24) + ":\\"}
 SETTING = "databasePasswords"
 
@@ -15,7 +15,7 @@ def escaped(password):
 
 @contextlib.contextmanager
 def asked_for_passwords(cluster):
-    """Inside of the block, PostgreSQL asks the two roles for their passwords. The tests' own superuser needs none."""
+    """Inside of the block, PostgreSQL requires passwords from the two roles, but not from the superuser."""
     access = cluster.home / "data/pg_hba.conf"
     former = access.read_text()
     if cluster.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'fieldseal_migrator'") == [(0,)]:
@@ -36,13 +36,13 @@ def password_file():
 
 
 def connections(host, more=""):
-    """The settings for the two connections."""
+    """The two connection strings in the settings."""
     return {"database": f"host={host} user=fieldseal_service dbname=fieldseal{more}",
             "migrationDatabase": f"host={host} user=fieldseal_migrator dbname=fieldseal"}
 
 
 def write_settings(cluster, name, credential="pgpass", **changes):
-    """Settings of a cluster that read the passwords from a credential."""
+    """Writes settings that read the passwords from a credential. Returns their name."""
     lines = connections(cluster.home) | {"kekFile": f"{cluster.home}/kek", SETTING: {"credential": credential}} | changes
     (cluster.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
     return name

@@ -1,4 +1,4 @@
-"""The forms of a page, and what a browser would send for them."""
+"""Finds the forms of a page, and the fields that a browser would send."""
 
 import base64
 import hashlib
@@ -7,14 +7,14 @@ import re
 
 
 class Form:
-    """A form whose method is POST."""
+    """A form with the method POST."""
 
     def __init__(self, action, attributes, content):
         self.action, self.attributes, self.content = html.unescape(action), attributes, content
 
     @property
     def fields(self):
-        """The present fields, except the token."""
+        """The fields and their present values, without the CSRF token."""
         fields = {}
         for tag in re.findall(r"<input\b[^>]*>", self.content):
             attributes = attributes_of(tag)
@@ -29,7 +29,7 @@ class Form:
 
     @property
     def buttons(self):
-        """The name and value of each button that sends the form; empty for a button without them."""
+        """The name and the value of each button that sends the form. A button without them has empty texts."""
         found = [attributes_of(tag) for tag in re.findall(r"<button\b[^>]*>", self.content)]
         return [(button.get("name", ""), button.get("value", "")) for button in found if button.get("type") != "button"]
 
@@ -39,13 +39,13 @@ def attributes_of(tag):
 
 
 def forms(page):
-    """Every form of a page with the method POST. If a button elsewhere on the page sends a form to another address, that counts as another form."""
+    """Every form of the page with the method POST. A button outside of a form that sends it to another address counts as another form."""
     found = [Form(*found) for found in re.findall(r'(?s)<form method="post" action="([^"]*)"([^>]*)>(.*?)</form>', page)]
     return found + [other for form in found for other in elsewhere(page, form)]
 
 
 def elsewhere(page, form):
-    """The form as buttons outside of it send it, to their own addresses."""
+    """For each address to which a button outside of the form sends it: the form with that address."""
     tags = [tag for tag in re.findall(r"<(?:button|input)\b[^>]*>", page) if (id := attributes_of(tag).get("form")) and id == attributes_of(form.attributes).get("id")]
     hidden = "".join(tag for tag in tags if tag.startswith("<input"))
     for action in dict.fromkeys(attributes_of(tag).get("formaction", "") for tag in tags if "formaction=" in tag):
@@ -54,18 +54,18 @@ def elsewhere(page, form):
 
 
 def form(page, action, **wanted):
-    """The form whose action ends with this text, with these values in its fields."""
+    """The first form whose action ends with this text, and whose fields have these values."""
     found = [form for form in forms(page) if form.action.endswith(action) and wanted.items() <= form.fields.items()]
     assert found, (action, [form.action for form in forms(page)])
     return found[0]
 
 
 def answer_of(page, name="confirmed"):
-    """The value that confirms a question. It names the subject of the question."""
+    """The value of the field with which a question is confirmed. It depends on the subject of the question."""
     return html.unescape(re.search(rf'name="{name}" value="([^"]*)"', page)[1])
 
 
 def subject(*parts):
-    """The subject of a question, as its confirmation names it."""
+    """The value with which a question about this subject is confirmed, computed from the parts of the subject."""
     told = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return base64.urlsafe_b64encode(hashlib.sha256(told).digest()).rstrip(b"=").decode()

@@ -12,8 +12,7 @@ PAGES = (
 
 
 def fill(deployment):
-    """Inserts the records with SQL."""
-    # The inserted events are before a checkpoint. The service did not write them, and would refuse an organization with such events after its own.
+    # Verification sets a checkpoint, and the events are inserted before it. After it, the service would refuse events that it did not write.
     deployment.run("events", "verify", "--org", "contoso")
     deployment.sql(f"""
         SET session_replication_role = replica;

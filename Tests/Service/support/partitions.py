@@ -1,4 +1,5 @@
-"""PostgreSQL, etcd and servers, each on its own machine. The network between them can be cut, in both directions or in one."""
+"""Two PostgreSQL servers, etcd and two servers of the service, each on its own machine. The network between machines can be cut in one or both
+directions."""
 
 import contextlib
 import signal
@@ -7,15 +8,14 @@ from network import Network
 from patroni import Patroni
 from server import Server, make_certificate
 
-#: For each partition: what the primary is cut off from, and whether another server becomes the primary.
+#: For each partition: which connections of the primary are cut, and whether another PostgreSQL becomes the primary.
 PARTITIONS = {
     "everything": True, "etcd": True, "what it sends to etcd": True, "what etcd sends to it": True, "a Patroni that hangs": True,
     "its standby": False, "what its standby sends to it": False, "the servers": False, "what it sends to the servers": False}
 
 
 class Place:
-    """Two PostgreSQL servers, an etcd and two servers of the service, each on its own machine. With `is_balanced`, the second server reaches
-    PostgreSQL through an HAProxy on its machine."""
+    """The machines and their servers. With `is_balanced`, the second server of the service reaches PostgreSQL through an HAProxy on its machine."""
 
     def __init__(self, is_balanced=False):
         with contextlib.ExitStack() as stack:
@@ -34,7 +34,7 @@ class Place:
             self.stack = stack.pop_all()
 
     def cut(self, name):
-        """Cuts the primary off. Returns the former primary and its standby."""
+        """Cuts the network around the primary. Returns the primary and its standby at that moment."""
         primary, standby = self.patroni.leader(), self.patroni.standby()
         etcd, servers = self.patroni.place, [server.machine for server in self.servers]
         if name == "a Patroni that hangs":
@@ -44,7 +44,7 @@ class Place:
             "etcd": (primary.machine, [etcd], True),
             "what it sends to etcd": (primary.machine, [etcd], False),
             "what etcd sends to it": (etcd, [primary.machine], False),
-            # Its PostgreSQL still runs as a primary, and the servers can reach it.
+            # The PostgreSQL of the stopped Patroni still runs as a primary, and the servers can reach it.
             "a Patroni that hangs": (primary.machine, [etcd, standby.machine], True),
             "its standby": (primary.machine, [standby.machine], True),
             "what its standby sends to it": (standby.machine, [primary.machine], False),

@@ -4,7 +4,7 @@ import socket
 
 
 def free_port():
-    """A port for a server that a test starts at once. Another program could take the port later."""
+    """A free port, for a server that the test starts at once. Later, another program could use the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,21 +1,21 @@
-"""Samples of cases, because a run of `make test` can't try all of them. Each run draws a new sample. `make test-full` tries all cases."""
+"""Draws samples of cases, because `make test` has no time for all. Each run draws another sample. `make test-full` tries all cases."""
 
 import os
 import random
 
-#: Whether all cases are tried.
+#: Whether this run tries all cases.
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
-#: The seed of the samples and random walks. `conftest.py` chooses it for a run, and the run prints it.
+#: The seed of samples and random walks. `conftest.py` chooses it for each run, and the run prints it.
 SEED = int(os.environ["FIELDSEAL_SEED"])
 
 
 def chooser(*purpose):
-    """A separate random generator for each purpose. With the same seed it returns the same numbers."""
+    """A random generator for this purpose. With the same seed, it gives the same numbers."""
     return random.Random(f"{SEED} {purpose}")
 
 
 def drawn(cases, count, *purpose):
-    """Draws `count` of the cases, in their order. In a full run, returns all of them."""
+    """Draws this number of cases, in their order. A full run gets all cases."""
     cases = list(cases)
     if FULL or len(cases) <= count:
         return cases

@@ -1,4 +1,4 @@
-"""Sends SOAP requests to a deployment, in envelopes that are written by hand."""
+"""Sends SOAP requests, in envelopes that are written here by hand."""
 
 import pathlib
 import re
@@ -22,7 +22,7 @@ NAMESPACES = {
     "s": "http://schemas.xmlsoap.org/soap/envelope/", "s12": "http://www.w3.org/2003/05/soap-envelope",
     "wsa": "http://www.w3.org/2005/08/addressing",
 }
-# XPath does not support an empty prefix.
+# XPath has no empty prefix.
 XPATH = {prefix: namespace for prefix, namespace in NAMESPACES.items() if prefix}
 PREFIXES = {namespace: prefix for prefix, namespace in NAMESPACES.items()}
 DECLARATIONS = " ".join(f'xmlns:{prefix}="{namespace}"' for prefix, namespace in NAMESPACES.items() if prefix)
@@ -37,7 +37,7 @@ def address(service, version="1.1"):
 
 
 def deployment_of(server):
-    """A server of a cluster, with the attributes of a deployment that this module needs."""
+    """A server of a cluster, as an object with the attributes of a deployment that this file uses."""
     certificate = str(server.cluster.home / "server.pem")
     return types.SimpleNamespace(
         base=server.base, dev={"organization": "contoso", "caFile": certificate}, token=lambda client: server.token,
@@ -45,7 +45,7 @@ def deployment_of(server):
 
 
 def send(service, body, client="admin", token=None, url=None, **headers):
-    """Sends bytes or text unchanged."""
+    """Sends a body as it is."""
     headers = {"Content-Type": VERSIONS["1.1"][2], **{name.replace("_", "-"): value for name, value in headers.items()}}
     if token != "":
         headers["Authorization"] = f"Bearer {token or service.token(client)}"
@@ -54,7 +54,7 @@ def send(service, body, client="admin", token=None, url=None, **headers):
 
 
 def call(service, operation, version="1.1", header="", **options):
-    """Sends the element of an operation in an envelope, and returns the element in the response's body."""
+    """Sends the element of an operation in an envelope. Returns the element in the body of the response."""
     prefix, _, type = VERSIONS[version]
     namespace = NAMESPACES[prefix]
     envelope = (
@@ -65,7 +65,7 @@ def call(service, operation, version="1.1", header="", **options):
 
 
 def opened(response, version="1.1"):
-    """The element in a response's body. Checks what every response must have."""
+    """The element in the body of a response. Checks the headers and the envelope, which every response must have."""
     prefix, _, type = VERSIONS[version]
     assert response.headers["Content-Type"] == type, response.headers
     assert response.headers["Cache-Control"].startswith("no-"), response.headers
@@ -79,7 +79,7 @@ def opened(response, version="1.1"):
 
 
 def execute(service, name, parameters="", **options):
-    """Executes a late-bound request, and returns its results: {key: element}."""
+    """Executes a request that is identified only by its name. Returns its results: {key: element}."""
     operation = (
         f'<Execute xmlns="{SERVICES}" {DECLARATIONS} xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><request><x:Parameters>{parameters}'
         f'</x:Parameters><x:RequestId i:nil="true"/><x:RequestName>{name}</x:RequestName></request></Execute>')
@@ -93,7 +93,7 @@ def results(response):
 
 
 def parameter(key, type, value):
-    """A parameter. A type without a prefix is a type of XML Schema."""
+    """A parameter with its type and value. A type without a prefix is one of XML Schema."""
     if value is None:
         return f'<x:KeyValuePairOfstringanyType><p:key>{key}</p:key><p:value i:nil="true"/></x:KeyValuePairOfstringanyType>'
     type = type if ":" in type else f"xs:{type}"
@@ -113,7 +113,7 @@ def entity(name, attributes="", id=EMPTY, keys="", version=None):
 
 
 def operation(name, content):
-    """The element of an operation, with every prefix declared."""
+    """The element of an operation. It declares every prefix."""
     return f'<{name} xmlns="{SERVICES}" {DECLARATIONS} xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{content}</{name}>'
 
 
@@ -144,7 +144,7 @@ def type_of(element):
 
 
 def fault(element):
-    """The code, number and message of a fault, in either version."""
+    """The code, error number and message of a fault, in both versions of SOAP."""
     code = element.findtext("faultcode") or element.findtext("s12:Code/s12:Value", namespaces=NAMESPACES)
     detail = element.find(".//x:OrganizationServiceFault", NAMESPACES)
     if detail is None:
@@ -156,7 +156,7 @@ def fault(element):
 
 
 def refused_by(element, code):
-    """Checks that an element is a fault with a code, and returns its message."""
+    """Checks that the element is a fault with this error number. Returns its message."""
     assert etree.QName(element).localname == "Fault", etree.tostring(element).decode()[:2000]
     _, number, message = fault(element)
     assert number == code, (number, message)
@@ -164,16 +164,16 @@ def refused_by(element, code):
     return message
 
 
-# Fixtures
+# Recorded requests and outlines
 
 
 def request(name, /, **values):
-    """A request from the fixtures, with its placeholders filled."""
+    """A recorded request, with these values in its placeholders."""
     return string.Template((FIXTURES / "requests" / f"{name}.xml").read_text()).substitute(values)
 
 
 def outlines():
-    """The outlines of the responses: {name: lines}."""
+    """The outlines of the recorded responses: {name: lines}."""
     found, lines = {}, []
     for line in (FIXTURES / "responses.txt").read_text().splitlines():
         if line.startswith("== "):
@@ -184,7 +184,7 @@ def outlines():
 
 
 def outline(element, depth=0):
-    """The names, types and nils of an element, and the keys of its pairs, line by line."""
+    """One line for each element, with its name, type, nil, and the key if it is one of a pair."""
     name = etree.QName(element)
     line = " " * depth
     if name.namespace:
@@ -201,5 +201,5 @@ def outline(element, depth=0):
 
 
 def names(lines):
-    """An outline without what depends on values, such as nils."""
+    """An outline without nils, which depend on the values."""
     return [re.sub(r" nil$", "", line) for line in lines]

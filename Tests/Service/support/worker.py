@@ -1,4 +1,4 @@
-"""A thread of a test that does something again and again."""
+"""Threads that repeat a step until a test stops them."""
 
 import threading
 
@@ -6,7 +6,7 @@ from service import PATIENCE
 
 
 class Worker:
-    """A thread that does something again and again, until it is stopped."""
+    """Calls step() in threads again and again, until stop() is called. A subclass defines step()."""
 
     def __init__(self, count=1):
         self.stopped, self.errors = threading.Event(), []

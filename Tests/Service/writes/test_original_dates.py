@@ -1,4 +1,4 @@
-"""Records from another system keep the date of their creation there: `overriddencreatedon` in a create."""
+"""Records that are moved from another system keep their date of creation, with `overriddencreatedon` in the create."""
 
 import datetime
 import uuid
@@ -19,7 +19,7 @@ def moment(text):
 
 
 def brought(service, entity_set, id):
-    """Checks the two dates of a record that was just created here."""
+    """Checks that createdon is the given date, and that overriddencreatedon is the present time."""
     record = service.get(f"{entity_set}({id})?$select=createdon,overriddencreatedon,modifiedon").json()
     assert record["createdon"] == THERE
     assert abs((moment(record["overriddencreatedon"]) - now()).total_seconds()) < 60
@@ -43,7 +43,7 @@ def test_a_create_has_the_original_date(service, entity_set):
     targets = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{type}", **body, name: f"many {uuid.uuid4()}"}]}
     [id] = service.request("POST", f"{entity_set}/Microsoft.Dynamics.CRM.CreateMultiple", targets).json()["Ids"]
     brought(service, entity_set, id)
-    # Conditions and orders use that date.
+    # Conditions and orders use the given date.
     oldest = service.get(f"{entity_set}?$filter=createdon lt 2021-01-01T00:00:00Z and {key} eq {id}&$orderby=createdon&$select={key}").json()["value"]
     assert [row[key] for row in oldest] == [id]
     attribute = soap.parameter("overriddencreatedon", "dateTime", THERE) + soap.parameter(name, "string", f"soap {id}")

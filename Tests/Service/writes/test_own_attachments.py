@@ -1,4 +1,4 @@
-"""A Basic User adds, changes and deletes files of their own e-mails, while the e-mail may be changed."""
+"""A Basic User can add, change and delete files of their own e-mails, as long as the e-mail can be changed."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""When a record is deleted, lookups whose relationship removes the link become null, with their names, in the same transaction."""
+"""If a record is deleted and the relationship says so, lookups to the record become null in the same transaction, with their names."""
 
 import json
 import uuid
@@ -41,7 +41,7 @@ WAYS = [by_request, by_change_set, by_bulk_delete, by_soap]
 
 
 def changes(service, id):
-    """The attributes that the audit's newest entry for a record lists as changed."""
+    """The attributes that changed, from the newest audit entry of the record."""
     said = service.get(f"audits?$filter=objectid eq {id} and operation eq 2&$orderby=createdon desc&$select=changedata,_userid_value").json()["value"]
     return {change["logicalName"] for change in json.loads(said[0]["changedata"])["changedAttributes"]} if said else set()
 
@@ -68,7 +68,7 @@ def test_a_mailbox_loses_its_deleted_profile(service, delete):
 
 @pytest.mark.parametrize("client", ["admin", "mailadmin"])
 def test_a_change_set_gives_a_profile_and_deletes_it(service, client):
-    """Also a profile and a mailbox that the same change set created."""
+    """The second change set also creates the profile and the mailbox."""
     json_type = {"Content-Type": "application/json"}
 
     def step(n, method, url, body=None):
@@ -103,7 +103,7 @@ def test_a_queue_and_its_e_mails_lose_their_deleted_mailbox(service, delete):
     assert (after["_defaultmailbox_value"], after["defaultmailboxname"]) == (None, None)
     after = service.get(f"emails({email})").json()
     assert (after["_receivingmailboxid_value"], after["receivingmailboxidname"]) == (None, None)
-    # This relationship changes nothing when a record is deleted.
+    # For this relationship, a deleted mailbox leaves the lookup as it is.
     assert service.get(f"emails({sent})").json()["_sendermailboxid_value"] == box
 
 
@@ -127,14 +127,14 @@ def server(name):
 
 @pytest.mark.parametrize("account", [None, "someone"])
 def test_no_credential_goes_elsewhere_after_that(service, account):
-    """An Email Administrator deletes the profile of a mailbox with a password, and then can't bind the mailbox to another server."""
+    """An Email Administrator deletes the profile of a mailbox with a password. After that, they can't give the mailbox another server."""
     first, second = service.create("emailserverprofiles", server("first")), service.create("emailserverprofiles", server("second"))
     body = {"name": "m", "emailserverprofile@odata.bind": f"/emailserverprofiles({first})", "password": "a secret of the mailbox"}
     box = service.create("mailboxes", body | ({"username": account} if account else {}))
     assert service.request("DELETE", f"emailserverprofiles({first})", client="mailadmin").status_code == 204
     bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({second})"}
     refused(service.request("PATCH", f"mailboxes({box})", bind, client="mailadmin"), 403, "0x80040220")
-    # The service itself made this change, so the doctor does not report it as a change by SQL.
+    # The service removed the link, so the doctor does not report a change by SQL.
     said = service.run("doctor", check=False)
     assert box not in said.stdout + said.stderr
     assert service.request("PATCH", f"mailboxes({box})", {"name": "renamed"}, client="mailadmin").status_code == 204

@@ -1,4 +1,4 @@
-"""A client can write back what it reads: to the same record, and to a new record in another organization."""
+"""A client can write a record back as it read it: to the same record, and to a new record in another organization."""
 
 import datetime
 import uuid
@@ -11,13 +11,13 @@ SETS = {
     "emailserverprofile": "emailserverprofiles", "mailbox": "mailboxes", "queue": "queues", "systemuser": "systemusers", "team": "teams",
     "usersettings": "usersettingscollection", "email": "emails", "activitymimeattachment": "activitymimeattachments",
 }
-#: Attributes that the service changes with each write, or sets itself.
+#: Attributes that the service sets with each write.
 MOVING = {"modifiedon", "versionnumber", "modifiedbyname", "modifiedonbehalfbyname"}
 
 
 @pytest.fixture(scope="module")
 def metadata(service):
-    """The attributes of each entity, by name."""
+    """For each entity, its attributes by name."""
     found = {}
     for entity in SETS:
         fields = "LogicalName,AttributeType,IsValidForCreate,IsValidForUpdate,IsValidForRead"
@@ -28,7 +28,7 @@ def metadata(service):
 
 @pytest.fixture(scope="module")
 def records(service):
-    """A record of each entity, with its id."""
+    """The id of a record of each entity."""
     name = f"round trip {uuid.uuid4().hex[:8]}"
     user = service.create("systemusers", {"fullname": name, "domainname": f"CONTOSO\\{name}", "title": "T"})
     email = service.create("emails", {"subject": name, "description": "<p>x</p>", "deliveryprioritycode": 2})
@@ -43,13 +43,13 @@ def records(service):
 
 
 def read(service, entity, id):
-    """All values of a record, without annotations and without the ids of lookups."""
+    """The values of a record, without annotations and without the ids of lookups."""
     record = service.get(f"{SETS[entity]}({id})").json()
     return {name: value for name, value in record.items() if "@" not in name and not name.startswith("_")}
 
 
 def test_writing_back_leaves_no_trace_in_the_audit(service):
-    """Dates are written to the second, and so are the dates that the service gives a new record."""
+    """Dates have whole seconds when they are created and when they are written, so writing them back changes nothing."""
     mailbox = service.create("mailboxes", {"name": f"traceless {uuid.uuid4()}"})
     assert patch(service, "mailbox", mailbox, read(service, "mailbox", mailbox)).status_code == 204
     assert service.sql("SELECT operation FROM org_contoso.audit WHERE objectid = %s", [mailbox]) == [(1,)]
@@ -83,7 +83,7 @@ def test_the_whole_record_is_written_back(service, records, entity):
 
 
 def other(value, kind):
-    """A different value of the same type; None for types that have none here."""
+    """Another value of the same type. None if this test has no other value of that type."""
     if kind in ("String", "Memo", "EntityName"):
         return f"{value or ''}x"
     if kind in ("Integer", "BigInt"):
@@ -107,7 +107,7 @@ def test_another_value_of_what_no_update_writes_is_refused_by_name(service, meta
             continue
         answer = patch(service, entity, records[entity], {writable: before[writable], name: changed})
         assert refused(answer, 400, "0x80060413") == f"{name} can't be updated."
-        # The same value alone would change nothing.
+        # A request with only this attribute is refused too, even if the value is the present one.
         assert refused(patch(service, entity, records[entity], {name: value}), 400, "0x80060413") == f"{name} can't be updated."
         asked += 1
     assert asked or entity in ("usersettings",)
@@ -115,7 +115,7 @@ def test_another_value_of_what_no_update_writes_is_refused_by_name(service, meta
 
 
 def test_no_way_to_what_the_caller_may_not_read(service):
-    """A caller that may not read a record can't find out its values by sending them."""
+    """A caller who may not read a record can't find out its values by trying."""
     profile = service.create("emailserverprofiles", {"name": f"hidden {uuid.uuid4()}"})
     for value in (None, "x"):
         refused(service.request("PATCH", f"emailserverprofiles({profile})", {"name": "y", "createdbyname": value}, client="user"), 403, "0x80040220")
@@ -125,7 +125,7 @@ def test_no_way_to_what_the_caller_may_not_read(service):
 
 
 def test_no_way_to_which_ids_exist(service):
-    """Attributes that no update can write are compared only if the caller may read the record."""
+    """The service compares attributes that can't be updated only if the caller may read the record. So the response does not reveal whether the id exists."""
     mailbox = service.create("mailboxes", {"name": f"hidden {uuid.uuid4()}"})
     for more in ({}, {"createdbyname": "y"}, {"ispasswordset": True}, {"ispasswordset": None, "createdon": "2026-01-01T00:00:00Z"}):
         answers = [service.request("PATCH", f"mailboxes({id})", {"name": "x", **more}, client="user") for id in (mailbox, uuid.uuid4())]
@@ -139,11 +139,10 @@ def test_flags_of_passwords_are_compared_and_passwords_never(service):
     assert service.get(f"mailboxes({mailbox})?$select=ispasswordset").json()["ispasswordset"] is True
 
 
-#: The encrypted attributes of each entity.
 PASSWORDS = {"emailserverprofile": ["incomingpassword", "outgoingpassword"], "mailbox": ["password"], "queue": ["emailpassword"], "usersettings": ["emailpassword"]}
 
 
-#: Their keys.
+#: The primary key of each entity.
 KEYS = {"emailserverprofile": "emailserverprofileid", "mailbox": "mailboxid", "queue": "queueid", "usersettings": "systemuserid"}
 
 
@@ -177,13 +176,13 @@ def test_a_record_that_is_written_back_keeps_its_passwords(service, records, ent
     for record in (whole, {**whole, writable: "changed"}):
         assert write(service, entity, record).status_code < 300
         assert stored() == secrets
-    # In such a body, an empty text clears a password. So does null, if all other values are ones that updates can write.
+    # In a written-back record, an empty text clears the password. Without values that only a read returns, null clears it, too.
     assert write(service, entity, {**whole, **{name: "" for name in secrets}}).status_code < 300
     assert set(stored().values()) == {None}
     assert patch(service, entity, id, secrets).status_code == 204
     assert patch(service, entity, id, {writable: "changed again", **{name: None for name in secrets}}).status_code == 204
     assert set(stored().values()) == {None}
-    # A null that is sent alone clears the password. Beside values that only a read returns, it never does.
+    # A request with only null clears the password. Beside a value that only a read returns, null is refused.
     assert patch(service, entity, id, secrets).status_code == 204
     annotation = {f"{writable}@OData.Community.Display.V1.FormattedValue": "x"}
     for more in ({"createdon": whole.get("createdon", whole.get("modifiedon"))}, {"versionnumber": 1}, annotation, {"@odata.etag": 'W/"1"'}, {"@odata.context": "x"}):
@@ -228,7 +227,7 @@ def test_an_attribute_is_written_back_as_it_was_read(service, records):
         assert service.get(address).json() == body
         for sent in ({**body, "other": 1}, {"@odata.context": body["@odata.context"]}, {**body, "@odata.id": "x"}):
             refused(service.request("PUT", address, sent), 400, "0x80048D19")
-    # A password is null in a response, and writing that back keeps it.
+    # A read returns null for a password. Writing that response back is refused, and keeps the password.
     address = f"mailboxes({records['mailbox']})/password"
     assert service.request("PUT", address, {"value": "a password"}).status_code == 204
     refused(service.request("PUT", address, {"@odata.context": "x", "value": None}), 400, "0x80060413")
@@ -251,7 +250,7 @@ def elsewhere(service):
         return service.request(method, f"{service.base}/{name}/api/data/v9.2/{path}", body, token=token, **headers)
 
     yield send
-    # Tests share the deployment, and commands of other tests name no organization, so this one is removed.
+    # Other tests run commands without --org, which need a single organization. So this organization is removed.
     service.run("org", "remove", name, "--without-export", stdin=f"{name}\n")
 
 
@@ -269,7 +268,7 @@ def test_records_are_made_in_another_organization(service, metadata, records, el
         there = elsewhere("GET", f"{SETS[entity]}({records[entity]})").json()
         same = set(body) & set(there) - MOVING - {"createdon", "overriddencreatedon"}
         assert same and {name: there[name] for name in same} == {name: record[name] for name in same}, entity
-    # User settings exist with their user, and are updated with the values of the others.
+    # Settings of a user are created with the user, so they are updated.
     settings = read(service, "usersettings", records["usersettings"])
     body = {name: value for name, value in settings.items() if metadata["usersettings"][name]["IsValidForUpdate"] and name != "businessunitid"}
     answer = elsewhere("PATCH", f"usersettingscollection({records['usersettings']})", body)

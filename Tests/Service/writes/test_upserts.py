@@ -1,4 +1,4 @@
-"""Upserts of callers whose rights reach only their own records: a new record is created, and another user's record stays unchanged."""
+"""Upserts by callers who can change only their own records: a new record is created, and another user's record stays unchanged."""
 
 import json
 import re
@@ -48,7 +48,6 @@ def test_a_new_record_is_created_for_the_caller(service, way):
     id = str(uuid.uuid4())
     assert WAYS[way](service, id, {"subject": "new"}) in (200, 201, 204)
     assert subject(service, id) == "new"
-    # A second upsert is an update.
     assert WAYS[way](service, id, {"subject": "changed"}) in (200, 204)
     assert subject(service, id) == "changed"
     [(owner,)] = service.sql("SELECT ownerid::text FROM org_contoso.email WHERE activityid = %s", [id])
@@ -69,7 +68,7 @@ def test_an_update_creates_nothing(service):
 
 
 def test_an_upsert_needs_the_right_to_create(service):
-    """Without that right, an existing id and an unknown one get the same response."""
+    """Without the right to create, the response is the same for an existing id and for an unknown id."""
     for names, body in (("queues", {"name": "x"}), ("mailboxes", {"name": "x"}), ("emailserverprofiles", {"name": "x"})):
         id, other = str(uuid.uuid4()), service.create(names, {"name": "of another"})
         answers = [service.request("PATCH", f"{names}({key})", body, client="user") for key in (id, other)]
@@ -77,7 +76,7 @@ def test_an_upsert_needs_the_right_to_create(service):
         assert answers[0].text.replace(id, "ID") == answers[1].text.replace(other, "ID")
         assert service.get(f"{names}({id})").status_code == 404 and service.get(f"{names}({other})").json()["name"] == "of another"
     id = str(uuid.uuid4())
-    # A status that no caller may write can't be given to a new e-mail.
+    # No caller may set this status, so no e-mail is created with it.
     assert service.request("PATCH", f"emails({id})", {"subject": "x", "statuscode": 3}, client="user").status_code == 403
     assert subject(service, id, "admin") is None
 
@@ -86,7 +85,7 @@ def test_an_upsert_needs_the_right_to_create(service):
 
 
 def new_values(service):
-    """An entity set, its primary id, and values, of which the last ones are valid only for a create."""
+    """For each case: an entity set, its primary key, values for creating and updating, and values that only a create accepts."""
     parent = service.create("emails", {"subject": "parent"})
     unit = service.get("businessunits?$select=businessunitid").json()["value"][0]["businessunitid"]
     return [
@@ -117,9 +116,8 @@ def test_an_upsert_that_creates_takes_what_a_create_takes(service, upsert):
         id = str(uuid.uuid4())
         answer = upsert(service, entity_set, key, id, {**body, **only})
         assert answer.status_code in (200, 204), (entity_set, only, answer.text)
-        # The record exists then.
+        # The second upsert is an update with the same values. It is refused only for overriddencreatedon, whose stored value is another date.
         name = next(iter(only)).removesuffix("@odata.bind")
-        # The stored date is a different one now: it says when the record was created here.
         again = upsert(service, entity_set, key, id, {**body, **only})
         assert name == "overriddencreatedon" or again.status_code in (200, 204), again.text
         for value in others[name]:
@@ -127,7 +125,7 @@ def test_an_upsert_that_creates_takes_what_a_create_takes(service, upsert):
             assert message == f"{name} can't be updated."
         [made] = service.get(f"{entity_set}?$filter={key} eq {id}").json()["value"]
         assert name == "overriddencreatedon" or made.get(name, made.get(f"_{name}_value")) is not None
-        # With this condition the request can't create a record.
+        # With If-Match, the request can't create a record.
         refused(service.request("PATCH", f"{entity_set}({uuid.uuid4()})", {**body, **only}, If_Match="*"), 404, "0x80040217")
         assert service.request("PATCH", f"{entity_set}({uuid.uuid4()})", {**body, "name" if "name" in body else "subject": str(uuid.uuid4()), **only}, If_None_Match="*").status_code == 204
 
@@ -141,7 +139,7 @@ def test_an_alternate_key_finds_what_to_refuse(service):
 
 
 def test_create_only_values_tell_no_more_of_the_records_of_others(service):
-    """A caller that may create records gets the same response for another user's record as without these values."""
+    """A caller who can create records gets the response that they would get without these values."""
     id = service.create("emails", {"subject": "of another"})
     parent = service.create("emails", {"subject": "own"}, client="user")
     body = {"subject": "x", "parentactivityid@odata.bind": f"/emails({parent})"}
@@ -151,7 +149,7 @@ def test_create_only_values_tell_no_more_of_the_records_of_others(service):
     assert service.request("PATCH", f"emails({new})", body, client="user").status_code == 204
     another = {**body, "parentactivityid@odata.bind": f"/emails({new})"}
     refused(service.request("PATCH", f"emails({new})", another, client="user"), 400, "0x80060413")
-    # A caller that may not create records can't find out whether the record exists.
+    # A caller who can't create records can't find out whether the record exists.
     other = service.create("queues", {"name": "of another"})
     answers = [service.request("PATCH", f"queues({key})", {"importsequencenumber": 1}, client="user") for key in (str(uuid.uuid4()), other)]
     assert answers[0].status_code == answers[1].status_code == 403

@@ -1,5 +1,5 @@
 # ruff: noqa: E402
-"""Runs Airbyte's source for Dataverse as Airbyte does: checks the connection, discovers the streams, and reads some of them whole."""
+"""Runs Airbyte's source for Dataverse as Airbyte does: checks the connection, discovers the streams, and reads some of them completely."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import sys
 
 import truststore
 
-# The package sends requests in a way that trusts no CA certificates except those of certifi.
+# The package trusts only the CA certificates of certifi. This makes it trust those of the system.
 truststore.inject_into_ssl()
 
 from airbyte_cdk.models import ConfiguredAirbyteCatalog

@@ -1,5 +1,5 @@
 # ruff: noqa: E402
-"""Writes, reads, queries, links and deletes with datapyrse, and prints what it found as JSON."""
+"""Writes, reads, queries, links and deletes with datapyrse. Prints the results as JSON."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import truststore
 
-# The package sends requests in a way that trusts no CA certificates except those of certifi.
+# The package trusts only the CA certificates of certifi. This makes it trust those of the system.
 truststore.inject_into_ssl()
 
 import msal
@@ -20,7 +20,7 @@ root, client_id, secret, marker, user = sys.argv[1:]
 
 
 class Client(ServiceClient):
-    """The package can sign in only people, with a browser. Here a program signs in, by overriding the method for that."""
+    """The package can sign in only people in a browser. This class overrides that method, so that a program can sign in."""
 
     def _acquire_token(self):
         application = msal.ConfidentialClientApplication(client_id, secret, authority=f"{root}/adfs")

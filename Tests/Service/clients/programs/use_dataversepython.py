@@ -1,4 +1,4 @@
-"""Signs in, writes, reads, pages, links and deletes with DataversePython, and prints what it found as JSON."""
+"""Signs in, writes, reads, pages, links and deletes with DataversePython. Prints the results as JSON."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ rows = client.get_rows("queues", columns=columns, filter=f"startswith(name,'{mar
 found["inserted"] = sorted(rows["name"])
 found["passwords"] = [value for value in rows["emailpassword"] if value is not None]
 found["top"] = len(client.get_rows("queues", top=2, filter=f"startswith(name,'{marker}')"))
-# The package itself sets no page size. A program sets it in the session.
+# The package sets no page size, so the program sets it in the session.
 client.session.headers["Prefer"] = "odata.maxpagesize=5"
 found["paged"] = len(client.get_rows("queues", columns=["name"], filter=f"startswith(name,'{marker}')"))
 del client.session.headers["Prefer"]

@@ -14,7 +14,7 @@ LANGUAGES = {
 
 @pytest.fixture(scope="module")
 def una(console):
-    """A Basic User who owns a mailbox, which is not approved."""
+    """A Basic User who owns a mailbox without approval."""
     person(console, "advised-una")
     user = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'advised-una'")[0][0]
     profile = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")[0][0]
@@ -50,13 +50,13 @@ def chosen(page):
 
 def test_a_new_e_mail_offers_only_mailboxes_that_the_person_may_send_from(console, una):
     visitor, user, box = una
-    # Her own mailbox may send, but can't yet. The page says so before she writes.
+    # Una's mailbox is not approved, so it can't send yet. The page says so before she writes an e-mail.
     page = visitor.get("compose")
     assert chosen(page.text) == [box] and "None of these mailboxes sends at the moment" in text(page)
     console.sql("UPDATE org_contoso.mailbox SET emailrouteraccessapproval = 1 WHERE mailboxid = %s", [box])
     page = visitor.get("compose")
     assert chosen(page.text) == [box] and "at the moment" not in text(page)
-    # She can see the mailbox of another user's queue, and may not send from it.
+    # Una can see the mailbox of another user's queue, but can't send from it.
     queue = console.create("queues", {"name": "Queue of others", "emailaddress": "others@contoso.example"})
     others = console.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
     profile = console.sql("SELECT emailserverprofile::text FROM org_contoso.mailbox WHERE mailboxid = %s", [box])[0][0]
@@ -69,7 +69,7 @@ def test_a_new_e_mail_offers_only_mailboxes_that_the_person_may_send_from(consol
     assert "Queue of others" not in visitor.get("lookup/mailbox?for=sending&q=of").text and "Box of Una" in visitor.get("lookup/mailbox?for=sending&q=of").text
     # A System Administrator may send from all mailboxes.
     assert {box, others} <= set(chosen(Visitor(console).get(f"compose?from={others}").text))
-    # If she has no mailbox, the page tells her why she can't send before she writes.
+    # A user without a mailbox is told before writing why they can't send.
     assert console.request("PATCH", f"mailboxes({box})", {"ownerid@odata.bind": f"/systemusers({console.sql('SELECT ownerid::text FROM org_contoso.queue WHERE queueid = %s', [queue])[0][0]})"}).status_code == 204
     none = visitor.get("compose")
     assert none.status_code == 409 and "may send from none of them" in text(none) and "An Email Administrator can make you the owner" in text(none)

@@ -1,4 +1,4 @@
-"""Colleagues who leave and never had a sign-in here: their records are handed over, and no person can act as them any more."""
+"""Colleagues who leave and never had a sign-in: an administrator hands their records over, and no caller can act as them afterwards."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ def owner(console, queue):
 
 
 def handed_over(admin, user, to):
-    """Hands over what a user without a sign-in owns. Returns the text of the question, and the page afterwards."""
+    """Hands over the records of a user without a sign-in. Returns the text of the question, and the page after its confirmation."""
     asked = admin.send("access/user-without-sign-in", user=user, to=to, **{"do": "hand-over"})
     return text(asked), admin.send("access/user-without-sign-in", user=user, to=to, **{"do": "hand-over", "confirmed": answer_of(asked.text)})
 
@@ -43,7 +43,7 @@ def test_a_user_without_a_sign_in_is_disabled_after_a_question(console):
     assert "Anna Leaves" not in admin.get("access/people/new").text
     assert "The user is enabled." in text(admin.send("access/user-without-sign-in", user=user, **{"do": "enable"}))
     assert console.get(f"systemusers({user})?$select=isdisabled").json()["isdisabled"] is False
-    # People in other roles may not hand records over. A person who signs in has a different page for that.
+    # An Email Administrator can't disable the user. For a user with a sign-in, this form does not exist.
     person(console, "colleague-mail", "Email Administrator")
     other = Visitor(console, "colleague-mail", password("colleague-mail"))
     assert other.send("access/user-without-sign-in", user=user, **{"do": "disable"}).status_code == 403 and "/access/user-without-sign-in" not in other.get(path).text
@@ -69,10 +69,10 @@ def test_records_are_handed_over_to_people_to_other_users_and_to_teams(console):
         said, done = handed_over(admin, holder, to)
         assert f"to {name}?" in said and "2 e-mails are theirs" in said and "was handed over" in text(done) and owner(console, queue) == new, (said, text(done))
         assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
-    # The e-mails still belong to the user.
+    # Handing records over leaves a user's e-mails with the user.
     assert "2 e-mails are theirs" in text(admin.get(f"records/usersettingscollection/{user}"))
     assert admin.send("access/user-without-sign-in", user=user, to="user:" + dora, **{"do": "hand-over"}).status_code in (404, 409)
-    # The page of a person offers the records, too.
+    # If the user has a sign-in, the page of that person offers the hand-over.
     assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({dora})"}).status_code == 204
     asked = admin.send("access/hand-over-user", id=id, to=f"team:{team}")
     assert "1 record was handed over." in text(admin.send("access/hand-over-user", **fields_of_question(asked))) and owner(console, queue) == team
@@ -113,9 +113,9 @@ def test_a_disabled_user_is_not_offered_and_gets_nothing(console):
     german = saved(other, ownerid="Doro Disabled")
     admin.session.headers["Accept-Language"] = "en"
     assert "Doro Disabled ist deaktiviert und bekommt keine Datensätze." in text(german)
-    # A form about her queue keeps her as the owner, although she is disabled.
+    # Saving a form keeps the present owner, even if that owner is disabled.
     assert "Saved." in text(saved(queue, description="kept")) and owner(console, queue) == user
-    # If two users have the same name, the form selects the enabled one by that name.
+    # If two users have the same name, the name in the form means the enabled user.
     second, _ = colleague(console, "Doro Disabled 2")
     assert console.request("PATCH", f"systemusers({second})", {"fullname": "Doro Disabled"}).status_code == 204
     assert "Saved." in text(saved(other, ownerid="Doro Disabled")) and owner(console, other) == second
@@ -156,7 +156,7 @@ def test_access_says_where_colleagues_without_a_sign_in_are(console):
     admin = Visitor(console)
     assert "Colleagues without a sign-in" in text(admin.get("access?q=Uwe")) and "Colleagues without a sign-in" not in text(admin.get("access?q=admin"))
     assert 'href="/contoso/records/usersettingscollection"' in admin.get("access?q=Uwe").text.split("<main")[1]
-    # The list of users finds them by name, and shows which of them are disabled.
+    # The list of users can be searched by name, and marks disabled users.
     assert re.search(r"Uwe Unsigned</a>(?! <span)", admin.get("records/usersettingscollection?q=uwe").text)
     assert console.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
     assert re.search(r'Uwe Unsigned</a> <span class="badge">disabled</span>', admin.get("records/usersettingscollection?q=uwe").text)

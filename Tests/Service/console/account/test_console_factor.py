@@ -10,7 +10,7 @@ ON = "Two-step sign-in is on already"
 
 
 def offered(visitor):
-    """Opens a new offer, and returns its secret and the offer itself."""
+    """Opens a new offer of two-step sign-in. Returns the secret, and the sealed offer that the form sends back."""
     page = visitor.send("account/offer").text
     secret = re.search(r'class="secret">([A-Z2-7 ]+)<', page)[1].replace(" ", "")
     return secret, re.search(r'name="sealed" value="([\w-]+)"', page)[1]
@@ -33,7 +33,6 @@ def signed_in(console, name):
 
 
 def turned_on(visitor, step=-1):
-    """Turns two-step sign-in on, and returns the secret and the recovery codes."""
     secret, sealed = offered(visitor)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, step)))
     assert len(codes) == 10
@@ -46,14 +45,14 @@ def test_an_offer_that_is_confirmed_twice_changes_nothing_the_second_time(consol
     first = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, -1))
     codes, before = codes_of(first), stored(console, "of one confirm")
     assert len(codes) == 10
-    # The same code again, as a reload sends it; a newer code; and a code that has become too old.
+    # The form is sent again with the same code, as a reload does, with a newer code, and with a wrong code.
     for code in (one_time_password(secret, -1), one_time_password(secret), "000000"):
         again = visitor.send("account/confirm", sealed=sealed, code=code)
         said = text(again)
         assert again.status_code == 400 and ON in said and "shown before are still valid" in said, said
         assert not codes_of(again) and 'class="secret"' not in again.text and stored(console, "of one confirm") == before
     assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE kind = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
-    # The recovery codes that were shown turn it off. After that the offer is not valid any more.
+    # A recovery code from the confirmation turns two-step sign-in off. After that, the offer is not valid any more.
     assert "is off" in text(visitor.send("account/end", code=codes[0]))
     ended = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
     assert ended.status_code == 400 and "This secret has ended" in text(ended) and 'class="secret"' not in ended.text, text(ended)
@@ -72,7 +71,7 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
         refused = visitor.send(f"account/{action}", **form)
         assert refused.status_code == 400 and ON in text(refused) and "turn two-step sign-in off first" in text(refused), (action, text(refused))
         assert 'class="secret"' not in refused.text and not codes_of(refused) and stored(console, "of two tabs") == before
-    # A person who sets a password with a link keeps the second factor and its codes.
+    # A new password, set with a link, leaves the second factor and its recovery codes in force.
     admin = Visitor(console)
     id = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'of two tabs'")[0][0]
     link = admin.send("access/invite-user", id=id)
@@ -84,7 +83,7 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
 
 def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
     visitor = signed_in(console, "of a used code")
-    # After the clock has moved on, the code of the next step is still accepted.
+    # Uses the code of the next time step, which stays valid if the present step ends during the test.
     secret, sealed = offered(visitor)
     used = one_time_password(secret, 1)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=used))
@@ -93,7 +92,7 @@ def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
                                ("codes", "AAAA-BBBB-CCCC-DDDD", "The code is wrong, and the recovery codes stay as they are.")):
         answer = visitor.send(f"account/{action}", code=code)
         assert answer.status_code == 400 and said in text(answer) and not codes_of(answer), (action, code, text(answer))
-    # Before a person is signed in, no response says such a thing.
+    # At sign-in, the response does not say that the code was used already.
     refused = Visitor(console, "of a used code", password("of a used code")).session.post(
         f"{console.pages}/sign-in", {"name": "of a used code", "password": password("of a used code"), "code": used})
     assert refused.status_code == 403 and "used already" not in text(refused)
@@ -114,14 +113,15 @@ def test_recovery_codes_are_counted_and_replaced(console):
     replaced = visitor.send("account/codes", code=one_time_password(secret))
     new = codes_of(replaced)
     assert len(new) == 10 and not set(new) & set(codes) and "They are not shown again" in text(replaced) and "10 recovery codes are left." in text(replaced)
-    # When the form is sent again, as by a reload, nothing changes. The marks that the page had show that its codes were replaced already.
+    # If the form is sent again, as by a reload, nothing changes. From the field "marks", the service knows that the codes were replaced after the
+    # page was opened.
     marks = html_forms.form(page.text, "account/codes").fields["marks"]
     code = replaced.request.body.rsplit("code=", 1)[1]
     for sent in (code, codes[9]):
         again = visitor.send("account/codes", code=sent, marks=marks)
         assert again.status_code == 400 and not codes_of(again), text(again)
         assert "replaced since this page was opened, and the new ones are valid. Nothing was changed now" in text(again), text(again)
-    # If the form has no marks, or its page is newer than the replacement, the response does not say that.
+    # If the form has no marks, or was opened after the replacement, the response does not say that the codes were replaced.
     mistaken = visitor.send("account/codes", code="AAAA-BBBB-CCCC-DDDD", marks=html_forms.form(replaced.text, "account/codes").fields["marks"])
     assert mistaken.status_code == 400 and "the recovery codes stay as they are" in text(mistaken), text(mistaken)
     again = visitor.send("account/codes", code=code)

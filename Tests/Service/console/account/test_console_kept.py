@@ -1,4 +1,4 @@
-"""A form that waits is offered on each page until it is used, thrown away or too old; and the words about it are true."""
+"""A form that could not be saved waits. Each page offers it until it is sent, thrown away or too old."""
 
 import re
 
@@ -18,7 +18,7 @@ def queue(console):
 
 @pytest.fixture
 def rule(console):
-    """Makes two-step sign-in required for System Administrators."""
+    """A function that makes two-step sign-in required for System Administrators."""
     def need():
         console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
     yield need
@@ -30,13 +30,13 @@ def post(visitor, path, **fields):
 
 
 def typed(visitor, queue, words, **more):
-    """The form of a queue with what a person typed."""
+    """The fields of a queue's form, with a description that a person typed."""
     page = visitor.get(f"records/queues/{queue}")
     return {**unseen(page), "csrf": hidden(page, "csrf"), "description": words, **more}
 
 
 def two_steps(visitor, account):
-    """Turns two-step sign-in on from a page that needs it."""
+    """Turns two-step sign-in on, from a page that requires it."""
     offered = post(visitor, "account/offer", csrf=hidden(account, "csrf"), waits=hidden(account, "waits"))
     secret = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered.text)[1]
     return post(visitor, "account/confirm", csrf=hidden(offered, "csrf"), waits=hidden(offered, "waits"), sealed=hidden(offered, "sealed"),
@@ -66,7 +66,7 @@ def test_a_form_before_two_step_sign_in_is_offered_on_each_page_until_it_is_used
     [offer] = offers(visitor.get("events"))
     offered = post(visitor, "sign-in/kept", **offer.fields)
     assert "your role began to need two-step sign-in" in text(offered) and "session had ended" not in text(offered)
-    # Looking at it does not use it.
+    # The form is still offered after it was only looked at.
     assert offers(visitor.get("overview"))
     [send] = [found for found in forms(offered.text) if found.action.endswith(f"/records/queues/{queue}")]
     done = post(visitor, f"records/queues/{queue}", csrf=hidden(offered, "csrf"), **send.fields)
@@ -85,7 +85,7 @@ def test_a_form_is_thrown_away_where_it_is_offered(console, queue):
         assert "Your session had ended" in text(offered)
         page = visitor.get("overview")
         assert len(offers(page)) == 1
-        # On a page, and where it is offered itself.
+        # The form can be thrown away on any page, and on the page that shows it.
         source, found = (page, offers(page)[0]) if number == 0 else (offered, forms(offered.text)[0])
         assert '/account/drop"' in found.content
         gone = post(visitor, "account/drop", csrf=hidden(source, "csrf"), **found.fields)
@@ -102,14 +102,14 @@ def test_an_offer_is_its_persons_alone_and_ends_with_its_half_hour(console, queu
     visitor.send("sign-out")
     asked = post(visitor, f"records/queues/{queue}", **fields)
     kept = hidden(asked, "kept")
-    # Another person's look at it offers it to nobody.
+    # Another person who opens the waiting form does not get it.
     post(other, "sign-in/kept", kept=kept)
     assert not offers(other.get("overview"))
     post(visitor, "sign-in", name=admin["username"], password=admin["password"], kept=older(console, kept, seconds=1_900))
     assert not offers(visitor.get("overview")), "it is too old"
     post(visitor, "sign-in/kept", kept=kept)
     assert offers(visitor.get("overview")) and not offers(other.get("overview"))
-    # A page that shows a key, or asks for the password, has no offer.
+    # A page that shows a key, or asks for the password, offers no waiting form.
     sheet = visitor.send("settings/data-encryption/key", sheet="1")
     assert not offers(sheet)
     post(visitor, "account/drop", csrf=hidden(visitor.get("account"), "csrf"), kept=kept)

@@ -1,4 +1,4 @@
-"""What a page shows beside its work: names of what was deleted, roles in one language, passwords first, lists by name, codes on paper."""
+"""Several pages: the names of deleted records, roles in one language, passwords, lists that are sorted by name, and recovery codes."""
 
 import re
 
@@ -13,7 +13,7 @@ def test_a_deleted_record_has_the_name_that_it_had(console):
     assert console.request("DELETE", f"mailboxes({id})").status_code == 204
     said = text(admin.get(f"events?record={id}"))
     assert "Mailbox shown once (deleted)" in said and f"Mailbox {id}" not in said
-    # Without its changes, at least that it is gone.
+    # If the audit of a record was deleted, the page has no name for it, but still says that the record is deleted.
     lost = console.create("mailboxes", {"name": "shown never", "password": "a secret of theirs"})
     assert console.request("DELETE", f"mailboxes({lost})").status_code == 204
     console.sql(f"SET session_replication_role = replica; DELETE FROM org_contoso.audit WHERE objectid = '{lost}'")
@@ -53,7 +53,7 @@ def test_lists_are_sorted_by_the_names_that_they_show(console):
             names = re.findall(r'<td class="first[^"]*"[^>]*><a [^>]*>(.*?)</a>', page.text)
             names = [re.sub(r"<[^>]*>", "", name) for name in names]
             assert names == sorted(names, key=str.lower, reverse=bool(sign)) and len(names) == 3, names
-    # A lookup of a list, by the name of the record.
+    # A column with a lookup is sorted by the name of the record that it refers to.
     profiles = [console.create("emailserverprofiles", {"name": f"{letter} sorted"}) for letter in "cab"]
     for number, profile in enumerate(profiles):
         console.create("mailboxes", {"name": f"sorted box {number}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
@@ -75,7 +75,7 @@ def test_a_refused_password_marks_its_field(console):
     assert 'aria-invalid="true"' in field and 'aria-describedby="password-error password-hint"' in field
     [error] = re.findall(r'<p class="error" id="password-error">(.*?)</p>', refused.text)
     assert "at least 10 characters" in error and "type it again" in error and '<a href="#first-password">' in refused.text
-    # Another mistake marks nothing.
+    # If the mistake is in another field, the field of the password is not marked.
     admin.send("access/add-user", **{**fields, "how": "invite", "password": ""})
     again = admin.send("access/add-user", **{**fields, "existing": "another:marked", "password": "long enough for them"})
     assert again.status_code != 200 and "aria-invalid" not in re.findall(r'<input id="first-password"[^>]*>', again.text)[0]

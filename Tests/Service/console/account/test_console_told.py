@@ -1,4 +1,4 @@
-"""What a page says is true for the person who reads it: who can help, who changed a record, and what a button does."""
+"""What a page says is true for its reader: who can help, who changed a record, and what a button does."""
 
 import re
 
@@ -67,7 +67,7 @@ def test_a_change_of_ones_own_is_told_as_one(console):
     assert "Saved." in text(admin.send(path, **first | {"description": "of one tab"}))
     told = admin.send(path, **second | {"description": "of another tab"})
     assert told.status_code == 409 and "You changed this record in another tab or on another device" in text(told) and "admin changed" not in text(told)
-    # The page about the rules for signing in does that, too.
+    # The page of the sign-in rules also says that the reader made the other change.
     loaded = form(admin.get("access/rules").text, "/access/rules").fields
     ticked = {"role.Basic User": "1"}
     assert "were saved" in admin.send("access/rules", **loaded | ticked).text

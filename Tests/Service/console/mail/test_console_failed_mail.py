@@ -14,12 +14,11 @@ TO = "customer@elsewhere.test"
 
 @pytest.fixture(scope="module")
 def box(console):
-    """A mailbox of a queue."""
     return console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjecttypecode = 'queue' LIMIT 1")[0][0]
 
 
 def failed(console, visitor, box, subject, failure, status=8, **form):
-    """An e-mail that was written in the console and failed."""
+    """Sends an e-mail in the console, and sets it to failed in the database. Returns its id."""
     fields = {"csrf": hidden(visitor.get("account"), "csrf"), "from": box, "to": TO, "cc": "copy@elsewhere.test", "body": "typed <text>\nof two lines", "subject": subject, **form}
     answer = visitor.session.post(f"{visitor.pages}/compose", fields, files=[("files", ("a.txt", b"attached", "text/plain"))])
     assert answer.status_code == 200, text(answer)
@@ -36,7 +35,7 @@ def test_a_failed_e_mail_says_why_and_is_sent_again(console, box):
     again = visitor.get(f"records/emails/{id}/again")
     for said in (f'name="to" value="{TO}"', 'name="cc" value="copy@elsewhere.test"', ">typed &lt;text&gt;\nof two lines</textarea>", "a.txt"):
         assert said in again.text, said
-    # The e-mail gets a new tracking token, because the form's subject does not contain the old one.
+    # The subject in the form has no tracking token, because the new e-mail gets its own.
     subject = re.search(r'name="subject" value="([^"]*)"', again.text)[1]
     assert subject == "refused once"
     taken = dict.fromkeys(re.findall(r'name="(attachment\.[^"]+)" value="1" checked', again.text), "1")
@@ -75,7 +74,7 @@ def test_a_basic_user_learns_why_too(console, box):
 
 
 def test_a_subject_is_read_as_it_is_written(console, box, browser):
-    """Neither long words, nor characters that change the direction of text, affect the rest of the page."""
+    """Long words, and characters that change the direction of text, don't affect the rest of the page."""
     long = "n" * 200 + ".csv"
     [(id,)] = console.sql(
         "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, receivingmailboxid, createdon) "

@@ -52,7 +52,7 @@ def email(console):
 
 
 def show(console, browser, email, html):
-    """Switches to the frame that shows the text of an e-mail."""
+    """Stores the HTML as the text of the e-mail, opens its page, and switches to the frame that shows the text."""
     console.sql("UPDATE org_contoso.email SET description = %s WHERE activityid = %s", [html, email])
     browser.get(f"{console.pages}/records/emails/{email}")
     browser.switch_to.frame(wait(browser, lambda d: d.find_element(By.CSS_SELECTOR, "iframe.mail")))
@@ -68,7 +68,7 @@ def test_mail_connects_to_no_other_server(console, browser, email, listener, ele
 
 
 def test_this_browser_would_connect(console, browser, listener):
-    """The control: in a page without a policy, the same elements connect to the listener."""
+    """The control: in a page without a Content-Security-Policy, the browser does connect to the listener."""
     for element in ELEMENTS[:3]:
         listener.connected.clear()
         browser.get("data:text/html," + element.format(a=listener.address))
@@ -87,7 +87,7 @@ def test_layout_and_embedded_pictures_are_shown(console, browser, email):
     browser.switch_to.default_content()
 
 
-#: In Swift, these texts combine a sign of HTML with the character before or after it into one character.
+#: In Swift, a sign of HTML in these texts forms one character with the character before or after it.
 INJECTIONS = ["\u0600<b id=injected>", "\u0600<link rel=preconnect href={a}>", "x\"\u0301 id=injected x=\"", "'\u0301 id=injected x='"]
 
 

@@ -1,4 +1,4 @@
-"""A reply keeps the names that the e-mail gives its people. The help of a queue says which mail stays on the mail server."""
+"""A reply keeps the names of the e-mail's sender and recipients. The help of a queue says which mail stays on the mail server."""
 
 import re
 
@@ -16,7 +16,7 @@ PEOPLE = {
 
 @pytest.fixture
 def received(console):
-    """An e-mail from the first of these people to a mailbox and to the others."""
+    """An e-mail from the first of PEOPLE to a queue and to the other PEOPLE."""
     address = "answers@contoso.example"
     queue = console.create("queues", {"name": "Answers", "emailaddress": address})
     [(box, profile)] = console.sql(
@@ -53,7 +53,7 @@ def test_a_reply_keeps_the_names_of_its_people(console, received):
     id = re.search(r"/records/emails/([0-9a-f-]{36})", sent.url)[1]
     assert parties(console, id) == {
         "ada@elsewhere.test": "Ada Kunde", "bo@elsewhere.test": 'Müller, "Bo" & Söhne', "chief@elsewhere.test": "chief@elsewhere.test", "dee@elsewhere.test": "dee@elsewhere.test"}
-    # A name that a person typed is kept. The service refuses a name with a line end.
+    # The person changed the recipient and typed another name. The e-mail has the typed name.
     answer = visitor.send(f"records/emails/{received}/reply", **alone | {"to": "Someone Else <else@elsewhere.test>", "subject": "again", "body": "typed"})
     id = re.search(r"/records/emails/([0-9a-f-]{36})", answer.url)[1]
     assert parties(console, id) == {"else@elsewhere.test": "Someone Else"}

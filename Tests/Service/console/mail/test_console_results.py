@@ -1,4 +1,4 @@
-"""Where an action on mailboxes leads: to its result, back with what was chosen, and to a question that names what it is about."""
+"""After an action on mailboxes, the page shows its result. A question names its mailboxes, and cancelling it keeps what was chosen."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_a_test_ends_at_its_result_with_a_link_to_look_again(console, profile):
     admin = Visitor(console)
     done = admin.send(f"records/mailboxes/{id}/do", do="test")
     assert done.url.endswith("?done=testing#status-title"), done.url
-    # The heading of the result can have the focus.
+    # The address of the page moves the focus to this heading, so the heading must be able to have it.
     assert re.search(r'<h2 id="status-title" tabindex="-1">', done.text)
     [section] = re.findall(r'(?s)<section class="card" id="status".*?</section>', done.text)
     assert "data-live" in section
@@ -56,11 +56,11 @@ def test_cancel_keeps_the_ticks_and_the_profile(console, profile):
     assert sorted(re.findall(r'name="id\.([0-9a-f-]{36})" value="[^"]*" checked', back.text)) == sorted(boxes)
     assert re.search(rf'name="profile" value="{re.escape(name)}"', back.text)
     assert console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name LIKE 'results ticked%' AND emailserverprofile IS NOT NULL") == [(0,)]
-    # So does the question before mailboxes are disabled.
+    # After the question before mailboxes are disabled, Cancel also keeps the ticks.
     asked = admin.send("records/mailboxes/bulk", do="disable", returns="/contoso/records/mailboxes?q=results+ticked", **{f"id.{boxes[0]}": "x"})
     back = admin.send("records/mailboxes/bulk", **[found for found in forms(asked.text) if found.action.endswith("/bulk")][0].fields, cancel="1")
     assert re.findall(r'name="id\.([0-9a-f-]{36})" value="[^"]*" checked', back.text) == [boxes[0]]
-    # A name that is no profile stays to be corrected.
+    # A name of no profile stays in the field, so that the person can correct it.
     wrong = admin.send("records/mailboxes/bulk", do="profile", profile="no such profile", returns="/contoso/records/mailboxes", **{f"id.{boxes[0]}": "x"})
     assert 'name="profile" value="no such profile"' in wrong.text
 
@@ -72,7 +72,7 @@ def test_approving_one_mailbox_asks_and_names_it(console, profile):
     assert "Approve asked@contoso.example for the mailbox results asked?" in text(asked) and approval(console, id) == 0
     fields = form(asked.text, f"/records/mailboxes/{id}/do", do="approve").fields
     [answer] = re.findall(r'name="confirmed" value="([^"]+)"', asked.text)
-    # The answer is for this address alone.
+    # The confirmation is valid only for the address in the question. Here, the address changes after the question.
     assert console.request("PATCH", f"mailboxes({id})", {"emailaddress": "changed@contoso.example"}).status_code == 204
     again = admin.send(f"records/mailboxes/{id}/do", **fields, confirmed=answer)
     assert "Approve changed@contoso.example" in text(again) and approval(console, id) == 0
@@ -82,7 +82,7 @@ def test_approving_one_mailbox_asks_and_names_it(console, profile):
 
 
 def test_a_known_sender_has_the_name_that_was_sent(console):
-    """In the list and on the page, with the address; its record keeps the name of the user."""
+    """The list and the page show the name and address from the message. The e-mail's record has the name of the user."""
     console.create("systemusers", {"fullname": "Known In Here", "domainname": "CONTOSO\\known", "internalemailaddress": "known@contoso.example"})
     queue = console.create("queues", {"name": "results desk", "emailaddress": "results-desk@contoso.example", "incomingemailfilteringmethod": 0})
     [(box,)] = console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjectid = %s", [queue])

@@ -1,4 +1,4 @@
-"""What the page of an e-mail shows: what was cut, the text of an e-mail that can't be read completely, and the way from an alert to its e-mail."""
+"""The page of an e-mail: a notice if something was cut, text that can't be read completely, and the way from an alert to its e-mail."""
 
 import re
 import unicodedata
@@ -15,7 +15,6 @@ BASE64 = "iVBORw0KGgo" * 200_000
 
 @pytest.fixture(scope="module")
 def box(console):
-    """A mailbox of a queue."""
     return console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjecttypecode = 'queue' LIMIT 1")[0][0]
 
 
@@ -47,7 +46,7 @@ def test_an_e_mail_that_was_cut_says_so_and_is_answered_without_its_last_tag(con
     assert "Dear team," in answer and "iVBOR" not in answer and len(answer) < 1_000
     file = """INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, body, filesize, subject)
               VALUES (gen_random_uuid(), %s, 'email', 'original.eml', 'YQ==', 1, %s)"""
-    # A file of the sender with the same name has no note of the router.
+    # Only the router's own file has a note. A file of the sender with the same name has none.
     for note, is_original in ((None, False), ("The text is too long.", True)):
         console.sql(file, [id, note])
         page = text(visitor.get(f"records/emails/{id}"))
@@ -60,7 +59,7 @@ def test_an_e_mail_without_some_files_says_so(console, box):
     assert "large pictures or attachments are left out" in page
     whole = received(console, box, "<p>cut <off")
     assert 'id="cut"' not in visitor.get(f"records/emails/{whole}").text
-    # Nothing was cut here, so the page does not say so.
+    # The text ends within a tag, but nothing was cut. The page shows it all, without a notice.
     assert "off" in visitor.get(f"records/emails/{whole}/body").text
 
 
@@ -184,8 +183,7 @@ def test_an_answer_to_all_goes_to_the_others_and_not_to_the_own_mailbox(console,
 
 
 def test_an_answer_to_all_does_not_go_to_the_holder_of_the_own_mailbox(console):
-    """Customers write to the address of the queue or the user, whose mailbox may have another address. The answer goes to all other recipients, and
-    to neither of these addresses."""
+    """The queue and its mailbox have different addresses. A reply to all goes to neither of them, but to every other recipient."""
     visitor = Visitor(console)
     queue = console.create("queues", {"name": "Orders", "emailaddress": "orders@contoso.example"})
     box = console.request("GET", f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
@@ -194,12 +192,12 @@ def test_an_answer_to_all_does_not_go_to_the_holder_of_the_own_mailbox(console):
     party = "INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyid, partyobjecttypecode) VALUES (gen_random_uuid(), %s, 2, %s, %s, %s)"
     for email, address, record in (
             (id, "Orders@contoso.example", None), (id, "orders-in@contoso.example", None), (id, "second@elsewhere.test", None),
-            # An earlier address of the queue, which the recipient's row links with the queue.
+            # A former address of the queue. The recipient's row refers to the queue.
             (id, "earlier-orders@contoso.example", queue), (alone, "orders@contoso.example", None)):
         console.sql(party, [email, address, record, record and "queue"])
     assert form(visitor.get(f"records/emails/{id}/reply-all").text, "/reply-all").fields["to"] == "customer@elsewhere.test, second@elsewhere.test"
     assert "Reply to all" not in visitor.get(f"records/emails/{alone}").text
-    # The same with very many recipients.
+    # A reply to all also works with 6,000 recipients.
     console.sql("INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused) "
                 "SELECT gen_random_uuid(), %s, 2, 'r' || n || '@elsewhere.test' FROM generate_series(1, 6000) AS n", [large])
     answer = form(visitor.get(f"records/emails/{large}/reply-all").text, "/reply-all").fields["to"].split(", ")
@@ -216,7 +214,7 @@ def test_the_view_of_unanswered_e_mails_has_those_alone_that_nobody_answers(cons
     view = re.search(r'<a href="/contoso/([^"]+)"[^>]*>Not answered', page.text)[1]
     shown = visitor.get(f"{view}&q=of+the+view")
     assert [name for name in (*ids, "answer") if f"{name} of the view" in shown.text] == ["open", "failed", "forwarded"]
-    # A search in the view, and an export of it, keep the view's filter.
+    # Searching in the view, and exporting it, keep the view's filter.
     assert 'name="answer" value="none"' in shown.text
     exported = visitor.get(f"{view}&q=of+the+view".replace("emails?", "emails/export.csv?")).text
     assert "open of the view" in exported and "replied of the view" not in exported
@@ -253,13 +251,13 @@ def test_a_conversation_has_all_its_e_mails(console, box):
         assert thread(admin, id)[0] == subjects, id
     shown, said = thread(reader, third)
     assert shown == ["1 question", "3 question"] and "no other message" not in said
-    # The page says the same if the conversation has no other e-mails, so a reader can't learn that another user answered.
+    # This text does not depend on whether other e-mails exist. So a reader can't learn that another user answered.
     only = "Only e-mails that you may see are shown, and at most 200."
     unanswered = answers(console, box, "6 question", owner=user)
     assert said.endswith(only) and thread(reader, unanswered) == ([], f"Conversation {only}")
     alone = answers(console, box, "alone")
     assert thread(admin, alone) == ([], "Conversation There is no other message of this conversation.")
-    # A client can link e-mails in a circle. The list ends nevertheless, and a long one is cut.
+    # The list also ends if e-mails refer to each other in a circle. A long list is cut.
     console.sql("UPDATE org_contoso.email SET parentactivityid = %s WHERE activityid = %s", [fourth, first])
     assert sorted(thread(admin, third)[0]) == subjects
     console.sql("INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, parentactivityid, createdon) "
@@ -273,7 +271,7 @@ def test_the_list_of_e_mails_names_and_finds_senders(console, box):
     console.sql("UPDATE org_contoso.email SET emailsendername = 'J\u00f6rg \u00c5ngstr\u00f6m' WHERE activityid = %s", [id])
     page = visitor.get("records/emails?q=named+sender")
     assert "J\u00f6rg \u00c5ngstr\u00f6m customer@elsewhere.test" in " ".join(re.sub("<[^>]*>", " ", re.sub("<wbr[^>]*>", "", page.text)).split()) and 'placeholder="Subject, sender, recipient"' in page.text
-    # The search also finds the name if the keyboard sends a letter and its accent as two characters.
+    # A keyboard may send an accented letter as two characters. The search finds the name in both forms.
     for typed in ("\u00e5ngstr\u00f6m", unicodedata.normalize("NFD", "\u00e5ngstr\u00f6m")):
         assert "of a named sender" in visitor.session.get(f"{visitor.pages}/records/emails", params={"q": typed}).text, typed
     assert "of a named sender" not in visitor.get("records/emails?q=nowhere-to-be-found").text

@@ -6,8 +6,8 @@ from console_browser import chromium, resize, sign_in
 
 console = test_console_pages.console
 ADDRESSES = ("support1@contoso.example", "customers@elsewhere.test", "w.brandenburger@kundendienst.example")
-# Finds addresses, ids and badges on more than one line, and where they are divided. An address may be divided only after its @, and not at all if it
-# has at most 24 letters in a column of its own.
+# Finds addresses, ids and badges that need more than one line. An address may continue on the next line only after its @. An address of at most 24
+# letters in its own column may not be divided.
 DIVIDED = r"""
 const found = [];
 let wholes = 0;
@@ -39,7 +39,7 @@ return [found, wholes];
 
 @pytest.fixture(scope="module")
 def filled(console):
-    """Records with addresses of usual length in each column for addresses."""
+    """Mailboxes and e-mails with addresses of usual length in the columns that show addresses."""
     profile = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")[0][0]
     for number, address in enumerate(ADDRESSES):
         box = console.create("mailboxes", {"name": address, "emailaddress": address, "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})

@@ -1,4 +1,4 @@
-"""Connecting a mailbox, and other forms that are refused: the page names the wrong field, shows it, and gives it the focus."""
+"""Connecting a mailbox, and other forms with a wrong value: the page names the wrong field, shows it, and gives it the focus."""
 
 import concurrent.futures
 import html
@@ -33,7 +33,7 @@ def taken(console):
 ])
 def test_what_is_wrong_is_named_marked_and_has_the_focus(console, taken, typed, field, label, said):
     before = console.sql(COUNTS)
-    # The page reports what is wrong before it asks about the address.
+    # Although the address has a mailbox already, the page first reports the wrong field.
     answer = Visitor(console).send("connect", **MAILBOX | {"emailaddress": taken} | typed)
     assert answer.status_code == 400 and console.sql(COUNTS) == before
     [line] = re.findall(r'(?s)<section class="problem".*?<li>(.*?)</li>', answer.text)
@@ -49,7 +49,7 @@ def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
     wrong = admin.send("connect", **MAILBOX | {"emailaddress": taken, "second": taken, "outgoingport": "x"})
     again = form(wrong.text, "/connect").fields
     assert wrong.status_code == 400 and again["second"] == taken
-    # The answer to the question is not valid for another address.
+    # The confirmation is not valid for another address.
     console.create("mailboxes", {"name": "Another", "emailaddress": "other-taken@contoso.example"})
     other = admin.send("connect", **again | {"outgoingport": "", "emailaddress": "other-taken@contoso.example"})
     assert other.status_code == 409 and 'name="second" value="other-taken@contoso.example"' in other.text
@@ -59,7 +59,7 @@ def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
 
 
 def test_an_address_whose_mailbox_was_deleted_is_asked_about(console):
-    """The queue of the deleted mailbox still exists. Connecting would make a second queue."""
+    """The queue of the deleted mailbox still exists, and connecting the address would make a second queue. So the page asks."""
     admin, address = Visitor(console), "again@contoso.example"
     queue = console.create("queues", {"name": "Connected before", "emailaddress": address})
     assert "has no mailbox" not in text(admin.get(f"records/queues/{queue}"))
@@ -90,12 +90,12 @@ def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belon
     before = console.sql(COUNTS)
     asked = admin.send("records/mailboxes/new", **fields)
     assert f"{taken} is already the address of" in text(asked) and "fetch the same messages" in text(asked) and console.sql(COUNTS) == before
-    # If Save is pressed again, the page asks again.
+    # Sending the form without the confirmation makes the page ask again.
     assert "is already the address of" in text(admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields))
     assert console.sql(COUNTS) == before
     made = admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields, confirmed=f"address: {taken}")
     assert "Saved." in text(made) and console.sql(COUNTS) != before
-    # A mailbox keeps its own address without a question. For another address that is taken, the page asks.
+    # An existing mailbox can be saved with its own address. If its address is changed to one that another mailbox has, the page asks.
     path = made.url.split("/contoso/")[1].split("?")[0]
     own = form(admin.get(path).text, path).fields
     assert "Saved." in text(admin.send(path, **own | {"username": "another"}))
@@ -110,7 +110,7 @@ def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belon
     ("records/mailboxes/new", {"belongs": "queue", "password": "typed"}), ("records/mailboxes/new", {"belongs": "none"}), ("records/queues/new", {}), ("connect?provider=other", MAILBOX)])
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_form_that_is_sent_twice_leads_to_what_it_made(console, path, typed, at_once):
-    """The form is sent twice, as by a double click or a reload. The second time, the address is taken by the mailbox that the first form made."""
+    """A double click or a reload sends the form twice. The second request leads to the mailbox or queue that the first one made."""
     admin = Visitor(console)
     address = f"twice-{uuid.uuid4().hex[:8]}@contoso.example"
     action = path.split("?")[0]
@@ -151,7 +151,7 @@ def test_the_answer_to_a_refused_form_is_in_view_on_a_phone(console, taken, scri
             press(driver, By.CSS_SELECTOR, ".save button.primary")
             return driver.find_element(By.CSS_SELECTOR, selector)
 
-        # Without JavaScript, the driver can't run any either. The element with the focus must be in view.
+        # The page itself must focus the element and scroll to it: without JavaScript, the driver can't scroll.
         question = sent({"emailaddress": taken}, "section.warning")
         assert driver.switch_to.active_element == question
         assert "Connect a second mailbox of taken@contoso.example" in question.text and question.location["y"] < 600
@@ -207,7 +207,7 @@ def test_another_provider_keeps_what_was_typed_about_the_mailbox(console):
             assert shown == {"name": "Kept desk", "emailaddress": address, "incomingserver": "imap.gmail.com", "password": "", "provider": "gmail"}
             assert "The password is kept until you connect" in main(driver) and "typed before" not in driver.page_source
             assert driver.find_element(By.CSS_SELECTOR, ".tabs [aria-current]").text == "Gmail (Google Workspace)"
-            # A password is not kept as an OAuth token.
+            # Exchange Online needs an OAuth token, so the typed password is not passed on.
             press(driver, By.XPATH, "//button[text()='Exchange Online (Microsoft 365)']")
             assert driver.find_element(By.NAME, "emailaddress").get_attribute("value") == address
             assert "The password is kept" not in main(driver)

@@ -59,9 +59,9 @@ def test_a_date_is_not_divided_in_the_readers_zone(console, browser):
     assert shown and all(re.search(r"(?<!,) ", moment) is None for moment in raw), raw
 
 
-# The vertical positions of a page's parts, each position once.
+# The number of different vertical positions that the selected elements have.
 TOPS = "return [...new Set([...document.querySelectorAll(arguments[0])].map((e) => Math.round(e.getBoundingClientRect().top)))].length"
-# The smallest distance between parts that are below each other or side by side.
+# The distance of each selected element from the one before it, vertical or horizontal.
 GAPS = """
 const boxes = [...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length).map((e) => e.getBoundingClientRect());
 return boxes.slice(1).map((box, i) => Math.max(box.top - boxes[i].bottom, box.left - boxes[i].right));
@@ -104,7 +104,7 @@ def test_parts_of_boxes_do_not_touch(console, browser):
 
 
 def test_only_mailboxes_that_work_go_on(console):
-    """Without approval, or without receiving and sending, a mailbox is not polled after its owner left."""
+    """For a mailbox without approval, or with neither receiving nor sending, the page does not say that routers go on with it."""
     console.run("user", "add", "of-boxes", "--role", "Basic User", stdin="the password of them, seob\n")
     [(person, user)] = console.sql("SELECT user_id::text, systemuser_id::text FROM config.console_user WHERE name = 'of-boxes'")
     owned = {"ownerid@odata.bind": f"/systemusers({user})"}
@@ -125,7 +125,7 @@ def test_settings_of_a_client_are_named_after_the_client(console):
     [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = '# dev-router'")
     assert console.request("PATCH", f"usersettingscollection({id})", {"paginglimit": 75}).status_code == 204
     listed = Visitor(console).get(f"audit?id={id}").text
-    # The author of a change is shown as “dev-router (client)”, and the stored name among the values is shown unchanged.
+    # The author of a change is shown as “dev-router (client)”. Among the changed values, the stored name “# dev-router” is shown.
     assert "dev-router (client)" in listed and "# dev-router" not in listed.replace("<td># dev-router</td>", "")
 
 
@@ -141,7 +141,7 @@ def test_words_in_a_mail_s_table_are_not_divided(console, browser):
         lines = "const r = document.createRange(); r.selectNodeContents(arguments[0]); return new Set([...r.getClientRects()].map((x) => Math.round(x.top))).size"
         cells = browser.find_elements(By.TAG_NAME, "td")
         assert [browser.execute_script(lines, cell) for cell in (cells[1], cells[4], cells[5])] == [1, 1, 1]
-        # A long word in a text is divided, so that it can be read without scrolling.
+        # Outside of a table, a word that is too long for the line is divided, so that it can be read without scrolling.
         assert browser.execute_script(lines, browser.find_element(By.TAG_NAME, "p")) > 1
     finally:
         browser.switch_to.default_content()

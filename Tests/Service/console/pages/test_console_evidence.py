@@ -1,4 +1,4 @@
-"""Changes and events, page by page: each is shown once and in order, also after the last page that is counted, and if many have the same time."""
+"""Lists of changes and events, page by page: no row is missing, and the order is right, even if many rows have the same time."""
 
 import datetime
 import html
@@ -21,7 +21,7 @@ def older(console, page):
 
 @pytest.fixture(scope="module")
 def place(console):
-    """One change per second, and before them as many changes with the same time as an import makes."""
+    """Changes in the audit: STEADY changes, one second apart, and AT_ONCE older changes with the same time, as an import makes them."""
     for count, moment, name in ((STEADY, "s * interval '1 second'", "steady"), (AT_ONCE, f"interval '{STEADY + 100} seconds'", "at once")):
         console.sql(f"""
             SET session_replication_role = replica;
@@ -42,7 +42,7 @@ def test_changes_are_paged_past_the_counted_pages_and_past_one_moment(place):
         address, pages = older(place, page), pages + 1
         assert pages < 400, "the pages come to an end"
     steady = [int(number) for name, number in seen if name == "steady"]
-    # After the pages that are counted, at most the changes of one second are shown a second time.
+    # After the first 100 pages, a page begins at a time, so it repeats the changes of one second.
     assert sorted(set(steady)) == list(range(1, STEADY + 1)) and len(steady) - STEADY <= 60
     assert [number for number in dict.fromkeys(steady)] == list(range(1, STEADY + 1)), "the newest first"
     assert len({number for name, number in seen if name == "at once"}) == AT_ONCE

@@ -1,4 +1,4 @@
-"""Forms of records: to whom a mailbox belongs, the fields that a person sets, their help, owners, and mail providers."""
+"""Forms of records: whom a mailbox belongs to, the fields that a person sets, their help, owners, and mail providers."""
 
 import html
 import json
@@ -13,7 +13,7 @@ from test_console_access import Visitor, password, person, text
 
 ROOT = pathlib.Path(__file__).parents[4]
 MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}
-#: Attributes that decide where passwords go.
+#: Attributes that decide which server gets a password.
 SERVERS = {
     "useautodiscover", "usedefaulttenantid", "incomingusessl", "incominguseimpersonation", "outgoingusessl", "outgoinguseimpersonation",
     "outgoingautograntdelegateaccess", "usesamesettingsforoutgoingconnections"}
@@ -21,14 +21,14 @@ SERVERS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def no_router(console):
-    """The servers of real providers are on the Internet, so these tests run without a router."""
+    """Stops the router, because the servers of these providers are real and on the Internet."""
     router = console.router_pid()
     os.kill(router, signal.SIGSTOP)
     yield
     os.kill(router, signal.SIGCONT)
 
 
-# To whom a mailbox belongs
+# Whom a mailbox belongs to
 
 
 def belongs(page):
@@ -47,7 +47,7 @@ def test_a_mailbox_says_whom_it_belongs_to_and_leads_there(console):
     page = admin.get(f"records/mailboxes/{box}").text
     link = re.search(r'href="/contoso/(records/usersettingscollection/[-0-9a-f]+)"', belongs(page))[1]
     assert admin.get(link).status_code == 200 and "admin" in belongs(page)
-    # The page of a mailbox without an owner says so, and what to do.
+    # If a mailbox belongs to no queue and no user, its page says so, and says what to do.
     box = console.create("mailboxes", {"name": "belongs to none", "emailaddress": "none@contoso.example"})
     page = admin.get(f"records/mailboxes/{box}").text
     assert belongs(page) == "no queue and no user"
@@ -77,19 +77,19 @@ def test_a_new_mailbox_belongs_to_a_queue_that_is_made_with_it(console):
     queue = console.get(f"queues({queue['_regardingobjectid_value']})?$select=name,emailaddress,_defaultmailbox_value").json()
     assert (queue["name"], queue["emailaddress"], queue["_defaultmailbox_value"]) == ("Made together", "together@contoso.example", box)
     assert console.opened_cells()[f"mailbox({box}).password"][1] == "of both"
-    # The same form sent again makes no second record, and leads to the first. Another form with the same address asks.
+    # If the same form is sent again, it makes no second mailbox, and leads to the first. A new form with the same address asks first.
     again = admin.send("records/mailboxes/new", **fields)
     assert f"records/mailboxes/{box}" in again.url
     asked = admin.send("records/mailboxes/new", **another())
     assert box not in asked.url and "confirmed" in asked.text
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name = 'Made together'") == [(1,)]
-    # After a refused value there is no queue, and the form keeps the choice.
+    # If a value is refused, no queue is made, and the form keeps the choice whom the mailbox belongs to.
     refused = admin.send("records/mailboxes/new", **another(name="Made in vain", emailaddress="vain@contoso.example", password="x" * 5_000))
     assert refused.status_code == 400 and form(refused.text, "records/mailboxes/new").fields["belongs"] == "queue"
     refused = admin.send("records/mailboxes/new", **another(name="Made in vain", emailaddress="vain@contoso.example", belongs="none", password="x" * 5_000))
     assert form(refused.text, "records/mailboxes/new").fields["belongs"] == "none"
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name = 'Made in vain'") == [(0,)]
-    # A mailbox without an owner, if a person chooses that; and a mailbox without an address.
+    # No queue is made if the person chooses that, or if the mailbox has no address.
     for more in ({"belongs": "none", "emailaddress": "alone@contoso.example"}, {"emailaddress": ""}):
         saved = admin.send("records/mailboxes/new", **another(name=f"Alone {more}", **more))
         assert "Saved." in saved.text and belongs(saved.text) == "no queue and no user"
@@ -105,7 +105,7 @@ FORMS = {"mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles", "q
 
 
 def sections(entity):
-    """The fields of a form, grouped by the keys of their sections."""
+    """The fields of each section of the form, by the key of the section's title."""
     name = {"emailserverprofile": "profile", "usersettings": "userSettings"}.get(entity, entity)
     part = re.search(rf"(?s)static let {name} = RecordLayout\(\s*sections: \[(.*?)\n        \],", LAYOUT)[1]
     return {title: re.findall(r'"(\w+)"', fields) for title, fields in re.findall(r'(?s)title: "([\w:]+)",\s*fields: \[(.*?)\]', part)}
@@ -113,13 +113,13 @@ def sections(entity):
 
 @pytest.fixture(scope="module")
 def records(console):
-    """A record for each form."""
+    """The id of a record for each form."""
     [(user,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = 'admin'")
     return {"usersettings": user} | {entity: console.create(FORMS[entity], {"name": f"formed {entity}"}) for entity in ("mailbox", "emailserverprofile", "queue")}
 
 
 def names_of_fields(part):
-    """The names of the fields in a part of a form, each once and in order."""
+    """The names of the fields in a part of a page, each once and in order."""
     found = re.findall(r'<(?:input(?! type="(?:hidden|checkbox)" name="\w+!)|select|textarea)[^>]*\bname="(\w+)"', part)
     return list(dict.fromkeys(found))
 
@@ -210,7 +210,7 @@ def test_a_provider_brings_its_servers(console, provider):
     wanted = {"incomingserver": "incoming", "incomingport": "incomingPort", "outgoingserver": "outgoing", "outgoingport": "outgoingPort"}
     assert {field: fields[field] for field in wanted} == {field: str(provider.get(key, "")) for field, key in wanted.items()}
     assert re.search(r'<option value="(\w+)" selected', page.partition('id="protocol"')[2].partition("</select>")[0]) is None and provider["protocol"] == "imap"
-    # With OAuth the password is a token, and the profile says so.
+    # A provider with OAuth needs a refresh token instead of a password, and the page says so.
     assert fields["oauth"] == ("true" if provider.get("oauth") else "")
     assert (MESSAGES["en"]["refreshToken"] in page) == bool(provider.get("oauth"))
     assert ("providerNote:" + provider["id"] in MESSAGES["en"]) == (MESSAGES["en"].get("providerNote:" + provider["id"], "no note at all") in html.unescape(page))
@@ -222,11 +222,11 @@ def test_a_provider_brings_its_servers(console, provider):
     columns = "incomingserverlocation, incomingportnumber, outgoingserverlocation, outgoingportnumber, servertype, incomingauthenticationprotocol"
     [stored] = console.sql(f"SELECT {columns} FROM org_contoso.emailserverprofile WHERE name = %s", [f"{provider['name']}, {address}"])
     assert stored == (provider["incoming"], provider["incomingPort"], provider["outgoing"], provider["outgoingPort"], 4, 4 if provider.get("oauth") else 0)
-    # Delete the mailbox, so that no later router connects to these servers.
+    # The router continues after these tests, and must not connect to the provider's servers.
     assert console.request("DELETE", f"mailboxes({saved.url.rsplit('/', 1)[1].split('?')[0]})").status_code == 204
 
 
-# What a form writes
+# Attributes that saving a form changes
 
 
 @pytest.mark.parametrize(("entity_set", "table", "key"), [
@@ -234,7 +234,7 @@ def test_a_provider_brings_its_servers(console, provider):
     ("usersettingscollection", "usersettings", "uilanguageid")])
 @pytest.mark.parametrize("changes", [True, False], ids=["one field is changed", "no field is changed"])
 def test_a_form_writes_only_what_was_changed_in_it(console, entity_set, table, key, changes):
-    """While the form is open, the router writes to the record without changing its version."""
+    """While the form is open, the router changes other attributes of the record, without a new version number. Saving the form must keep them."""
     admin = Visitor(console)
     if table == "usersettings":
         [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.usersettings LIMIT 1")
@@ -248,11 +248,11 @@ def test_a_form_writes_only_what_was_changed_in_it(console, entity_set, table, k
 
     fields = form(admin.get(f"records/{entity_set}/{id}").text, f"/{entity_set}/{id}").fields
     loaded = json.loads(fields["loaded"])
-    # The form's attributes that can have another value and are neither lookups nor texts with a meaning.
+    # The attributes that the router is to change: Booleans, and for a mailbox also the values that a router reports.
     others = {name: f"NOT coalesce({name}, false)" for name in loaded if isinstance(row().get(name), bool)}
     if table == "mailbox":
         others |= {"incomingemailstatus": "1", "outgoingemailstatus": "2", "mailboxstatus": "1", "lastsyncerror": "'of the router'", "processedtimes": "77"}
-    # Servers that SQL changed are tested elsewhere, because saving confirms the servers that the form shows.
+    # Leaves out the servers: if SQL changed them, saving confirms what the form shows. Other tests cover that.
     others = {name: value for name, value in others.items() if name in loaded and name not in SERVERS}
     assert len(others) >= (1 if table == "emailserverprofile" else 2)
     console.sql(
@@ -274,7 +274,7 @@ def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
     works = "incomingemailstatus = 1, enabledforincomingemail = true, emailrouteraccessapproval = 1"
 
     def seen(after):
-        """The router does not work, and the database says that it is running, or that it is not."""
+        """Makes the database say when a router was last seen. No router works, so this decides whether the service believes that one runs."""
         console.sql(
             f"""INSERT INTO org_contoso.mail_router (router, seen_on) VALUES ('of a test', now() + interval '{after}')
                 ON CONFLICT (router) DO UPDATE SET seen_on = excluded.seen_on""")
@@ -293,9 +293,9 @@ def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
     for page in (saved, admin.get(f"{path}?done=passwordSaved")):
         assert "Saved. The new password is being tried." in text(page) and "The new password is being tried" in status(page)
         assert "data-live" in status(page) and "This mailbox works" not in status(page)
-    # Otherwise the page shows the last known state.
+    # Without "?done=passwordSaved", the page shows the last known state.
     assert "This mailbox works" in status(admin.get(path)) and "data-live" not in status(admin.get(path))
-    # The new password is not tried either if no router works on the mailbox.
+    # If the router can't work on the mailbox, the page does not say that the password is being tried.
     for lacking, brought in (
         ("emailrouteraccessapproval = 0", "emailrouteraccessapproval = 1"),
         ("emailserverprofile = NULL", f"emailserverprofile = '{profile}'"),
@@ -315,13 +315,13 @@ def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
         "UPDATE org_contoso.mailbox SET incomingemailstatus = 2, lastsyncerroroccurredon = now(), lastsyncerror = 'refused' WHERE mailboxid = %s", [box])
     page = admin.get(f"{path}?done=passwordSaved")
     assert "This mailbox does not work" in status(page) and "data-live" not in status(page) and "being tried" not in text(page)
-    # A change of another field does not wait for the test.
+    # If another field was changed, the page does not wait for a test.
     fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
     assert admin.send(path, **{**fields, "name": "tried again"}).url.endswith("?done=saved")
 
 
 def test_a_password_of_a_mailbox_that_was_stopped_is_tested(console):
-    """After a refusal, the router stopped receiving but still sends. It would not try another password without a test."""
+    """After a refused sign-in, the router receives no more, but still sends. It would never try the new password without a test."""
     admin = Visitor(console)
     person(console, "stopped")
     [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'stopped'")
@@ -358,14 +358,14 @@ def test_a_password_of_a_mailbox_that_was_stopped_is_tested(console):
     stop()
     answer, isTested = saved(Visitor(console, "stopped", password("stopped")))
     assert not isTested and "an administrator must press “Test & enable” first" in text(answer)
-    # If the mailbox still receives, its next turn tries the password, without a test.
+    # If receiving is still enabled, the next turn tries the new password, so no test is needed.
     stop()
     console.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
     assert not saved(admin)[1]
 
 
 def test_a_new_form_shows_the_choices_that_are_stored(console):
-    """Where the server fills in a value, the form of a new record shows that value and no empty choice."""
+    """If the server fills in a default value, the form of a new record shows that value and has no empty choice."""
     admin = Visitor(console)
     for entity_set in ("queues", "mailboxes", "emailserverprofiles"):
         page = admin.get(f"records/{entity_set}/new").text
@@ -408,7 +408,7 @@ def test_a_new_server_profile_has_its_usual_options_and_needs_a_type(console):
     [(typed,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'with a type'")
     emptied = form(admin.get(f"records/emailserverprofiles/{typed}").text, f"/{typed}").fields | {"servertype": ""}
     assert admin.send(f"records/emailserverprofiles/{typed}", **emptied).status_code == 400
-    # The Web API accepts a profile without a type. Its page can be saved unchanged, and says that a type is needed.
+    # The Web API accepts a profile without a type. Its page can be saved unchanged, and marks the type as needed.
     bare = console.create("emailserverprofiles", {"name": "bare", "incomingserverlocation": "imap.bare.test"})
     page = admin.get(f"records/emailserverprofiles/{bare}")
     assert '<label for="servertype" class="needed">' in page.text

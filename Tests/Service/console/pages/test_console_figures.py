@@ -1,4 +1,4 @@
-"""The figures of the overview and of the key's page are compared with the database. Also, what needs attention, and lists without records."""
+"""The figures of the overview and of the key's page, compared with the database. Also, what needs attention, and empty lists."""
 
 import html
 import itertools
@@ -25,7 +25,7 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def place(console):
-    """Mail, releases and refused sign-ins from one hour and twenty hours ago, before a page has counted them."""
+    """Mail, releases and refused sign-ins, one hour and twenty hours old. Written before any page counts them."""
     router = console.router_pid()
     os.kill(router, signal.SIGSTOP)
     console.sql("DELETE FROM org_contoso.email")
@@ -51,7 +51,7 @@ def place(console):
 
 
 def card(page, title):
-    """The card of a chart: its number, its bars as (position, height) by color, its text alternative and its legend."""
+    """Reads a chart: its number, its bars as (position, height) by color, its text alternative, and its legend."""
     content = re.search(rf'(?s)<section class="card[^"]*">\s*<header><h3>{title}</h3></header>(.*?)</section>', page)[1]
     bars = {}
     for style, x, height in re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="[\d.]+" width="8" height="([\d.]+)"', content):
@@ -61,14 +61,14 @@ def card(page, title):
 
 
 def hourly(console, table, moment, condition):
-    """How many rows there are in each hour of the last day."""
+    """The number of rows in each hour of the last day."""
     return dict(console.sql(f"""
         SELECT {HOURS - 1} - (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', {moment})) / 3600)::integer, count(*)::integer
           FROM org_contoso.{table} WHERE {condition} AND {moment} >= date_trunc('hour', now()) - interval '{HOURS - 1} hours' GROUP BY 1"""))
 
 
 def same_shape(bars, counts):
-    """Each bar is at the position of its hour, and the heights of the bars are proportional to the counts."""
+    """Checks that each bar is at its hour, and that the heights are proportional to the counts."""
     assert bars.keys() == counts.keys(), (bars, counts)
     unit = max(bars.values()) / max(counts.values())
     assert all(abs(bars[hour] - unit * counts[hour]) < 0.2 for hour in counts), (bars, counts)
@@ -80,7 +80,7 @@ def test_the_charts_have_the_figures_of_the_database(place):
     assert sum(received.values()) == 5 and sum(sent.values()) == 5 and received[HOURS - 2] == 3 and sent[HOURS - 21] == 4
     total, bars, alternative, legend = card(page, "Mail")
     assert total == 10 and legend == {"Received": "5", "Sent": "5"} and alternative == "Mail. Last 24 hours: Received 5, Sent 5"
-    # Both kinds of bars have the same scale.
+    # The bars of received and of sent mail have the same scale.
     largest = max(received.get(hour, 0) + sent.get(hour, 0) for hour in range(HOURS))
     for style, counts in (("a", received), ("b", sent)):
         assert bars[style].keys() == counts.keys() and all(abs(bars[style][hour] - 52 * counts[hour] / largest) < 0.2 for hour in counts), (style, bars, counts)
@@ -136,7 +136,7 @@ def test_the_state_of_the_key_is_one_sentence_with_its_age(place):
                 assert due in text(types.SimpleNamespace(text=content)), (due, content)
                 [(color, width)] = re.findall(r'<rect class="(good|warn)" x="0" y="0" width="([\d.]+)"', content)
                 assert color == style and abs(float(width) - min(1, max(3 / WIDTH, days / 365)) * WIDTH) < 1, (days, width)
-        # Then it needs attention, and the page shows its text and its button.
+        # A key that is 400 days old needs attention: the overview shows the text and the button for that.
         page = admin.get("overview").text
         assert MESSAGES["en"]["key-overdue"] in page and MESSAGES["en"]["do:key-overdue"] in page
         assert re.search(r'<a class="button small" href="/contoso/settings/data-encryption/change">Change the key</a>', page)
@@ -201,7 +201,7 @@ def test_a_test_run_has_the_figures_and_names_what_does_not_open(place):
 
 
 def remedies():
-    """For each finding that can be solved in the console, the page and the key of its button."""
+    """For each finding that can be solved in the console: the page, and the key of the button's text."""
     source = (ROOT / "Sources/Console/Overview/Remedy.swift").read_text()
     named = {name: (path, button) for name, path, button in re.findall(r'static let (\w+) = Remedy\("([^"]*)", "([^"]*)"\)', source)}
     table = re.search(r"(?s)static let pages: .*?\]\n", source)[0]
@@ -210,7 +210,7 @@ def remedies():
 
 
 def findings():
-    """The findings that a page may show: those that have a text."""
+    """The codes of the findings that a page can show. Each of them has a text among the messages."""
     return {key for key in MESSAGES["en"] if re.fullmatch(r"[a-z]+(-[a-z]+)+", key) and key not in ("page-back",)}
 
 
@@ -223,13 +223,13 @@ def test_each_finding_has_words_for_what_to_do_here_and_a_button_that_leads_ther
             assert "fieldseal " not in messages[f"do:{code}"], "no command is needed for what is solved here"
     for path in {path for path, _ in known.values()}:
         assert admin.get(path).status_code == 200, path
-    # All other findings are for the person who operates the server, and each says so.
+    # Only the operator of the server can solve the other findings, and the text of each says so.
     others = findings() - known.keys()
     assert {code for code in others if f"do:{code}" in MESSAGES["en"]} == set(), "words without a button"
 
 
 def attention(page):
-    """What needs attention, by title: what to do, the button, and the address of the button."""
+    """What the overview says needs attention: for each title, what to do, the button's text, and its address."""
     return {html.unescape(title): (html.unescape(what), html.unescape(button), html.unescape(href)) for title, what, href, button in re.findall(
         r'(?s)<strong>([^<]*)</strong></p><p class="hint">([^<]*)</p>.*?<a class="button small" href="([^"]*)">([^<]*)</a></li>', page)}
 
@@ -267,7 +267,7 @@ def test_solved_alerts_are_not_counted(place):
     names = (f"alerted {number}" for number in itertools.count())
 
     def counted():
-        # Figures are kept for a while, separately for each person.
+        # The service caches the figures for each person, so each count needs a new person.
         name = next(names)
         person(place, name, "Email Administrator")
         visitor = Visitor(place, name, password(name))
@@ -275,7 +275,7 @@ def test_solved_alerts_are_not_counted(place):
         return number, legend, visitor.get("records/tracelogs").text.count(">Solved<")
 
     assert counted() == (3, {"Errors": "1", "Warnings": "2"}, 0)
-    # An alert about a message that was set aside is not solved by later successes.
+    # Two alerts end when the mailbox works again. The third is about a message that was set aside, and stays.
     place.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 1, lastsuccessfulsynccompletedon = now() WHERE mailboxid = %s", [box])
     assert counted() == (1, {"Errors": "0", "Warnings": "1"}, 2)
     for state in ("outgoingemailstatus = 2", "testemailconfigurationscheduled = true", "lastsyncerror = 'away'", "statecode = 1"):
@@ -300,14 +300,14 @@ def test_an_empty_list_says_what_to_do(place, chrome):
         content = re.search(r'(?s)<div class="empty">(.*?)</div>', page)[1]
         assert MESSAGES["en"][f"empty:{entity}"] in html.unescape(content), set
         assert ('href="/empty/connect"' in content) == (entity == "mailbox"), (set, content)
-        # If a filter finds nothing, the page says that instead.
+        # If a filter finds nothing, the page says so, and does not say that there are no records.
         assert "Nothing matches these filters." in ada.get(f"records/{set}?q=nothing").text
     page = ada.get("overview").text
     assert MESSAGES["en"]["noMailboxes"] in page and '<a class="button primary" href="/empty/connect">Connect a mailbox</a>' in page
     for path in ("records/mailboxes", "overview"):
         page = html.unescape(bea.get(path).text)
         assert MESSAGES["en"]["noMailboxOfYours"] in page and "/empty/connect" not in page and "No mailbox yet." not in page, path
-    # The button leads to the form.
+    # The button of the empty list leads to the form.
     chrome.delete_all_cookies()
     sign_in(chrome, here, then="records/mailboxes", person={"username": "ada", "password": "a long phrase of theirs"})
     press(chrome, By.CSS_SELECTOR, ".empty a.button.primary")

@@ -1,4 +1,4 @@
-"""Giving a sign-in to an existing user, links that a page still shows after a reload, and what was done to a person."""
+"""Giving a sign-in to an existing user, links that are still shown after a reload, and the events on the page of a person."""
 
 import html
 import re
@@ -17,7 +17,7 @@ TYPED = "a password that nobody guesses"
 
 @pytest.fixture
 def user(console):
-    """Makes a user without a sign-in, who has settings. The fixture is a function that returns the id."""
+    """A function that makes a user without a sign-in, and returns the user's id."""
     def make(name, **values):
         return console.create("systemusers", {"fullname": name, "domainname": f"CONTOSO\\{name}", **values})
     return make
@@ -47,7 +47,7 @@ def test_a_user_who_is_here_gets_a_sign_in(console, user):
     assert (systemuser, role) == (id, "Basic User") and "/invitation?token=" in answer.text
     assert details(console, "user added")[0] == "carol, Basic User: existing user"
     assert "carol, Basic User, for a user who was here already" in text(admin.get(f"access/people/{given}"))
-    # There is only one such user. The pages of user and person lead to each other, and the person can be disabled.
+    # No second user was made. The page of the user and the page of the person link to each other, and the person can be disabled.
     assert console.sql("SELECT count(*) FROM org_contoso.systemuser WHERE fullname IN ('carol', 'Given Carol')") == [(1,)]
     assert f'href="/contoso/access/people/{given}">Sign-in' in admin.get(f"records/usersettingscollection/{id}").text
     assert f"/contoso/records/usersettingscollection/{id}" in admin.get(f"access/people/{given}").text
@@ -63,7 +63,7 @@ def test_the_name_of_a_user_is_asked_about(console, user):
     assert "Another user who is also named asked bob" in choices(asked.text)
     assert add(admin, name="asked bob", existing="another:asked bob").status_code == 200
     assert rows(console, "asked bob")[0][1] != id
-    # If no name is typed, the person gets the user's name.
+    # If the form has no name, the person gets the user's name.
     assert add(admin, name="", existing=id).status_code == 412, "there is a person of that name now"
     other = user("Unnamed Eve")
     assert add(admin, name="", existing=other).status_code == 200 and rows(console, "Unnamed Eve")[0][1] == other
@@ -106,7 +106,7 @@ def test_a_typed_password_is_never_dropped(console):
         driver.find_element(By.NAME, "name").send_keys("by-link")
         press(driver, By.CSS_SELECTOR, "form[action$=add-user] button.primary")
         assert "/invitation?token=" in driver.find_element(By.CSS_SELECTOR, ".secret").text and rows(console, "by-link")
-        # A phone reloads the page when a person returns to it from another app.
+        # Returning from another app can make a phone reload the page. The link must still be shown.
         link = driver.find_element(By.CSS_SELECTOR, ".secret").text
         driver.refresh()
         assert driver.find_element(By.CSS_SELECTOR, ".secret").text == link and "There is a person named" not in driver.page_source

@@ -1,4 +1,4 @@
-"""A key change is confirmed for one version, and sending the confirmation again has no effect."""
+"""Confirming a key change is valid for one key version. Sending the confirmation again has no effect."""
 
 import html
 import re
@@ -16,7 +16,7 @@ def version(console):
 
 
 def confirming(admin, **typed):
-    """The form that confirms a change."""
+    """The fields of the form that confirms a key change."""
     first = form(admin.get(f"{PAGE}/change").text, f"{PAGE}/change").fields
     return form(admin.send(f"{PAGE}/change", **first | typed | {"again": typed.get("key", "")}, do="review").text, f"{PAGE}/change").fields
 
@@ -27,19 +27,19 @@ def test_a_confirmation_that_is_sent_twice_changes_the_key_once(console, typed):
     one, two = confirming(admin, **typed), confirming(admin)
     assert one["version"] == two["version"] == str(before)
     assert "The key was changed." in text(admin.send(f"{PAGE}/change", **one, do="change")) and version(console) == before + 1
-    # The same form again, the form of another tab, a form without a version, and a test run with a key that was confirmed.
+    # Sends the same form again, the form of another tab, a form without a version, and test runs with a confirmed key.
     for again in (one, two, {**two, "version": ""}, {"typed": ""}):
         for do in ("change", "rehearse") if "confirms" in again else ("change",):
             answer = admin.send(f"{PAGE}/change", **again, do=do)
             said = text(answer)
             assert answer.status_code == 409 and f"version {before + 1} is already in force, set by admin" in said and "begin here again" in said, said
     assert version(console) == before + 1
-    # A person who begins again can change the key.
+    # A form that was opened after the change can change the key.
     assert "The key was changed." in text(admin.send(f"{PAGE}/change", **confirming(admin), do="change")) and version(console) == before + 2
 
 
 def test_a_confirmed_password_that_is_sent_again_says_what_may_be_done(console):
-    """The browser reloads a page that was the response to a form with the password."""
+    """The page with the key is the response to a form with the password. Reloading the page sends that form again."""
     admin = Visitor(console)
     csrf = re.search(r'name="csrf" value="(\w+)"', admin.get("account").text)[1]
     Attestor(console).age_sessions(fresh="10 minutes")
@@ -63,7 +63,7 @@ def test_a_typed_key_is_typed_twice_and_the_rule_is_said_before(console):
         assert refused.status_code == 400 and "The two keys are different." in text(refused) and key not in refused.text, text(refused)
         assert re.search(r'<input id="newkey-again"[^>]* required', refused.text)
     assert "The new key is the one that you typed." in text(admin.send(f"{PAGE}/change", **fields | {"key": key, "again": key}, do="review"))
-    # A key with characters that the rule forbids is refused for that, and is not called weak.
+    # The page says which rule the key breaks. It calls a key weak only if that is the reason.
     for key, said in (("A key with blanks 1!", "This key can't be used: it has white space"), ("A-key-of-101-" + "x" * 90, "This key can't be used"), ("weak", "This key is too weak")):
         refused = text(admin.send(f"{PAGE}/change", **fields | {"key": key, "again": key}, do="review"))
         assert said in refused and (said.endswith("weak") or "too weak" not in refused), refused
@@ -81,7 +81,7 @@ def test_a_test_run_judges_the_typed_key_as_the_change_does(console):
     for key, said in (("A-key-that-was-typed-12345", "This key meets the rules."), ("Password-2026", "it looks guessable")):
         tried = text(admin.send(f"{PAGE}/change", **fields | {"key": key}, do="rehearse"))
         assert said in tried and "A change would succeed" in tried and "The key that you typed was not kept" in tried, tried
-    # The confirmed key is kept, and a test run says nothing about it.
+    # After the confirmation, the form keeps the typed key during a test run. So the page does not say that the key was lost.
     kept = admin.send(f"{PAGE}/change", **confirming(admin, key="A-key-that-was-typed-12345"), do="rehearse")
     assert "A change would succeed" in text(kept) and "was not kept" not in text(kept) and "key!kept" in kept.text
     assert version(console) == before

@@ -27,7 +27,7 @@ int main(void) {
 
 
 def built(folder):
-    """The languages in a program that is built from this folder, with the lengths of their files."""
+    """Compiles the folder into a program. Returns the names of the languages in the program, with the length of each file."""
     (folder / "list.c").write_text(LIST)
     compiler = pathlib.Path(shutil.which("swift")).resolve().with_name("clang")
     subprocess.run([compiler, "-std=c23", "-Wall", "-Werror", f"-I{folder}/include", folder / "list.c", folder / "languages.c", "-o", folder / "list"], check=True)
@@ -48,14 +48,14 @@ def test_a_file_alone_adds_a_language(tmp_path):
 def test_every_language_that_is_named_may_have_a_file():
     named = re.findall(r'#define FILE "Messages/(\w+)\.json"', (ROOT / "Sources/CConsole/languages.c").read_text())
     assert named == sorted(set(named)) and len(named) > 40 and all(len(name) == 2 for name in named)
-    # The languages of the European Union that are written from left to right.
+    # The 24 official languages of the European Union.
     assert set("bg cs da de el en es et fi fr ga hr hu it lt lv mt nl pl pt ro sk sl sv".split()) < set(named)
 
 
 # Texts that come from no message file
 
 
-#: Swift strings of two or more words that no page shows, and why.
+#: Patterns of Swift strings with several words that no page shows, and the reason.
 UNSEEN = {
     r"^There is no such |can't hold the character|^The role .* may not do this|^The form of the key has no step": "is an error, which has words in each language",
     r"^ records handed over to $": "is in the details of events, which have words in each language",
@@ -84,7 +84,7 @@ def test_the_sources_of_pages_have_no_words_of_their_own():
     for name, literal in swift_strings():
         plain = re.sub(r"\\\(.*\)", " ", literal)
         words = re.findall(r"\b[A-Za-z][a-z]{2,}\b", plain)
-        # Only texts with several words in a row count. Keys, addresses and HTML have none.
+        # Skips strings without three words in a row: keys, addresses and HTML.
         if not re.search(r"[A-Za-z][a-z]+ [a-z]+ [a-z]+", re.sub(r"<[^>]*>|[\w-]+=\S*", " ", plain)) or len(words) < 3:
             continue
         if literal in errors or any(re.search(pattern, literal) for pattern in UNSEEN):
@@ -94,7 +94,7 @@ def test_the_sources_of_pages_have_no_words_of_their_own():
 
 
 def patterns(language):
-    """The English messages with values, as patterns of what a page would show, unless the language has the same text."""
+    """A pattern for each English message with values. Leaves out messages that are the same in the given language."""
     for key, english in MESSAGES["en"].items():
         text = MESSAGES[language][key]
         plain = re.sub(r"\{\w+\}", "", english)
@@ -106,7 +106,7 @@ def patterns(language):
 
 @pytest.mark.parametrize("language", sorted(set(MESSAGES) - {"en"}))
 def test_no_page_shows_an_english_message_with_values(console, language):
-    """On every page, and on pages that are responses to forms."""
+    """Checks every page of the list, and pages that are responses to forms."""
     known = list(patterns(language))
     assert len(known) > 100
     admin = Person(console, language)

@@ -1,4 +1,4 @@
-"""Pages as the browser draws them: contrasts that axe does not measure, use with the keyboard alone, heights on a phone, and bars that stay in place."""
+"""Pages as the browser draws them: contrasts that axe does not measure, use with the keyboard alone, and bars that stay in place."""
 
 import pytest
 import test_console_pages
@@ -22,7 +22,7 @@ function ground(e) {
 const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * (c[i] <= 10.31475 ? c[i] / 3294.6 : ((c[i] / 255 + 0.055) / 1.055) ** 2.4), 0);
 function contrast(a, b) { const [one, two] = [light(a), light(b)].sort(); return (two + 0.05) / (one + 0.05); }
 """
-# Bars of charts, dots of badges and legends, signs of steps, borders of fields, and placeholders: the contrast of each with its background.
+# Measures the contrast to the background of chart bars, dots of badges and legends, signs of steps, field borders and placeholders.
 CONTRASTS = COLORS + """
 const seen = (e) => e.getClientRects().length && getComputedStyle(e).visibility !== "hidden" && !e.closest("[hidden], .unseen, .skip");
 const found = [], add = (kind, e, color, on) => found.push([kind, Math.round(contrast(rgba(color), on) * 100) / 100, e.outerHTML.slice(0, 90)]);
@@ -63,7 +63,7 @@ def test_what_axe_does_not_measure_has_contrast_too(console, browser):
     assert found == [], "\n".join(map(str, found))
 
 
-# The contrast of each text for which axe gives no result, such as a text around a field.
+# Measures the contrast of each text for which axe gives no result, such as a text around a field.
 UNDECIDED = COLORS + """
 const done = arguments[arguments.length - 1];
 axe.run(document, {runOnly: ["color-contrast"]}).then((r) => done(r.incomplete.flatMap((rule) => rule.nodes.map((n) => {
@@ -107,12 +107,12 @@ def test_the_buttons_of_a_form_stay_in_the_window(console, browser):
         for place in ("0", "document.documentElement.scrollHeight / 3"):
             browser.execute_script(f"window.scrollTo(0, {place})")
             top, bottom = browser.execute_script("const box = arguments[0].getBoundingClientRect(); return [box.top, box.bottom]", bars[0])
-            # Positions can be fractions of a pixel.
+            # The browser's positions can be fractions of a pixel, so the limit is a little more than the window's height.
             assert 0 <= top and bottom < 902, (name, place, top, bottom)
     assert found >= 8
 
 
-# What the keyboard reaches, and what it should reach. A group of radio buttons counts as one stop.
+# Marks the elements that the Tab key must reach, and returns their number. A group of radio buttons counts as one element.
 STOPS = """
 const seen = (e) => e.getClientRects().length && getComputedStyle(e).visibility !== "hidden" && !e.closest("[hidden]") && !e.disabled;
 const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")].filter((e) => {
@@ -144,9 +144,9 @@ def press_tab(driver):
 
 
 def walked(driver):
-    """Presses Tab from the beginning of the page to its end. Returns the stops in order, and the problems at each stop."""
+    """Presses Tab from the beginning of the page to its end. Returns the elements that Tab missed, and the reached ones with a problem."""
     count = driver.execute_script(STOPS)
-    # Begins at the top of the page, even if the page gives a field the focus when it opens.
+    # Begins at the top of the page, even if the page gives the focus to a field when it opens.
     driver.execute_script("document.body.tabIndex = -1; document.body.focus(); window.scrollTo(0, 0)")
     reached, wrong = [], []
     press_tab(driver)
@@ -170,7 +170,7 @@ BARRED = ("mailbox", "mailbox-new", "mailboxes", "profile", "connect", "compose"
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_every_page_is_worked_by_the_keyboard_alone(console, browser, width):
-    """Each link, field and button can be reached from the top with Tab, has an outline, and is not covered by a bar."""
+    """Tab must reach each link, field and button. Each must have an outline, and no bar may cover it."""
     found = []
     for name, path in console.wanted.items():
         if width < 600 and name not in BARRED:

@@ -1,4 +1,4 @@
-"""Rows of keys that SQL deleted: what the overview and the doctor report, and how a person accepts the loss on the key's page."""
+"""SQL deleted rows of keys: the overview and the doctor report it, and a person accepts the loss on the key's page."""
 
 import json
 
@@ -11,7 +11,7 @@ PAGE = "settings/data-encryption"
 
 
 def found(console, *codes):
-    """The doctor's messages with one of these codes."""
+    """The messages of the doctor's findings with one of these codes."""
     answer = json.loads(console.run("doctor", "--org", "contoso", "--json", check=False).stdout)
     return [finding["message"] for finding in answer["findings"] if finding["code"] in codes]
 
@@ -24,7 +24,7 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     assert len(old) >= 2
     console.sql(f"CREATE TABLE public.kept AS SELECT * FROM config.organization_key WHERE key_version = {old[0][0]}")
     console.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
-    # Another finding reports the key in force.
+    # The finding "key-row-missing" is only about retired keys. Another finding reports the key in force.
     assert len(found(console, "key-row-missing")) == len(old) and found(console, "attested-rows-missing") == []
     assert "encryption is active" in text(admin.send(f"{PAGE}/activate", key=key)).lower()
     for message, (version, fingerprint) in zip(found(console, "key-row-missing"), old, strict=True):
@@ -33,7 +33,7 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     assert KEYS in page and ACCESS not in page and "No person or client lost access." in page
     listed = admin.get(PAGE)
     assert all(fingerprint in listed.text for _, fingerprint in old) and "Accept that they are gone" in listed.text
-    # SQL also deletes a row that grants access.
+    # SQL deletes the row of a person too. That row grants access, so it has its own finding.
     other = person(console, "taken away")
     console.sql(f"SET session_replication_role = replica; DELETE FROM config.console_user WHERE user_id = '{other}'")
     [missing] = found(console, "attested-rows-missing")
@@ -51,7 +51,7 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     purged = console.sql("SELECT key_version, fingerprint, actor FROM org_contoso.security_event WHERE kind = 'key purged' ORDER BY key_version")
     assert [row[:2] for row in purged] == old and all("admin" in row[2] for row in purged)
     assert "its row was deleted directly in the database" in admin.get("events?kind=key+purged").text
-    # If SQL restores such a row, its key is not shown, as after a purge.
+    # If SQL restores a row whose loss was accepted, the doctor reports a changed row.
     console.sql("SET session_replication_role = replica; INSERT INTO config.organization_key SELECT * FROM public.kept")
     assert found(console, "key-row-missing") == [] and len(found(console, "key-row-changed")) == 1
 

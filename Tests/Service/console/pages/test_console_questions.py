@@ -1,4 +1,4 @@
-"""Each form on each page either is harmless, for a given reason, or asks first. The question names the subject, and says what can be undone and what can't."""
+"""Each form either is harmless, for a given reason, or asks first. The question names the subject, and says what can be undone."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ from test_console_tasks import Person
 ROOT = pathlib.Path(__file__).parents[4]
 console = test_console_pages.console
 
-#: Forms that do not ask, and the reason.
+#: Forms that do not ask, and why that is harmless.
 HARMLESS = {
     "sign-in": "gives a session, and takes nothing",
     "sign-in/kept": "is the question itself: it shows what waits",
@@ -65,7 +65,7 @@ HARMLESS = {
     "records/:set/:id/forward": "sends the e-mail that its page shows, to whom it names",
     "compose": "sends the e-mail that its page shows, to whom it names",
 }
-#: Forms that ask: the page, the values chosen on it, and the text of the question. None stands for a form that is only on the page of its question.
+#: Forms that ask: the page, the values chosen on it, and texts of the question. If the page is None, the form is only on the page of the question.
 ASKS = {
     "sign-out?everywhere=1": ("account", {}, ("Sign out admin everywhere?", "You can sign in again")),
     "account/end-session": ("account", {}, ("End the session of admin from ", "can sign in again")),
@@ -95,7 +95,7 @@ ASKS = {
     "records/:set/:id/do?do=approve": ("mailbox-long", {}, ("Approve ", "for the mailbox", "routers get the stored passwords")),
     "records/:set/:id/do?do=disable": ("mailbox", {}, ("Disable Ada King?", "until you enable it again", "password stays stored")),
 }
-#: The same forms with a choice that is dangerous.
+#: Forms that ask only if a dangerous value is chosen.
 CHOICES = [
     ("client", "access/rotate-client", ("", ""), {"overlap": "0"}, ("at once",)),
     ("mailbox", "records/:set/:id", ("", ""), {"password!clear": "1"}, ("Delete what is stored for “Password” of “Ada King”?", "can't be brought back")),
@@ -107,7 +107,7 @@ CHOICES = [
 
 @pytest.fixture(scope="module")
 def ids(console):
-    """A person with a queue and a session, a client with two secrets, and a second session of the administrator."""
+    """Makes a person with a queue and a session, a client with two secrets, and a second session of the administrator. Returns the ids."""
     Visitor(console), Visitor(console, "grace", "a password of theirs")
     [(grace, user)] = console.sql("SELECT user_id::text, systemuser_id::text FROM config.console_user WHERE name = 'grace'")
     queue = console.create("queues", {"name": "of grace", "emailpassword": "q"})
@@ -124,7 +124,7 @@ def ids(console):
 
 
 def routes():
-    """Every route that accepts a form, read from the sources."""
+    """The route of every form, read from the sources."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     listed = (ROOT / "Sources/Console/Access/AccessPages.swift").read_text()
     actions = {
@@ -139,7 +139,7 @@ def routes():
 
 
 def route(action):
-    """The route to which a form's address belongs."""
+    """The route that matches the address of a form."""
     path = re.split("[?#]", action.removeprefix("/contoso/"))[0]
     for pattern in sorted(set(routes()), key=lambda pattern: pattern.count(":")):
         if re.fullmatch(re.sub(r":\w+", "[^/]+", pattern), path):
@@ -173,7 +173,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
                 if not (button[0] in ("confirmed", "approves") or is_question(found, page)):
                     assert key(found, button) in HARMLESS or ASKS[key(found, button)][0], (name, key(found, button))
                 seen.add(key(found, button))
-    # Forms that are on no page of this list: on pages that are responses, and on pages for a state that does not exist here.
+    # Forms that no page of this list has: their pages are responses to forms, or need a state that these tests don't have.
     rare = {
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/drop", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
@@ -183,7 +183,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
 
 
 def state(console):
-    """The rows that a question must not change."""
+    """Digests of the rows that a question must not change."""
     tables = ["config.console_user", "config.api_client", "config.api_client_secret", "org_contoso.mailbox", "org_contoso.mailbox_cell", "org_contoso.queue",
               "org_contoso.emailserverprofile_cell", "org_contoso.emailserverprofile"]
     return [console.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t")[0] for table in tables] + console.sql("SELECT count(*) FROM config.console_session")
@@ -196,7 +196,7 @@ def filled(value, ids):
 
 
 def asked(console, ids, path, action, button, chosen, **wanted):
-    """The response to a form of a page, sent with these values."""
+    """Opens a page and sends one of its forms with the given values. Returns the response, and the state before it."""
     admin = Person(console)
     [page] = [found for found in forms(admin.get(path).text) if route(found.action) == action and button in found.buttons and wanted.items() <= found.fields.items()][:1]
     fields = page.fields | {filled(name, ids): value and filled(value, ids) for name, value in chosen.items()} | ({button[0]: button[1]} if button[0] else {})
@@ -233,7 +233,7 @@ def test_a_page_of_a_question_names_its_object_and_the_way_back(console, ids, na
 
 def test_dangerous_choices_are_asked(console, ids):
     admin = Person(console)
-    # A requirement is set, so that it can be removed.
+    # Sets a requirement, so that the form can remove it.
     assert "were saved" in admin.send("access/rules", **{"role.Email Administrator": "1"}).text
     wanted = {**console.wanted, "unapproved": "records/mailboxes?status=unapproved"}
     for page, action, button, chosen, says in CHOICES:
@@ -262,14 +262,14 @@ def test_a_password_is_reset_on_the_page_that_asks(console, ids):
 
 
 def pressed(admin, question, action):
-    """Confirms a question as its page does. Returns the next page."""
+    """Confirms the question on a page. Returns the next page."""
     [found] = [found for found in forms(question.text) if found.action.endswith(action) and "card prose" in found.attributes]
     button = next((button for button in found.buttons if button[0]), None)
     return admin.send(action, **found.fields | ({button[0]: button[1]} if button else {}))
 
 
 def test_an_answer_confirms_what_the_question_named(console):
-    """If the subject of the question changed meanwhile, the page asks again."""
+    """If the subject changes between the question and the confirmation, the page asks again."""
     admin = Person(console)
     for name in ("leaver", "heiress"):
         console.run("user", "add", name, "--role", "Basic User", stdin="a password of theirs\n")
@@ -282,7 +282,7 @@ def test_an_answer_confirms_what_the_question_named(console):
     def mailbox(name, **values):
         return console.create("mailboxes", {"name": name, "ownerid@odata.bind": f"/systemusers({users['leaver']})", **values})
 
-    # The person owns other records meanwhile.
+    # Meanwhile, the person gets a second mailbox.
     mailbox("first of the leaver")
     asked = admin.send("access/hand-over-user", id=ids["leaver"], to=ids["heiress"])
     second = mailbox("second of the leaver")
@@ -290,18 +290,18 @@ def test_an_answer_confirms_what_the_question_named(console):
         again = admin.send("access/hand-over-user", **{"id": ids["leaver"], "to": ids["heiress"]} | sent)
         assert "2 mailboxes" in text(again) and owned() == 2, text(again)
     assert "handed over" in text(pressed(admin, again, "access/hand-over-user")) and owned() == 0
-    # The person has another role meanwhile.
+    # Meanwhile, the person gets another role.
     asked = admin.send("access/role-user", id=ids["leaver"], role="System Administrator")
     console.run("user", "role", "leaver", "Email Administrator")
     again = pressed(admin, asked, "access/role-user")
     assert "Email Administrator" in text(again) and console.sql("SELECT role FROM config.console_user WHERE name = 'leaver'") == [("Email Administrator",)]
-    # Another link.
+    # Meanwhile, the person gets another link.
     admin.send("access/invite-user", id=ids["leaver"])
     asked = admin.send("access/withdraw-invitation", id=ids["leaver"])
     admin.send("access/invite-user", id=ids["leaver"])
     assert "Withdraw the link" in text(pressed(admin, asked, "access/withdraw-invitation"))
     assert console.sql("SELECT invitation IS NOT NULL FROM config.console_user WHERE name = 'leaver'") == [(True,)]
-    # A mailbox has another name or another address meanwhile.
+    # Meanwhile, the mailbox gets another address, and later another name.
     chosen = {"returns": "/contoso/records/mailboxes", f"id.{second}": "second of the leaver"}
     asked = admin.send("records/mailboxes/bulk", **chosen, do="disable")
     assert console.request("PATCH", f"mailboxes({second})", {"emailaddress": "renamed@contoso.example"}).status_code == 204
@@ -312,7 +312,7 @@ def test_an_answer_confirms_what_the_question_named(console):
     asked = admin.send(f"records/mailboxes/{second}/do", do="disable")
     assert console.request("PATCH", f"mailboxes({second})", {"name": "quite another"}).status_code == 204
     assert "Disable quite another?" in text(pressed(admin, asked, f"records/mailboxes/{second}/do"))
-    # Only the address that the question named is approved.
+    # The confirmation approves only the address that the question named.
     [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
     assert console.request("PATCH", f"mailboxes({second})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}).status_code == 204
     asked = admin.send(f"records/mailboxes/{second}/do", do="test")
@@ -326,11 +326,12 @@ def form_of_question(question, action):
     return next(found.fields for found in forms(question.text) if found.action.endswith(action))
 
 
-# The way back
+# Going back, reloading and cancelling
 
 
 def test_a_question_has_an_address_of_its_own(console):
-    """The page of a question can be reloaded and revisited without sending a form twice. Only its person can open it, and opening it changes nothing."""
+    """The page of a question can be reloaded and visited again without sending a form. Only its person can open it, and opening it changes
+    nothing."""
     admin, other = Person(console), Visitor(console, "katherine", "quite another phrase")
     box = console.create("mailboxes", {"name": "led to"})
     asked = admin.send(f"records/mailboxes/{box}/do", do="disable")
@@ -340,7 +341,7 @@ def test_a_question_has_an_address_of_its_own(console):
     assert "Disable led to?" in text(again) and not again.history
     assert console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
     assert "Disable led to?" not in text(other.session.get(asked.url))
-    # A changed address of the page is refused.
+    # If the address of the question's page is changed, the page does not show the question.
     for url in (asked.url.replace("/do?", "/delete?"), asked.url[:-3] + "AAA"):
         assert "Disable led to?" not in text(admin.session.get(url)), url
     assert "was disabled" in text(pressed(admin, again, f"records/mailboxes/{box}/do")) or console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1,)]
@@ -352,7 +353,7 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
     driver = chromium(script=script)
 
     def went_back(*then):
-        """After a confirmation, the person follows a link or presses a button, and goes back."""
+        """Follows the link or presses the button, and goes back. Returns the text of the page."""
         press(driver, *then)
         driver.back()
         wait(driver, lambda d: d.find_elements(By.CSS_SELECTOR, "body[data-locale]"))
@@ -361,25 +362,25 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
     try:
         sign_in(driver, console)
         elsewhere = (By.CSS_SELECTOR, "nav a[href$='/shortcuts'], .who a[href$='/shortcuts']")
-        # A question.
+        # Going back leads to the question.
         driver.get(f"{console.pages}/records/mailboxes/{box}")
         press(driver, By.CSS_SELECTOR, "button[value=disable]")
         assert "Disable way back?" in went_back(*elsewhere)
         press(driver, By.CSS_SELECTOR, "main button.danger")
         driver.back()
         wait(driver, lambda d: "Disable way back?" in main(d))
-        # The password again.
+        # Going back leads to the page that asks for the password.
         Attestor(console).age_sessions(fresh="10 minutes")
         driver.get(f"{console.pages}/settings/data-encryption")
         press(driver, By.CSS_SELECTOR, "form[action$='/key'] button:not([name])")
         assert "password" in went_back(*elsewhere).lower()
         if not script:
             return
-        # Going back does not show the key, and a page says so.
+        # Going back does not lead to the page with the key. The page says that the browser does not keep it.
         confirm(driver, console)
         assert "Keep it away from this server" in main(driver)
         assert "The browser does not keep that page" in went_back(By.LINK_TEXT, "Done")
-        # The same after an error in a form, a refused sign-in, and a step of the key change.
+        # Going back also works after an error in a form, a step of the key change, and a refused sign-in.
         driver.get(f"{console.pages}/records/mailboxes/{box}")
         address = driver.find_element(By.ID, "emailaddress")
         address.send_keys("nonsense")
@@ -413,7 +414,7 @@ def test_cancel_leads_back_to_what_was_typed_and_to_no_secret(console):
         Attestor(console).age_sessions(fresh="10 minutes")
         asked = form(visitor.send(action, **fields).text, "/fresh")
         assert ("cancel", "1") in asked.buttons, action
-        # After a wrong password the page still has that button.
+        # After a wrong password, the page still has the Cancel button.
         asked = form(visitor.send("fresh", **asked.fields | {"password": "wrong"}).text, "/fresh")
         back = visitor.send("fresh", **asked.fields | {"password": "", "cancel": "1"})
         assert back.status_code == 200 and f'data-answer="/contoso/{page}"' in back.text, back.text

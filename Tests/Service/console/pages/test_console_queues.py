@@ -9,7 +9,7 @@ from test_console_access import Visitor, text
 
 @pytest.fixture
 def queue(console):
-    """The fixture is a function that makes a queue with an address, and returns (queue, mailbox)."""
+    """A function that makes a queue with an address, and returns the ids of the queue and its mailbox."""
     made = []
 
     def make(name, address):
@@ -35,15 +35,15 @@ def test_an_address_that_another_queue_has_is_asked_about(console, queue):
     asked = saved(visitor, f"records/queues/{id}", emailaddress="Second@contoso.test")
     assert "Second@contoso.test is already the address of Queue: Second line." in text(asked) and "name=\"confirmed\"" in asked.text
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("first@contoso.test",)]
-    # The confirmation is valid only for that address.
+    # The confirmation is valid only for exactly the address in the form.
     for other in ("1", "address: Second@contoso.test", "address: first@contoso.test"):
         assert "is already the address of" in text(saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed=other)), other
     answer = saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed="address: second@contoso.test")
     assert "Saved." in text(answer)
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("second@contoso.test",)]
-    # The page of its mailbox says so.
+    # The mailbox keeps its address, and its page says that mail goes out under the queue's address.
     assert "Mail goes out as second@contoso.test" in text(visitor.get(f"records/mailboxes/{box}"))
-    # For the queue's own mailbox, and for an unchanged address, nothing is asked.
+    # The page does not ask if the address is the one of the queue's own mailbox, or is not changed.
     assert "Saved." in text(saved(visitor, f"records/queues/{id}", emailaddress="first@contoso.test"))
     assert "Mail goes out as" not in text(visitor.get(f"records/mailboxes/{box}"))
     assert "Saved." in text(saved(visitor, f"records/queues/{id}", description="changed"))

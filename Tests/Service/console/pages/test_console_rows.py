@@ -1,4 +1,4 @@
-"""Rows of lists, exports of lists, and questions about rows: nothing is cut or empty, and records with equal names can be told apart."""
+"""Rows of lists, exports and questions: no text is cut, no value is empty, and records with the same name can be told apart."""
 
 import pytest
 from console_browser import resize
@@ -29,7 +29,6 @@ def test_a_short_list_of_events_or_changes_ends_with_its_last_line(console):
 
 @pytest.fixture
 def email(console):
-    """An e-mail that waits to be sent."""
     [(id,)] = console.sql(
         "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, torecipients, createdon) VALUES "
         "(gen_random_uuid(), 'waiting', true, 6, 1, 'customer@elsewhere.test', 'first-person@elsewhere.test;second-person@elsewhere.test', now()) RETURNING activityid::text")
@@ -66,5 +65,5 @@ def test_the_kind_of_events_has_a_whole_line_on_a_phone(console, browser):
     browser.get(f"{console.pages}/events")
     field, form = (browser.find_element(By.CSS_SELECTOR, css).rect for css in ("select[name=kind]", "form.filters"))
     assert field["width"] >= form["width"] - 2
-    # The last field has the whole line if no other field is beside it.
+    # The last field is as wide as the form if no other field is beside it.
     assert browser.find_element(By.NAME, "record").rect["width"] >= form["width"] - 2

@@ -1,4 +1,4 @@
-"""A queue that a team owns, the export of filtered security events, and a confirmation that is not a sign-in."""
+"""A queue that a team owns, the export of filtered security events, and entering the password again without a new sign-in."""
 
 import csv
 import datetime
@@ -39,12 +39,12 @@ def test_a_queue_is_shared_with_a_team(console):
     answer = team(admin, queue, do="add", member="shared-mia")
     assert "The member was added." in text(answer) and "Shared with a team: Front desk" in text(answer) and "shared-mia" in text(answer)
     assert members(console, queue) == {"# dev-admin", "shared-mia"}
-    # A member sees the team's mailbox, and can send from the queue.
+    # A member of the team sees the mailbox of the queue.
     assert "shared-queue@contoso.test" in re.sub(r"<wbr[^>]*>", "", mia.get("records/mailboxes").text)
     assert "Shared with a team: Front desk" in text(admin.get(f"records/mailboxes/{box}"))
     wrong = team(admin, queue, do="add", member="nobody of this name")
     assert wrong.status_code == 400 and "nobody of this name" in text(wrong) and members(console, queue) == {"# dev-admin", "shared-mia"}
-    # Other people can see the members, but can't change them.
+    # An Email Administrator sees the members of the team, but can't change them.
     noa = Visitor(console, "shared-noa", password("shared-noa"))
     seen = noa.get(f"records/queues/{queue}").text
     assert "shared-mia" in seen and "/access/team" not in seen
@@ -83,7 +83,7 @@ def test_exports_of_events_follow_the_filters(console):
     for export in ("csv", "jsonl"):
         assert "password" not in admin.get(f"events.{export}?from={tomorrow}").text
         assert admin.get(f"events.{export}?nothing=1").status_code == 400
-    # Without a filter, the lines are the whole chain and its attested end.
+    # Without a filter, the export has the whole event chain, and its last line is the attested end of the chain.
     *events, end = map(json.loads, admin.get("events.jsonl").text.splitlines())
     assert "attested" in end and events[0]["kind"] == "organization created"
     everything = table(admin.get("events.csv"))
@@ -103,7 +103,7 @@ def test_long_exports_have_each_event_once(console):
         console.sql("SET session_replication_role = replica; DELETE FROM org_contoso.security_event WHERE actor = 'client:long'")
 
 
-# Confirming it is you
+# Entering the password again
 
 
 def test_a_confirmation_is_no_sign_in(console):
@@ -121,19 +121,19 @@ def test_a_confirmation_is_no_sign_in(console):
     assert events("signed in") == [("succeeded",)] and events("password confirmed") == [("refused",), ("succeeded",)]
     assert console.sql("SELECT created_on FROM config.console_session WHERE user_id = %s", [id]) == began
     assert "Confirmed with the password" in text(Visitor(console).get("events?actor=user:confirming"))
-    # With two-step sign-in, the page names both the password and the code.
+    # With two-step sign-in, the error names both the password and the one-time password.
     offered = visitor.send("account/offer").text
     secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
     wrong = visitor.send("fresh", **{**ask(console, visitor), "password": password("confirming"), "code": "000000"})
     assert "The password or the one-time password is wrong." in text(wrong)
-    # Setting another password needs the present one.
+    # A person can set another password only with the present one.
     answer = visitor.send("account/password", old="not the password", new="another one of many words", again="another one of many words")
     assert "The current password is wrong." in text(answer) and events("password confirmed")[-1] == ("refused",)
 
 
 def ask(console, visitor):
-    """Opens the page that asks for the password, and returns what its form sends. Makes the session older first."""
+    """Opens the page that asks for the password again, in a session that is old enough to need it. Returns the fields of its form."""
     Attestor(console).age_sessions("0", "10 minutes")
     page = visitor.send("access/rules")
     return form_of(page.text, "/contoso/fresh").fields

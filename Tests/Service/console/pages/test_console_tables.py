@@ -18,7 +18,7 @@ LONG = {
         "name": "Hauptverwaltungsserver Süd", "servertype": 4, "incomingserverlocation": "eingang.mail-verwaltung.contoso.example", "incomingportnumber": 993,
         "outgoingserverlocation": "ausgang.mail-verwaltung.contoso.example", "outgoingportnumber": 587, "incomingcredentialretrieval": 0, "outgoingcredentialretrieval": 0},
 }
-#: What the rows of a list hide or divide.
+#: Finds texts that the rows of a list hide or divide.
 TABLES = """
 const found = [];
 for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
@@ -45,7 +45,7 @@ for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
 }
 return [document.querySelectorAll(".cards tbody tr").length, found];
 """
-#: Words in the facts of a record that a line end divides.
+#: Finds words in the facts of a record that are divided at the end of a line.
 FACTS = """
 const found = [];
 for (const cell of document.querySelectorAll("main dd, main dt")) {
@@ -62,7 +62,7 @@ for (const cell of document.querySelectorAll("main dd, main dt")) {
 }
 return found;
 """
-#: The columns of a row that must be visible.
+#: Whether the wanted columns of each row are visible.
 WANTED = """
 return [...document.querySelectorAll(".cards tbody tr")].every((row) => {
     const first = row.querySelector("td.first").getBoundingClientRect();
@@ -74,7 +74,7 @@ console = test_console_pages.console
 
 @pytest.fixture(scope="module")
 def filled(console):
-    """Records with long names, addresses and subjects, and several recipients, as organizations have them."""
+    """Records with long names, addresses and subjects, and an e-mail with several recipients."""
     made = {entity_set: console.create(entity_set, values) for entity_set, values in LONG.items()}
     console.sql(
         "UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now() - interval '13 minutes', emailserverprofile = %s WHERE mailboxid = %s",
