@@ -9,7 +9,7 @@ struct BatchItem {
     var url: String
     var headers: HTTPFields
     var body: [UInt8]
-    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later items.
+    /// The id of the item. Its response has the same id, and URLs and bodies of later items may refer to it as `$ID`.
     var id: String?
     /// The `atomicityGroup` of a request in JSON.
     var group: String?

@@ -114,7 +114,7 @@ extension DataAPI {
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// The response to a create or an update. The request's query options are checked before anything is written.
+    /// Checks the query options of a create or an update before the write. The result makes the response after the write.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
         -> @Sendable ([WriteOutcome]) async throws -> APIResponse
     {
@@ -123,7 +123,7 @@ extension DataAPI {
         return { outcomes in try await written(entity, outcomes[place], options, request) }
     }
 
-    /// The write of one attribute. `PUT` sets it, and `PATCH` sets a picture; `DELETE` clears it.
+    /// The write of one attribute: `PUT` sets any attribute, `PATCH` sets only a picture, and `DELETE` sets the attribute to null.
     func write(
         of attribute: AttributeDefinition,
         _ entity: EntityDefinition,
@@ -225,7 +225,7 @@ extension APIRequest {
 }
 
 extension JSONValue.Member {
-    /// Whether the value has related records, or the addresses of several records.
+    /// Whether the value is an object or an array. Such a value holds related records or the addresses of several records.
     var isNested: Bool {
         switch value {
         case .array, .object: true

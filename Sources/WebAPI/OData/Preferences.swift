@@ -97,8 +97,8 @@ struct Preferences: Sendable {
 
     /// The annotation with the number of all rows.
     static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
-    /// The annotation that says whether there are more rows than the number. Here the number is exact, so the annotation is always
-    /// false.
+    /// The annotation that says whether there are more rows than the annotation `total` says. This service counts exactly, so the
+    /// value is always false.
     private static let totalExceeded = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"
 
     /// The requested annotations of the number of all rows.

@@ -90,7 +90,7 @@ struct DestinationChanges {
     static func isTouched(by input: ParsedValues, isNew: Bool) -> Bool {
         let attributes = MailDestination.attributes(of: input.entity.logicalName)
         guard !attributes.isEmpty else { return false }
-        // Mailboxes may refer to a deleted profile that is created again with its id.
+        // A mailbox may still refer to a deleted profile. A new profile with the same id names the servers of that mailbox.
         if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
         return attributes.contains { input.isNaming($0) || input.agreed[$0] != nil }
     }
@@ -223,8 +223,8 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// Requires that the stored settings equal the settings that were sent, before the stored ones are authorized. A trigger of the
-    /// database's owner could have changed the stored ones.
+    /// Requires that the stored settings equal the settings that the client sent, before the stored settings are authorized. A
+    /// trigger of the database's owner could have changed the stored settings.
     private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)

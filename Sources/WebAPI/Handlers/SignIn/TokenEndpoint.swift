@@ -86,7 +86,7 @@ extension WebAPI {
             }
         }
         if let resource = try form["resource"], !isAudience(resource, address) {
-            // RFC 8707 section 2.
+            // RFC 8707 section 2 defines this error code.
             throw OAuthError("invalid_target", "The resource is \(address.url).")
         }
     }

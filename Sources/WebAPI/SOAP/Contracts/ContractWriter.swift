@@ -34,7 +34,7 @@ struct ContractWriter {
             new = Self.instance
         } else {
             let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != Self.instance && $0.prefix != "s:" })
-            // The letter `i` is the prefix of XMLSchema-instance.
+            // Skips the letter `i`, because `i` is the prefix of XMLSchema-instance.
             let ordinal = letters < 8 ? letters : letters + 1
             new = Self.letters[min(ordinal, Self.letters.count - 1)]
         }

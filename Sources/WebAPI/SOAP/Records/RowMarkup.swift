@@ -75,7 +75,7 @@ struct RowMarkup: Sendable {
 
     private mutating func add(_ column: ResultColumns.Column, _ shape: RowShape, _ p: RecordContracts.Prefixes) {
         let value = shape.columns[column.place]
-        // Encrypted attributes are not read.
+        // Only a column of an encrypted attribute has no place, because such an attribute is never read.
         guard let place = value.place else { return }
         var (start, end) = Self.markup(value, p)
         if let (attribute, entity) = column.alias {

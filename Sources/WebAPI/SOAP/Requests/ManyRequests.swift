@@ -4,7 +4,7 @@ import Model
 import Records
 import Tenancy
 
-// Several requests in one.
+// ExecuteMultiple and ExecuteTransaction: several requests in one SOAP request.
 extension OrganizationService {
     /// How many records the responses of one ExecuteMultiple have at most.
     private static let recordLimit = 50_000

@@ -9,7 +9,7 @@ enum ProxyHeader: Equatable {
     case complete(IPAddress?, length: Int)
 
     private static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
-    /// The longest header of version 1 in bytes, with its end.
+    /// The longest header of version 1 in bytes, including its line end.
     private static let textLimit = 107
     /// The longest header of version 2 that is accepted, in bytes: addresses and some extensions.
     private static let binaryLimit = 2_048

@@ -31,7 +31,7 @@ final class RequestQuota: Sendable {
     /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`. Then the request is not counted.
     func begin(_ client: PoolBorrower) throws(FieldsealError) {
         let refusal = usages.withLock { usages -> FieldsealError? in
-            // Without a quota the clock is not read.
+            // Without a quota the interval has no effect, so the clock is read only for a client that is not in `usages` yet.
             var usage = limits.clientRequests == nil ? usages[client] ?? Usage(start: .now) : current(usages[client])
             if usage.running >= limits.clientShare {
                 return FieldsealError(
