@@ -135,7 +135,7 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
             .init("IsManaged", .boolean, required: .system, validFor: [.read], default: .bool(true)),
             .init("ParentRootRoleId", .lookup(["role"]), validFor: [.read]),
-            // Tools recognize the System Administrator by this attribute. There are no role templates here.
+            // Tools recognize the role System Administrator by this attribute, although this service has no role templates.
             .init("RoleTemplateId", .lookup(["roletemplate"]), validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]

@@ -20,7 +20,7 @@ struct RelationshipNames {
         single = documented?.single ?? plain
         var isOwner = false
         if case .owner = attribute.type { isOwner = true }
-        // Dataverse has one relationship for owners. Here there are two, one with users and one with teams, with the same
+        // Dataverse has one relationship for owners. This service has two, one with users and one with teams, with the same
         // navigation property.
         self.schema = isOwner ? "owner_\(entity)_\(target)" : schema
         otherSingle = [plain] + (documented?.others ?? [])

@@ -76,7 +76,8 @@ struct WriteResolution: Sendable {
         guard let id = trace.id ?? known?.id else { return .unclear(known) }
         let entity = trace.entity
         let created = entity["createdon"] != nil && entity["createdby"] != nil
-        // A migrated record has its original date in `createdon`, and the date of its creation here in `overriddencreatedon`.
+        // A migrated record has its original date in `createdon`. The date on which this service created the record is in
+        // `overriddencreatedon`.
         let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """
