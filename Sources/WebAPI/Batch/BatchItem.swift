@@ -13,6 +13,6 @@ struct BatchItem {
     var id: String?
     /// The `atomicityGroup` of a request in JSON.
     var group: String?
-    /// Earlier requests and groups that this request depends on.
+    /// The ids of earlier requests, and the names of earlier groups, that must succeed before this request runs.
     var dependsOn: [String] = []
 }

@@ -4,9 +4,9 @@ import JSON
 import Model
 import Records
 
-/// The writes of a request, alone or in a change set.
+/// The writes of one request, which runs alone or in a change set, and the function that makes its response.
 struct Change: Sendable {
-    /// The writes, done together in this order.
+    /// The writes in the order in which one transaction does them.
     let writes: [RecordWrite]
     /// The address of the record. Later requests of a change set may refer to it.
     let address: String
@@ -76,7 +76,7 @@ extension DataAPI {
     func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         guard members.contains(where: \.isNested) else {
             let named = entity.id(in: members)
-            // The id is chosen here, so that later requests of the set can refer to it.
+            // The id is chosen before the write, so that later requests of the change set can refer to the new record.
             let id = named ?? UUID.timeOrdered()
             return Change(
                 [.create(entity, id: id, members)], address: address(entity, id), response: try recordResponse(entity, 0, request))
@@ -155,7 +155,8 @@ extension DataAPI {
         return .upsert(entity, key, [.init(attribute.logicalName, value)] + context, try request.conditionOfExisting())
     }
 
-    /// Links two records or removes their link. A link is a value of the lookup on the "many" side.
+    /// Links two records of a one-to-many relationship, or removes their link. The write sets or clears the lookup of the record
+    /// on the "many" side.
     func link(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> RecordWrite {
         let relationship = navigation.relationship
         let (entity, key) = (navigation.entity, navigation.key)
@@ -218,7 +219,7 @@ extension DataAPI {
 }
 
 extension APIRequest {
-    /// Whether the body is the raw value, not JSON.
+    /// Whether the body is the attribute's raw bytes, not JSON.
     fileprivate var isOctets: Bool {
         headers[.contentType]?.lowercased().hasPrefix("application/octet-stream") ?? false
     }

@@ -3,11 +3,11 @@ import JSON
 import Model
 import Records
 
-// The people of an e-mail, and the e-mails that it answers.
+// Reads the sender and recipients of an e-mail, and the Message-IDs of the e-mails that it answers.
 extension IncomingEmailMembers {
     /// How many addresses, or Message-IDs, an array has at most.
     private static let textLimit = 10_000
-    /// How many ids of References are kept: the newest ones.
+    /// How many ids of References are kept. If there are more, the oldest ids are dropped.
     private static let idLimit = 100
     /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
@@ -57,7 +57,7 @@ extension IncomingEmailMembers {
         (email.to, email.cc, email.bcc) = (email.to.map(named), email.cc.map(named), email.bcc.map(named))
     }
 
-    /// The names by addresses, as older routers send them.
+    /// The member `Names`, in which routers of earlier versions send a name for each address. The keys are in lower case.
     private func namesByAddress() throws(FieldsealError) -> [String: String] {
         let form = "an object with a name for each address"
         switch body["Names"] {
@@ -74,8 +74,8 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The people that a member of the body lists, with their names. A router sends an array of parsed addresses; a single text is
-    /// parsed here.
+    /// The people that a member of the body lists, with their names. A router sends an array of addresses. A client may send one
+    /// text with several addresses, which this function parses.
     private func list(_ name: String) throws(FieldsealError) -> [Person] {
         let texts = try texts(name, Self.addressForm)
         guard author == .client || body[name]?.string != nil else { return texts.map { Person($0) } }
@@ -166,7 +166,7 @@ extension IncomingEmailMembers {
         return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"
     }
 
-    /// Message-IDs as header fields have them, with white space between them, or in an array.
+    /// The Message-IDs in a member of the body: an array, or one text with white space between the ids, as in a header field.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
         let texts = try texts(name, "Message-IDs with white space between them")
         let ids = author == .router ? texts : texts.flatMap { MessageIDList($0).ids }

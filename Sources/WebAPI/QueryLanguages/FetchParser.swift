@@ -158,7 +158,7 @@ struct FetchParser {
         }
     }
 
-    /// Refuses attributes of `<attribute>` that need other attributes to have an effect.
+    /// Refuses an attribute of `<attribute>` that has no effect without another one, such as `dategrouping` without `groupby`.
     private func checkUses(of element: XMLTree) throws(FieldsealError) {
         let isGrouped = try element.flag("groupby")
         let needs: [(name: String, isMet: Bool, of: String)] = [

@@ -147,7 +147,7 @@ extension WebAPI {
         }
     }
 
-    /// Refuses unknown values of members that have no effect here, because every organization has one address.
+    /// Refuses unknown values of members that have no effect in this service, because every organization has one address.
     private static func check(_ members: ContractMembers) throws(FieldsealError) {
         guard ["Default", "Internet", "Intranet"].contains(members.text("AccessType") ?? "Default") else {
             throw members.mismatch("AccessType", "Default, Internet or Intranet")

@@ -4,7 +4,6 @@ import Model
 /// A request's envelope: the element in its body, and its headers.
 struct SOAPMessage: Sendable {
     let version: SOAPVersion
-    /// The element in the body.
     let body: XMLElement
     /// The user for whom the caller acts.
     private(set) var callerID: UUID?

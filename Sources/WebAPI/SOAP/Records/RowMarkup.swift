@@ -3,7 +3,7 @@ import Records
 
 /// The markup around the values of a query's rows as `Entity` contracts, prepared once.
 ///
-/// All markup is in one array, and each part is a range of it. So Swift counts no references while a row is written.
+/// All markup is in one array, and each part is a range of it. So writing a row needs no reference counting.
 struct RowMarkup: Sendable {
     /// One value of each row, as an attribute.
     struct Value: Sendable {

@@ -50,7 +50,7 @@ extension OrganizationService {
         return response
     }
 
-    /// Runs a request of ExecuteMultiple in a session of its own.
+    /// Runs one request of ExecuteMultiple in a separate session.
     private func executeOne(_ element: XMLElement) async throws -> OrganizationResponse {
         let name = try OrganizationRequest(element).name
         guard name != "ExecuteMultiple" else {
