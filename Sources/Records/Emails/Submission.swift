@@ -25,8 +25,8 @@ package struct Submission {
 
     package static let columnCount = 4
 
-    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because they may be too large for
-    /// JSON. ``SubmittedContent`` computes the same digest.
+    /// The SQL expression for the digest over the parties and the content of an e-mail. It hashes attachments and bodies
+    /// separately, because they may be too large for JSON. ``SubmittedContent`` computes the same digest in Swift.
     private static func digest(in organization: Organization, _ hasContentIDs: Bool) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"

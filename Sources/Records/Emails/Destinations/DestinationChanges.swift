@@ -21,7 +21,7 @@ struct DestinationChanges {
         let session: Session
     }
 
-    /// What the writes of one caller do to a record's settings.
+    /// The attributes of one record's settings that the writes of one caller name and change.
     private struct Part {
         let session: Session
         /// The attributes that the caller named, except in writes that confirm nothing (``Start/isSentAsRead``).
@@ -30,7 +30,7 @@ struct DestinationChanges {
         var changed: Set<String> = []
     }
 
-    /// A record's settings before the first write, and what each caller's writes do to them.
+    /// A record's settings before the first write, and the attributes that each caller's writes name and change.
     private struct Start {
         let destination: MailDestination?
         let isAuthorized: Bool
@@ -43,7 +43,8 @@ struct DestinationChanges {
 
         var named: Set<String> { parts.reduce(into: []) { $0.formUnion($1.named) } }
 
-        /// The callers that are responsible for a change: those that gave one of the attributes another value.
+        /// The callers that are responsible for a change: each caller that gave one of the attributes another value. If no caller
+        /// did, every caller is responsible.
         ///
         /// - Parameter moved: The attributes whose values changed. Nil for settings that are new or that SQL wrote: then every
         ///   caller is responsible.
@@ -53,7 +54,7 @@ struct DestinationChanges {
             return (authors.isEmpty ? parts : authors).map(\.session)
         }
 
-        /// Notes what a write does, in the ``Part`` of the write's caller.
+        /// Adds the attributes that a write names and changes to the ``Part`` of the write's caller.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
             if input.isWrittenBack {

@@ -44,7 +44,7 @@ struct WriteResolution: Sendable {
     private static let unknown = PostgresError(
         kind: .unknownOutcome, message: "the connection broke before the answer to the commit came")
 
-    /// One write with a known outcome decides for the whole transaction.
+    /// Either all writes were committed, or none was. So one write with a known outcome decides for the whole transaction.
     private func conclusion(_ verdicts: [Verdict]) throws -> [WriteOutcome]? {
         var outcomes: [WriteOutcome?] = []
         var isCertain = false

@@ -202,7 +202,7 @@ package struct ParsedValues: Sendable {
         return annotation.hasPrefix("@OData.Community.Display.") || annotation.hasPrefix("@Microsoft.Dynamics.CRM.")
     }
 
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation without an effect, such as a misspelled
     ///   `@odata.bind`, for an annotation of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
