@@ -141,8 +141,8 @@ extension EntityDefinition {
         ]
     )
 
-    /// The entries of the audit: changes of records. PostgreSQL's triggers write them, and they never have the values of encrypted
-    /// attributes.
+    /// The entries of the audit: changes of records. Triggers in the database write the entries. An entry never has the value of an
+    /// encrypted attribute.
     package static let audit = EntityDefinition(
         schemaName: "Audit",
         entitySetName: "audits",

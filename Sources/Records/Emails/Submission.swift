@@ -77,7 +77,7 @@ package struct Submission {
         [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest]
     }
 
-    /// Whether the service submitted the e-mail as it is now.
+    /// Whether the tag proves that the service submitted the e-mail with its present parties and content.
     package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }

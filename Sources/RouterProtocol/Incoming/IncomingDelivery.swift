@@ -36,7 +36,7 @@ package enum IncomingDelivery {
         /// The display names of the addresses in To and in Cc: a name or nil for each address. Nil if no address has a name.
         package var toNames: [String?]?
         package var ccNames: [String?]?
-        /// The Message-IDs that the e-mail may answer, the likeliest first.
+        /// The Message-IDs of e-mails that this e-mail may answer, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
         /// Low, Normal or High.

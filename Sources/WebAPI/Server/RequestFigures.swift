@@ -10,7 +10,6 @@ final class RequestFigures: Sendable {
         /// A router's request for work, which waits up to a minute.
         case wait
 
-        /// - Parameter path: A request's path.
         init(_ path: String) {
             func has(_ text: StaticString) -> Bool { path.contains(ascii: text) }
             if has("/api/data/") {

@@ -28,7 +28,7 @@ struct RelationshipNames {
         otherCollection = isPart ? [] : [isOwner ? self.schema : regular]
     }
 
-    /// The schema name that follows from the attribute.
+    /// The schema name by Dataverse's usual pattern, for a lookup whose name ``rows`` does not list.
     private static func regular(_ entity: String, _ lookup: String, _ referenced: EntityDefinition) -> String {
         switch lookup {
         case "createdby", "createdonbehalfby", "modifiedby", "modifiedonbehalfby": "lk_\(entity)_\(lookup)"

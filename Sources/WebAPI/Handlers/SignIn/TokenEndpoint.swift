@@ -80,7 +80,7 @@ extension WebAPI {
     private func checkAudience(_ form: OAuthForm, _ address: OrganizationAddress) throws {
         if let scope = try form["scope"] {
             let suffix = "/.default"
-            // For a resource that ends with a slash, the scope has two slashes.
+            // If the resource ends with a slash, the scope has two slashes before `.default`.
             guard scope.hasSuffix(suffix), isAudience(String(scope.dropLast(suffix.count)), address) else {
                 throw OAuthError("invalid_scope", "The scope is \(address.url)/.default.")
             }
