@@ -95,7 +95,7 @@ package struct MetricsText: Sendable {
             var total = 0
             for (index, count) in histogram.counts.enumerated() {
                 total += count
-                // OpenMetrics writes bounds with a fraction.
+                // OpenMetrics requires a fraction in a bound, such as `1.0`. Swift's text of a Double has one.
                 let bound = index < histogram.bounds.count ? "\(histogram.bounds[index])" : "+Inf"
                 add("\(name)_bucket", Sample([label: value, "le": bound], Double(total)))
             }

@@ -80,7 +80,7 @@ extension MigrationRunner {
     }
 
     /// SQL for the condition that a row of `config.migration` belongs to the organization $2, or to the deployment if $2 is null.
-    /// It uses the expression of the table's index.
+    /// The expression is the same as in the table's index, so that PostgreSQL can use the index.
     static let ofTarget = """
         coalesce(organization_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
         """

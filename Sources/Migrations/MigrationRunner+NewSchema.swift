@@ -29,8 +29,8 @@ extension MigrationRunner {
         try make(target, withFirstGeneration: true, on: connection)
     }
 
-    /// Creates at once everything that all migrations create. The ledgers list every migration; the last one has the duration
-    /// of the whole.
+    /// Creates at once everything that all migrations create. The ledgers list every migration, and have the whole duration at the
+    /// last migration.
     private static func make(
         _ target: MigrationTarget, withFirstGeneration: Bool, on connection: isolated PostgresConnection
     ) throws {

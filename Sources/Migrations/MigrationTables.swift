@@ -14,8 +14,8 @@ package struct MigrationTables: Sendable, Equatable {
         for migration in MigrationCatalog.migrations(scope) where applied.contains(migration.name) { add(migration.sql) }
     }
 
-    /// Reads only statements at the beginning of a line. Indented statements are inside functions, and make the tables of key
-    /// versions.
+    /// Reads only statements at the beginning of a line. Indented statements are skipped, because they are inside functions that
+    /// make the tables of a key version.
     private mutating func add(_ sql: String) {
         let pattern =
             #/^(CREATE|DROP) (?:OR REPLACE )?(UNLOGGED )?(TABLE|VIEW|SEQUENCE) (?:IF (?:NOT )?EXISTS )?(?:config\.)?([a-z_0-9]+)/#

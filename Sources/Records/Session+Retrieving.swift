@@ -293,7 +293,7 @@ private final class RetrieveOperation: Sendable {
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
         } catch let error as PostgresError where error.isCancelledStatement {
-            // The client disconnected, or the statement took too long.
+            // The statement was cancelled because the client disconnected, or because it reached its time limit.
             try Task.checkCancellation()
             throw FieldsealError(
                 .sqlTimeout,

@@ -5,15 +5,15 @@ import Testing
 
 @Suite("Ids in the order of time")
 struct IdentifiersTests {
-    @Test("Ids that are made together rise, also beyond the counter's end, and are all different")
+    @Test("Ids from one call are in ascending order and all different, even if there are more than the counter can number")
     func rising() {
         let ids = UUID.timeOrdered(count: 10_000, now: Date(timeIntervalSince1970: 1_800_000_000))
         let texts = ids.map(\.uuidString)
         #expect(texts == texts.sorted() && Set(texts).count == 10_000)
-        // The version is 7, and the variant is that of RFC 9562.
+        // Each id has the version 7 and the variant bits of RFC 9562.
         #expect(texts.allSatisfy { $0.dropFirst(14).first == "7" && "89AB".contains($0.dropFirst(19).first ?? "x") })
     }
 
-    @Test("No id is made where none is asked for")
+    @Test("A count of 0 returns no id")
     func none() { #expect(UUID.timeOrdered(count: 0).isEmpty) }
 }

@@ -21,11 +21,11 @@ struct JSONTests {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(Array(text.utf8)) }
     }
 
-    @Test("A byte order mark before the value is ignored, and one in a text is kept")
+    @Test("The parser ignores a byte order mark before the value, and keeps a byte order mark in a string")
     func byteOrderMark() throws {
         #expect(try JSONParser.parse(Array("\u{FEFF} {\"a\":1}".utf8)) == ["a": 1])
         #expect(try JSONParser.parse(Array("\"\u{FEFF}\"".utf8)) == .string("\u{FEFF}"))
-        // The byte order marks of UTF-16 and UTF-32.
+        // These texts are in UTF-16, and begin with its byte order mark.
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF, 0xFE, 0x31, 0x00]) }
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFE, 0xFF, 0x00, 0x31]) }
     }
@@ -36,7 +36,7 @@ struct JSONTests {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0x22, 0xFF, 0x22]) }
     }
 
-    @Test("Nesting has a limit")
+    @Test("The parser reads 64 nested arrays, and refuses 65")
     func depth() throws {
         func nested(_ depth: Int) -> [UInt8] {
             Array((String(repeating: "[", count: depth) + String(repeating: "]", count: depth)).utf8)
@@ -46,7 +46,7 @@ struct JSONTests {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(nested(1_000_000)) }
     }
 
-    @Test("What was written is read back, whatever it is")
+    @Test("A random value that was written as JSON is equal when it is read again")
     func roundTrip() throws {
         var generator = SystemRandomNumberGenerator()
         func value(_ depth: Int) -> JSONValue {

@@ -14,7 +14,7 @@ struct TextTests {
         #expect(ISO8601.date(ISO8601.text(date)) == date)
     }
 
-    @Test("Years have four digits at least")
+    @Test("A date is written with a year of at least four digits")
     func years() {
         #expect(ISO8601.text(Date(timeIntervalSince1970: -62_135_596_800)) == "0001-01-01T00:00:00Z")
         #expect(ISO8601.text(Date(timeIntervalSince1970: -58_979_923_200)) == "0101-01-01T00:00:00Z")
@@ -22,7 +22,7 @@ struct TextTests {
     }
 
     @Test(
-        "Dates are read as RFC 3339 says, and without what may be left out",
+        "Dates in the form of RFC 3339 are read, also without a time, seconds or an offset",
         arguments: [
             ("2026-01-31", 1_769_817_600), ("2026-01-31T12:00Z", 1_769_860_800), ("2026-01-31T12:00:01", 1_769_860_801),
             ("2026-01-31 12:00:01Z", 1_769_860_801), ("2026-01-31t12:00:01.5z", 1_769_860_801.5),
@@ -35,7 +35,7 @@ struct TextTests {
     }
 
     @Test(
-        "What is no moment is not read as another one",
+        "A date that does not exist, or is malformed, is refused and not read as another date",
         arguments: [
             "2026-02-30", "2026-02-29", "1900-02-29", "2026-04-31", "2026-13-01", "2026-00-10", "2026-01-00", "2026-01-32",
             "0000-01-01",
@@ -49,7 +49,7 @@ struct TextTests {
         #expect(ISO8601.date(text) == nil)
     }
 
-    @Test("Fractions of a second are cut off, before 1970 too")
+    @Test("Dates are rounded down to the second, also before 1970")
     func fraction() {
         #expect(ISO8601.text(Date(timeIntervalSince1970: 0.999)) == "1970-01-01T00:00:00Z")
         #expect(ISO8601.text(Date(timeIntervalSince1970: -0.001)) == "1969-12-31T23:59:59Z")
@@ -76,7 +76,7 @@ struct TextTests {
         for text in [id, id.lowercased(), id.uppercased()] { #expect(UUID(text: text)?.text == id.lowercased()) }
     }
 
-    @Test("What is no id is not read as one", arguments: noIDs)
+    @Test("A malformed id is refused", arguments: noIDs)
     func notReading(_ text: String) {
         #expect(UUID(text: text) == nil)
     }
@@ -84,7 +84,7 @@ struct TextTests {
 
 private let id = "0123ABCD-89ef-4567-8a9b-fedcba987654"
 
-/// Invalid ids: with a character replaced at each position, with one character less or more, and others.
+/// Malformed ids: `id` with an invalid character at each position, with one character less or more, in braces, and without hyphens.
 private let noIDs: [String] = {
     let replaced = id.indices.flatMap { index in
         ["-", "+", "g", " ", "é", "\0"].filter { $0 != String(id[index]) }.map {

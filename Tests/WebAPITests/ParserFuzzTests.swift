@@ -26,13 +26,13 @@ struct ParserFuzzTests {
         }
     }()
 
-    @Test("Every seed is read as it is")
+    @Test("Every parser reads its unchanged seeds")
     func seedsAreRead() throws {
         #expect(Self.seeds.count >= 15)
         for (kind, text) in Self.seeds { try Self.parse(kind, text) }
     }
 
-    @Test("Mutated seeds are read or refused")
+    @Test("Every parser reads or refuses a mutated seed, within two seconds")
     func mutations() throws {
         var mutator = Mutator(seed: Self.seed)
         var refused = 0
@@ -57,7 +57,7 @@ struct ParserFuzzTests {
         print("fuzzed \(Self.cases) cases of seed \(Self.seed) in \(ContinuousClock.now - start), \(refused) refused")
     }
 
-    @Test("No literal of a client stands in a statement's text")
+    @Test("The text of a statement contains no literal of a client")
     func literals() throws {
         let canary = "c4n4ry"
         for filter in [
@@ -130,7 +130,7 @@ struct ParserFuzzTests {
         }
     }
 
-    /// The statement for a System Administrator.
+    /// The SQL text of a query, with the rights of a System Administrator.
     private static func statement(_ query: RecordQuery) throws -> String {
         let organization = Organization(id: UUID(), name: "contoso")
         let caller = Caller.commandLine(user: "test")

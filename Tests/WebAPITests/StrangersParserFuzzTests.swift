@@ -9,7 +9,7 @@ import Testing
 /// Gives mutated texts to every parser for callers without an account: the header of the PROXY protocol, `X-Forwarded-For`, the
 /// form of the token endpoint, and assertions. Each text is read or refused: no crash, no hang, and no value that the text does not
 /// contain.
-@Suite("Parsers of what comes without an account")
+@Suite("Parsers of texts from callers without an account")
 struct StrangersParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 20_000
@@ -24,7 +24,7 @@ struct StrangersParserFuzzTests {
         text.unicodeScalars.flatMap { $0.value < 0x100 ? [UInt8($0.value)] : Array(String($0).utf8) }
     }
 
-    /// Gives mutated seeds to a closure, which returns whether the text was read.
+    /// Gives mutated seeds to `read`, which returns whether a parser read the text.
     private static func fuzz(_ seeds: [String], _ read: (String) throws -> Bool) throws {
         #expect(seeds.count >= 4)
         for text in seeds { #expect(try read(text), "a seed is refused: \(text.debugDescription)") }
@@ -57,14 +57,14 @@ struct StrangersParserFuzzTests {
             switch ProxyHeader.parse(bytes) {
             case .malformed: return false
             case .incomplete:
-                // Otherwise a connection could wait forever.
+                // A longer text must not be incomplete. Otherwise the server would wait for the rest of the header forever.
                 #expect(bytes.count < 2_048)
                 return false
             case .complete(_, let length):
                 #expect(length > 0 && length <= bytes.count)
                 let header = Array(bytes.prefix(length))
                 #expect(ProxyHeader.parse(header) == ProxyHeader.parse(bytes))
-                // Bytes arrive one by one. An incomplete header is neither refused nor taken for a complete one.
+                // The bytes of a header may arrive one by one. The beginning of a header must be neither malformed nor complete.
                 for count in [1, length / 2, length - 1] where count > 0 && count < length {
                     #expect(ProxyHeader.parse(header.prefix(count)) == .incomplete)
                 }
@@ -73,7 +73,7 @@ struct StrangersParserFuzzTests {
         }
     }
 
-    @Test("X-Forwarded-For")
+    @Test("The field X-Forwarded-For")
     func forwardedAddresses() throws {
         var limits = APILimits()
         limits.trustedProxies = ["10.0.0.0/8", "2001:db8:1::/48"].compactMap { IPNetwork($0) }
@@ -86,7 +86,7 @@ struct StrangersParserFuzzTests {
         ]
         try Self.fuzz(seeds) { text in
             let fields = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-            // Addresses that a peer without trust wrote are ignored.
+            // If the peer is not a trusted proxy, the field is ignored.
             #expect(listeners.client(behind: stranger, fields) == stranger)
             let client = listeners.client(behind: proxy, fields)
             guard let client, client != proxy else { return false }
@@ -127,7 +127,7 @@ struct StrangersParserFuzzTests {
             {"iss":"01234567-89ab-7def-8123-456789abcdef","sub":"01234567-89ab-7def-8123-456789abcdef",\
             "aud":"https://crm.example/contoso/oauth2/v2.0/token","exp":1800000300,"nbf":1800000000,"jti":"one"}
             """
-        // The header, the claims and the signature, before they are encoded; or a token as it is.
+        // Each line is one part of a token before base64url: the header, the claims and the signature.
         let seeds = [
             "{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"a\"}\n\(claims)\nsignature",
             "{\"alg\":\"RS256\",\"x5t#S256\":\"abc\"}\n\(claims.replacing("\"nbf\":1800000000", with: "\"iat\":1.8e9"))\nsignature",
@@ -143,7 +143,7 @@ struct StrangersParserFuzzTests {
                 do {
                     let assertion = try ClientAssertion(token, for: "contoso", addresses: addresses, now: now)
                     #expect(assertion.client == assertion.client.lowercased())
-                    // The claims for the client, the audience and the expiry were all present.
+                    // An accepted token has all members that an assertion needs. Their names may have escaped characters.
                     #expect(
                         ["alg", "iss", "sub", "aud", "exp", "jti"].allSatisfy { text.contains("\"\($0)\"") || text.contains("\\u") }
                     )

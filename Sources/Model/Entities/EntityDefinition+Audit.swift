@@ -1,4 +1,4 @@
-// Which entities and attributes the audit records. The migrations set the same (`audit_setting`, `audit_change`).
+// Which entities and attributes the audit records. The table `audit_setting` and the function `audit_change` have the same rules.
 extension EntityDefinition {
     /// Whether changes of the entity's records are audited.
     package var isAudited: Bool { !encryptedAttributes.isEmpty || ["systemuser", "team"].contains(logicalName) }
@@ -13,7 +13,7 @@ extension EntityDefinition {
     private static let changedByEveryWrite: Set<String> = [
         "versionnumber", "modifiedon", "modifiedby", "modifiedbyname", "organizationid", "organizationidname",
     ]
-    /// What a router writes to a mailbox in each of its turns.
+    /// The attributes that a router writes to a mailbox in each turn.
     private static let changedByEveryTurn: Set<String> = [
         "hostid", "processingstatecode", "processinglastattemptedon", "postponemailboxprocessinguntil", "itemsprocessedforlastsync",
         "itemsfailedforlastsync", "lastsyncstartedon", "lastsuccessfulsynccompletedon", "lastactiveon", "noemailcount",

@@ -135,14 +135,14 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
             .init("IsManaged", .boolean, required: .system, validFor: [.read], default: .bool(true)),
             .init("ParentRootRoleId", .lookup(["role"]), validFor: [.read]),
-            // Tools recognize the System Administrator by this attribute. There are no role templates here.
+            // Tools recognize the role System Administrator by this attribute, although this service has no role templates.
             .init("RoleTemplateId", .lookup(["roletemplate"]), validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
 
-    /// The entries of the audit: changes of records. PostgreSQL's triggers write them, and they never have the values of encrypted
-    /// attributes.
+    /// The entries of the audit: changes of records. Triggers in the database write the entries. An entry never has the value of an
+    /// encrypted attribute.
     package static let audit = EntityDefinition(
         schemaName: "Audit",
         entitySetName: "audits",

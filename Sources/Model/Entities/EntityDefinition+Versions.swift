@@ -9,7 +9,7 @@ extension EntityDefinition {
         }
     }
 
-    /// What a router's lease and its report write.
+    /// The attributes that a router's lease and its report write.
     private static let reported: Set<String> = [
         "enabledforincomingemail", "enabledforoutgoingemail", "forcedunlockcount", "hostid", "incomingemailstatus",
         "itemsfailedforlastsync", "itemsprocessedforlastsync", "lastduration", "lastmailboxforcedunlockoccurredon",

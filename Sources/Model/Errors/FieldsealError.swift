@@ -9,7 +9,7 @@ package struct FieldsealError: Error, Sendable, CustomStringConvertible {
     /// The attribute whose value is refused, by its logical name; nil if the error is about no single attribute.
     package private(set) var attribute: String?
 
-    /// A value that belongs to a code.
+    /// A further value for programs, which errors with some codes have.
     package enum Detail: Sendable {
         /// The id of the request that a second System Administrator has to approve.
         case approval(String)

@@ -3,7 +3,7 @@ import Model
 
 /// The rule for `body` of an attachment: the text must be the file in base64, with padding and without line breaks.
 enum AttachmentRule {
-    /// - Throws: ``FieldsealError`` for a text that is not base64: recipients would get a different file, or no file.
+    /// - Throws: ``FieldsealError`` for a text that is not base64, because recipients would get a different file, or no file.
     static func check(_ text: String) throws(FieldsealError) {
         guard Data(base64Encoded: text) != nil else {
             throw FieldsealError(

@@ -168,7 +168,7 @@ package struct EmailParts: Sendable {
     )] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
         func table(_ name: String) -> String { organization.qualified(name) }
-        // The order of the ids is that of the request.
+        // The parties' ids ascend in the order in which the request lists the parties.
         for (id, party) in zip(UUID.timeOrdered(count: parties.count), parties) {
             let (user, queue) = (party.id(of: .systemUser), party.id(of: .queue))
             statements.append(

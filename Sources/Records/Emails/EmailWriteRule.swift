@@ -1,7 +1,7 @@
 import Model
 import Tenancy
 
-/// What a client's write requires of the e-mail's status and direction.
+/// The statuses and the direction in which an e-mail accepts a client's write.
 struct EmailWriteRule: Sendable {
     /// The statuses that the e-mail may have before an update; nil for any.
     private(set) var sources: Set<EmailStatus>?

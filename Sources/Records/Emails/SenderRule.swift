@@ -8,8 +8,8 @@ package import Tenancy
 ///
 /// The rule is checked when an e-mail is submitted, and again before it is handed to a router.
 package enum SenderRule {
-    /// Joins an e-mail `e` with its sender `s`: the number of senders, the record, its address in the e-mail, and its current
-    /// address.
+    /// SQL that joins an e-mail `e` with its sender `s`: the number of senders, the sender's record and type, and its address in
+    /// the e-mail. Also joins the tables from which ``address`` reads the sender's current address.
     package static func joins(in organization: Organization) -> String {
         """
         LEFT JOIN LATERAL (
@@ -21,7 +21,7 @@ package enum SenderRule {
         """
     }
 
-    /// Joins the systemuser `su`, the settings `us` and the queue `sq` that a sender `s` refers to.
+    /// SQL that joins the systemuser `su`, the settings `us` and the queue `sq` to which a sender `s` refers.
     static func records(in organization: Organization, type: String) -> String {
         """
         LEFT JOIN \(organization.qualified("systemuser")) AS su ON \(type) = 'systemuser' AND su.systemuserid = s.partyid

@@ -25,8 +25,8 @@ package struct Submission {
 
     package static let columnCount = 4
 
-    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because they may be too large for
-    /// JSON. ``SubmittedContent`` computes the same digest.
+    /// The SQL expression for the digest over the parties and the content of an e-mail. It hashes attachments and bodies
+    /// separately, because they may be too large for JSON. ``SubmittedContent`` computes the same digest in Swift.
     private static func digest(in organization: Organization, _ hasContentIDs: Bool) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"
@@ -77,7 +77,7 @@ package struct Submission {
         [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest]
     }
 
-    /// Whether the service submitted the e-mail as it is now.
+    /// Whether the tag proves that the service submitted the e-mail with its present parties and content.
     package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }

@@ -17,13 +17,13 @@ struct QueryPlan {
     let paging: Paging
 
     enum Paging {
-        /// The rows are sorted by these columns. The token has the values of the last row in them, as texts.
+        /// The rows are sorted by these columns. The token has the last row's values of these columns, as texts.
         case keys([Int])
         /// The offset of the next page: the number of rows up to the end of this page, if it is full.
         case offset(Int)
     }
 
-    /// - Throws: ``FieldsealError`` for everything that the metadata, the privileges or the limits refuse.
+    /// - Throws: ``FieldsealError`` for a query that does not fit the metadata, or exceeds the caller's privileges or a limit.
     init(
         _ query: RecordQuery,
         of entity: EntityDefinition,

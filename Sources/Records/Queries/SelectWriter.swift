@@ -368,7 +368,7 @@ struct SelectWriter {
         case (.count, _): return ("count(*)", .bigInt, nil, name)
         case (.countColumn, _): return ("count(\(column.sql))", .bigInt, nil, name)
         case (.countDistinct, _): return ("count(DISTINCT \(column.comparable))", .bigInt, nil, name)
-        // Integers stay integers, as in Dataverse.
+        // As in Dataverse, a sum of integers is an integer, and an average of integers loses its fraction.
         case (.sum, .integer): return ("sum(\(column.sql))::int8", .bigInt, nil, name)
         case (.average, .integer): return ("trunc(avg(\(column.sql)))::int8", .bigInt, nil, name)
         case (.sum, .decimal): return ("sum(\(column.sql))::text", .decimal, nil, name)

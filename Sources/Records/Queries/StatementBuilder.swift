@@ -128,7 +128,8 @@ package struct StatementBuilder {
     /// The name of the record that a lookup refers to. If the entity has an attribute for this name, the name is read there;
     /// otherwise it is read from the record that the lookup refers to.
     ///
-    /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that do not exist here or have no names.
+    /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that this service does not have or that have
+    ///   no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {
         guard lookup.attribute.type.isReference else { return nil }
         if let stored = lookup.table.entity["\(lookup.attribute.logicalName)name"] {

@@ -4,11 +4,11 @@ import Model
 
 /// The relationship by which expanded records are found.
 enum ExpansionWay: Sendable {
-    /// By a lookup of the enclosing records.
+    /// Each enclosing record has a lookup that refers to its expanded record.
     case single(EntityRelationship)
-    /// By a lookup that refers to the enclosing records.
+    /// Each expanded record has a lookup that refers to its enclosing record.
     case collection(EntityRelationship)
-    /// By the links of a many-to-many relationship.
+    /// The links of a many-to-many relationship connect enclosing and expanded records.
     case association(Association)
 
     /// The relationship of a navigation property; nil if the entity has no such property.

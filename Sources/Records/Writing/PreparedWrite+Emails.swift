@@ -26,7 +26,7 @@ extension PreparedWrite {
     }
 
     /// Marks the values that the caller may not write to an e-mail, so that they are only compared with the stored values. Returns
-    /// the error to throw for each of these attributes if its value differs.
+    /// the error to throw for each of these attributes if its value differs from the stored value.
     static func withhold(_ input: inout ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         guard input.entity === EntityDefinition.email else { return [:] }
         let withheld = EmailWriteRule.withheld(input, from: caller)

@@ -4,7 +4,7 @@ package import Model
 import PostgresClient
 import Tenancy
 
-// Finds the record of a write that a client names in several ways.
+// Finds the record of a write, which the client may name by an id, by an alternate key, or by both.
 extension PreparedWrite {
     /// The record that an update or an upsert writes; nil if it does not exist and may be created.
     ///

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What a delete does to the lookups of other records.
+// Clears the lookups of other records that refer to a deleted record.
 extension PreparedWrite {
     /// Clears the lookups that refer to a deleted record, if their relationship says so (`RemoveLink`). The caller needs no rights
     /// on the records that this changes.

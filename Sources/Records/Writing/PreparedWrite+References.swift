@@ -28,7 +28,7 @@ extension PreparedWrite {
             try key.check(target, found.count, isAmbiguous: found.count > 1)
             input.resolve(attribute, id)
         }
-        // The settings of a user have the id of a business unit as a plain value.
+        // In a user's settings, `businessunitid` is a plain value and not a lookup, so no other check finds a missing unit.
         if entity === EntityDefinition.userSettings, let unit = input.values["businessunitid"]?.uuid,
             try ids(of: .businessUnit, .id(unit), on: connection).isEmpty
         {

@@ -190,7 +190,7 @@ extension PreparedWrite {
         restrict(condition, depth, .delete, &conditions, &parameters)
         let rule = isEmail ? EmailWriteRule(deletionBy: caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // The audit can't read the actor from a deleted row, so the actor is set before.
+        // The audit can't read the actor from a deleted row, so the first statement tells the audit who deletes the record.
         let statements: [(sql: String, parameters: [PostgresParameter])] = [
             session.callerSettings,
             (

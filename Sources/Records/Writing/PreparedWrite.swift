@@ -155,7 +155,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The members of the record itself. Members of other records go into `parts`.
+    /// The members of the record itself. The parties and attachments of an e-mail are moved to `parts`.
     private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
         throws(FieldsealError)
         -> [JSONValue.Member]

@@ -29,14 +29,14 @@ package enum IncomingDelivery {
         package var from = ""
         package var to: [String] = []
         package var cc: [String] = []
-        /// Where the author wants answers to go.
+        /// The addresses in Reply-To, to which the author wants replies to be sent.
         package var replyTo: [String] = []
         /// The sender's display name; nil for none.
         package var fromName: String?
         /// The display names of the addresses in To and in Cc: a name or nil for each address. Nil if no address has a name.
         package var toNames: [String?]?
         package var ccNames: [String?]?
-        /// The Message-IDs that the e-mail may answer, the likeliest first.
+        /// The Message-IDs of e-mails that this e-mail may answer, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
         /// Low, Normal or High.
@@ -87,7 +87,7 @@ package enum IncomingDelivery {
         /// Set for a file that the router added: the original message, its header, or a list of files that were left out. The note
         /// says why the file was added. Nil for the message's own attachments.
         package var note: String?
-        /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
+        /// The Content-ID by which the e-mail's HTML refers to the attachment; nil for none.
         package var contentId: String?
 
         package init(fileName: String, mimeType: String, body: String, note: String? = nil, contentId: String? = nil) {

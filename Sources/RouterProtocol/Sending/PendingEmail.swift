@@ -14,7 +14,7 @@ package struct PendingEmail: Codable, Sendable {
         package var mimeType: String
         /// The file's bytes in base64.
         package var body: String
-        /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
+        /// The Content-ID by which the e-mail's HTML refers to the attachment; nil for none.
         package var contentId: String?
 
         package init(fileName: String, mimeType: String, body: String, contentId: String? = nil) {

@@ -6,7 +6,7 @@ import Model
 import Records
 import Tenancy
 
-// Batches: several requests in one (OData 4.0 Part 1, section 11.7).
+// Batches: several requests in one HTTP request (OData 4.0 Part 1, section 11.7).
 extension DataAPI {
     func batch(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
@@ -41,8 +41,8 @@ private struct BatchRun {
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
-    /// The addresses of records that requests with an id created or named. If several requests have one id, the newest request
-    /// counts.
+    /// The addresses of records that requests with an id created or named. If several requests have the same id, the latest of
+    /// these requests counts.
     private var addresses: [String: String] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
@@ -110,7 +110,7 @@ private struct BatchRun {
         }
     }
 
-    /// The user that a part names, or else the user that the batch names.
+    /// The user in whose name a part runs. Without such a user in the part's headers, it is the user that the batch names.
     private func user(of part: APIRequest) throws -> ImpersonatedUser? {
         try RequestHeaders.impersonatedUser(part.headers) ?? api.user
     }
@@ -121,7 +121,7 @@ private struct BatchRun {
         return part
     }
 
-    /// Remembers the address of a request with an id, for the parts that follow.
+    /// Remembers the address of the record that the request with this id created or named. Later parts may refer to the address.
     private mutating func know(_ id: String, at address: String) {
         addresses[id] = address
         failed.remove(id)
@@ -216,7 +216,7 @@ private struct BatchRun {
             headers: item.headers, body: try resolved(item.body), addresses: api.addresses)
     }
 
-    /// Refuses headers of a part that name another client or another service than the batch.
+    /// Refuses a part whose `Authorization` differs from the batch's, or whose `Host` is not an address of this service.
     private func checkSender(_ headers: HTTPFields) throws(FieldsealError) {
         for field in headers {
             switch field.name.canonicalName {
@@ -236,13 +236,13 @@ private struct BatchRun {
         }
     }
 
-    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays,
-    /// because it is a space in any query.
+    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. The function
+    /// does not change `+`, because `+` means a space in any query.
     private static func encoded(_ text: String) -> String {
         text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
     }
 
-    /// Replaces `$ID` in the option `$id` by an address.
+    /// Replaces `$ID` in the option `$id` by the address of the record that the request with this id created or named.
     private func resolved(query: String) throws(FieldsealError) -> String {
         guard !knowsNoID, query.contains(ascii: "id") else { return query }
         var options: [String] = []
@@ -285,7 +285,7 @@ private struct BatchRun {
 
     // MARK: Responses
 
-    /// The status of the batch is that of the failure that ended it. A batch that continues after errors has succeeded.
+    /// The status of the error that ended the batch. A batch that continues after errors always has the status 200.
     private var status: HTTPResponse.Status {
         guard !continuesOnError else { return .ok }
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok

@@ -9,10 +9,10 @@ struct BatchItem {
     var url: String
     var headers: HTTPFields
     var body: [UInt8]
-    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later items.
+    /// The id of the item. Its response has the same id, and URLs and bodies of later items may refer to it as `$ID`.
     var id: String?
     /// The `atomicityGroup` of a request in JSON.
     var group: String?
-    /// Earlier requests and groups that this request depends on.
+    /// The ids of earlier requests, and the names of earlier groups, that must succeed before this request runs.
     var dependsOn: [String] = []
 }

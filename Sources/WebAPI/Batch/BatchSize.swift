@@ -44,7 +44,7 @@ struct BatchSize {
 }
 
 extension APIResponse {
-    /// A copy that carries the page's number of records, for the batch's limit.
+    /// A copy of the response that also holds how many records the page has. They count toward the batch's limit.
     func holding(_ page: RecordPage) -> APIResponse {
         var answer = self
         answer.records = page.recordCount

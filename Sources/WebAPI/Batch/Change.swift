@@ -4,9 +4,9 @@ import JSON
 import Model
 import Records
 
-/// The writes of a request, alone or in a change set.
+/// The writes of one request, which runs alone or in a change set, and the function that makes its response.
 struct Change: Sendable {
-    /// The writes, done together in this order.
+    /// The writes in the order in which one transaction does them.
     let writes: [RecordWrite]
     /// The address of the record. Later requests of a change set may refer to it.
     let address: String
@@ -76,7 +76,7 @@ extension DataAPI {
     func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         guard members.contains(where: \.isNested) else {
             let named = entity.id(in: members)
-            // The id is chosen here, so that later requests of the set can refer to it.
+            // The id is chosen before the write, so that later requests of the change set can refer to the new record.
             let id = named ?? UUID.timeOrdered()
             return Change(
                 [.create(entity, id: id, members)], address: address(entity, id), response: try recordResponse(entity, 0, request))
@@ -114,7 +114,7 @@ extension DataAPI {
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// The response to a create or an update. The request's query options are checked before anything is written.
+    /// Checks the query options of a create or an update before the write. The result makes the response after the write.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
         -> @Sendable ([WriteOutcome]) async throws -> APIResponse
     {
@@ -123,7 +123,7 @@ extension DataAPI {
         return { outcomes in try await written(entity, outcomes[place], options, request) }
     }
 
-    /// The write of one attribute. `PUT` sets it, and `PATCH` sets a picture; `DELETE` clears it.
+    /// The write of one attribute: `PUT` sets any attribute, `PATCH` sets only a picture, and `DELETE` sets the attribute to null.
     func write(
         of attribute: AttributeDefinition,
         _ entity: EntityDefinition,
@@ -155,7 +155,8 @@ extension DataAPI {
         return .upsert(entity, key, [.init(attribute.logicalName, value)] + context, try request.conditionOfExisting())
     }
 
-    /// Links two records or removes their link. A link is a value of the lookup on the "many" side.
+    /// Links two records of a one-to-many relationship, or removes their link. The write sets or clears the lookup of the record
+    /// on the "many" side.
     func link(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> RecordWrite {
         let relationship = navigation.relationship
         let (entity, key) = (navigation.entity, navigation.key)
@@ -218,14 +219,14 @@ extension DataAPI {
 }
 
 extension APIRequest {
-    /// Whether the body is the raw value, not JSON.
+    /// Whether the body is the attribute's raw bytes, not JSON.
     fileprivate var isOctets: Bool {
         headers[.contentType]?.lowercased().hasPrefix("application/octet-stream") ?? false
     }
 }
 
 extension JSONValue.Member {
-    /// Whether the value has related records, or the addresses of several records.
+    /// Whether the value is an object or an array. Such a value holds related records or the addresses of several records.
     var isNested: Bool {
         switch value {
         case .array, .object: true

@@ -50,7 +50,7 @@ enum MultipartBatch {
         var index = bytes.startIndex
         while index < bytes.endIndex {
             let lineEnd = bytes[index...].firstIndex(of: lf) ?? bytes.endIndex
-            // Few lines begin like a delimiter, and only these are compared.
+            // The test of the first byte is quick, and rules out most lines. Only the other lines are compared with the delimiter.
             guard bytes[index] == UInt8(ascii: "-"), bytes[index..<lineEnd].starts(with: delimiter) else {
                 index = lineEnd + 1
                 continue
@@ -103,7 +103,7 @@ enum MultipartBatch {
         }
         let lineEnd = rest.firstIndex(of: lf) ?? rest.endIndex
         let line = String(decoding: rest[rest.startIndex..<lineEnd], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        // URLs may contain spaces here, so only the first and the last space separate.
+        // A URL in a part may contain unencoded spaces. So the method ends at the first space, and `HTTP/` follows the last one.
         guard let first = line.firstIndex(of: " "), let last = line.lastIndex(of: " "), first < last,
             line[line.index(after: last)...].hasPrefix("HTTP/")
         else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }
@@ -117,8 +117,8 @@ enum MultipartBatch {
 }
 
 extension MultipartBatch {
-    /// Refuses a part whose declared length differs from its actual length, because such a part could be parsed in two ways. Line
-    /// breaks at the end of a part belong to the delimiter.
+    /// Refuses a part whose declared length differs from its actual length, because such a part could be parsed in two ways. The
+    /// declared length may include line breaks at the end of the part.
     fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
         guard let text = headers[.contentLength] else { return }
         let content = body.count - body.reversed().prefix { $0 == lf || $0 == cr }.count

@@ -19,9 +19,9 @@ struct DataAPI: Sendable {
     let addresses: RecordAddresses
     let limits: APILimits
     let mail: MailService
-    /// The client that waits for the response; nil if no client can disconnect.
+    /// The client that waits for the response. Without it, a long read continues even if the client disconnects.
     var peer: Peer?
-    /// Stops counting the request toward the limits while it waits; nil for a part of a batch.
+    /// Stops counting a `fieldseal.WaitForWork` request toward the limits while it waits; nil for a part of a batch.
     var pause: RequestPause?
     /// Counts the response toward the limit of unread responses.
     var unread: UnreadResponses.Share?
@@ -135,8 +135,8 @@ extension APIResponse {
 }
 
 extension ODataPath {
-    /// Whether responses are JSON in the form that `Accept` requests. Clients send an `Accept` with JSON in every request, even if
-    /// the response has no body.
+    /// Whether `Accept` decides the form of the responses at this path. Addresses whose responses have no body count too, because
+    /// clients send an `Accept` with JSON in every request.
     fileprivate var isJSON: Bool {
         switch self {
         case .metadata, .count, .batch, .description, .property(_, _, _, isRaw: true): false

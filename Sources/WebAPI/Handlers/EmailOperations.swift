@@ -22,8 +22,8 @@ extension DataAPI {
             guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw FieldsealError.misfit(name, "an id") }
             return id
         }
-        // A caller without the right to this operation is refused before the body is checked. For a complete ReleaseCredential
-        // the right is checked later, where refusals are recorded.
+        // A caller without the right to this operation is refused before the body is checked. For a complete ReleaseCredential,
+        // `MailboxLeases.releaseCredential` checks the right, because it also records a refusal as a security event.
         let isWhole = (try? id("MailboxId")) != nil && body["Direction"]?.string.flatMap(MailDirection.init) != nil
         if name == "DeliverIncomingEmails" {
             _ = try delivery
@@ -208,8 +208,8 @@ extension DataAPI {
         return answer(id, verdict)
     }
 
-    /// Removes two parameters of Dataverse's message. Only values that have no effect are accepted for them, because the service
-    /// always checks an e-mail before it becomes a record.
+    /// Removes `ValidateBeforeCreate` and `ExtraProperties`, two parameters of Dataverse's `DeliverIncomingEmail`. Only values
+    /// without an effect are accepted, because the service always checks an e-mail before the e-mail becomes a record.
     private static func original(of message: String, _ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         guard message == "DeliverIncomingEmail" else { return members }
         var others: [JSONValue.Member] = []

@@ -3,11 +3,11 @@ import JSON
 import Model
 import Records
 
-// The people of an e-mail, and the e-mails that it answers.
+// Reads the sender and recipients of an e-mail, and the Message-IDs of the e-mails that it answers.
 extension IncomingEmailMembers {
     /// How many addresses, or Message-IDs, an array has at most.
     private static let textLimit = 10_000
-    /// How many ids of References are kept: the newest ones.
+    /// How many ids of References are kept. If there are more, the oldest ids are dropped.
     private static let idLimit = 100
     /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
@@ -26,7 +26,7 @@ extension IncomingEmailMembers {
         email.cc = try list("Cc")
         email.bcc = try list("Bcc")
         if author == .router { try setNames(in: &email) }
-        // The sender is a party too.
+        // The limit of parties includes the sender, so it leaves room for one recipient less.
         guard author == .router || email.to.count + email.cc.count + email.bcc.count < EmailParts.limit else {
             throw FieldsealError(.payloadDoesNotFit, "An e-mail has at most \(EmailParts.limit - 1) recipients in To, Cc and Bcc.")
         }
@@ -38,7 +38,7 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// Sets the names that a router sends for the addresses. A client writes names into the addresses' own texts.
+    /// Sets the names that a router sends in separate members. A client writes a name together with its address, in one text.
     private func setNames(in email: inout IncomingEmail) throws(FieldsealError) {
         func set(_ member: String, _ people: inout [Person]) throws(FieldsealError) {
             switch body[member] {
@@ -57,7 +57,7 @@ extension IncomingEmailMembers {
         (email.to, email.cc, email.bcc) = (email.to.map(named), email.cc.map(named), email.bcc.map(named))
     }
 
-    /// The names by addresses, as older routers send them.
+    /// The member `Names`, in which routers of earlier versions send a name for each address. The keys are in lower case.
     private func namesByAddress() throws(FieldsealError) -> [String: String] {
         let form = "an object with a name for each address"
         switch body["Names"] {
@@ -74,8 +74,8 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The people that a member of the body lists, with their names. A router sends an array of parsed addresses; a single text is
-    /// parsed here.
+    /// The people that a member of the body lists, with their names. A router sends an array of addresses. A client may send one
+    /// text with several addresses, which this function parses.
     private func list(_ name: String) throws(FieldsealError) -> [Person] {
         let texts = try texts(name, Self.addressForm)
         guard author == .client || body[name]?.string != nil else { return texts.map { Person($0) } }
@@ -104,7 +104,8 @@ extension IncomingEmailMembers {
         return Person(String(text.trimmed))
     }
 
-    /// Refuses addresses and names that look like others when displayed, and names that are too long for a record.
+    /// Refuses addresses and names that look like another address or name when displayed. Also refuses names that are too long for
+    /// a record.
     private func require(_ people: [Person], of member: String) throws(FieldsealError) {
         for person in people {
             guard EmailAddressRule.isUsable(person.address), person.name.map(EmailNameRule.isUsable) ?? true else {
@@ -140,8 +141,8 @@ extension IncomingEmailMembers {
         email.messageID = try messageID()
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
-        // The last id of References is that of the nearest e-mail, so it comes first. A router has already merged References and
-        // InReplyTo in this order.
+        // The last id of References names the e-mail that was answered directly, so the ids are added in reverse order. A router
+        // has already merged References and InReplyTo in this order.
         if author == .client {
             var known = Set(email.inReplyTo)
             for id in email.references.reversed() where known.insert(id).inserted { email.inReplyTo.append(id) }
@@ -159,13 +160,13 @@ extension IncomingEmailMembers {
         return list.ids.first ?? ""
     }
 
-    /// The Message-ID as earlier versions stored it: without brackets if it has no `@`.
+    /// The Message-ID in the form in which earlier versions of the service stored it: without brackets if it has no `@`.
     func earlierMessageID() throws(FieldsealError) -> String {
         let id = String(try text("MessageId")?.trimmed ?? "")
         return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"
     }
 
-    /// Message-IDs as header fields have them, with white space between them, or in an array.
+    /// The Message-IDs in a member of the body: an array, or one text with white space between the ids, as in a header field.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
         let texts = try texts(name, "Message-IDs with white space between them")
         let ids = author == .router ? texts : texts.flatMap { MessageIDList($0).ids }

@@ -18,8 +18,8 @@ struct IncomingEmailMembers {
     private static let ofRouters: Set<String> = [
         "BodyIsCut", "CcNames", "FromName", "Names", "OmittedAttachments", "ToNames",
     ]
-    /// The members of an attachment: the attributes of `activitymimeattachment`. Upper and lower case do not differ. The number is
-    /// the length of the longest text that a record stores, in UTF-16 units.
+    /// The members of an attachment: the attributes of `activitymimeattachment`, in upper or lower case. The number is the length
+    /// of the longest text that a record stores, in UTF-16 units.
     private static let attachmentMembers = [
         "filename": 255, "mimetype": 256, "body": Int.max, "subject": 2_000, "attachmentcontentinfo": 300,
     ]

@@ -6,7 +6,7 @@ import KeyManagement
 import Model
 import Records
 
-// Functions and actions without an entity.
+// Functions and actions that are not bound to an entity.
 extension DataAPI {
     private static let withoutParameters: Set<String> = [
         "BulkDelete", "GrantAccess", "IsDataEncryptionActive", "ModifyAccess", "RetrieveDataEncryptionKey",

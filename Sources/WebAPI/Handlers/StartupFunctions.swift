@@ -17,7 +17,7 @@ extension DataAPI {
 
     /// The Dataverse version whose interface the service has.
     private static let version = "9.2.0.0"
-    /// Texts of the Web API are in US English.
+    /// 1033 means US English, the only language of the Web API's texts.
     private static let languages: JSONValue = [1033]
 
     /// Responds to one of ``startupFunctions``.
@@ -88,7 +88,7 @@ extension DataAPI {
         return Self.collection(counts)
     }
 
-    /// A dictionary in Dataverse's form of a collection of pairs.
+    /// A dictionary as Dataverse writes it: an object with the arrays `Keys` and `Values`.
     private static func collection(_ pairs: [(String, JSONValue)]) -> JSONValue {
         [
             "Count": .integer(Int64(pairs.count)), "IsReadOnly": false, "Keys": .array(pairs.map { .string($0.0) }),

@@ -4,7 +4,7 @@ import Model
 struct AttributeMetadataType {
     private let name: String
 
-    /// Every type that Dataverse documents, even types that no attribute here has.
+    /// Every type that Dataverse documents, even types that no attribute of this service has.
     private static let documented: Set<String> = [
         "AttributeMetadata", "BigIntAttributeMetadata", "BooleanAttributeMetadata", "DateTimeAttributeMetadata",
         "DecimalAttributeMetadata", "DoubleAttributeMetadata", "EntityNameAttributeMetadata", "EnumAttributeMetadata",

@@ -85,7 +85,7 @@ extension DataAPI {
         throw Self.refusal(of: next, in: value)
     }
 
-    /// The refusal of a path segment after metadata. Members of metadata have no address here.
+    /// The error for a path segment after metadata. In this service, a member of metadata has no address of its own.
     private static func refusal(of next: ODataPath.Segment, in value: JSONValue?) -> FieldsealError {
         guard case .object(let members)? = value, members.contains(where: { $0.name == next.name }) else {
             return ODataPath.unknown(next.name)
@@ -174,7 +174,7 @@ extension DataAPI {
         return entity
     }
 
-    /// The element with a `MetadataId`, or a name such as `LogicalName='mailbox'`.
+    /// The element that a key names, either by its `MetadataId` or by a name such as `LogicalName='mailbox'`.
     private func find(_ key: String, _ name: String, in all: [JSONValue]) throws(FieldsealError) -> JSONValue {
         let found = all.first { value in
             key.lowercased() == value["MetadataId"]?.string || key == "\(name)='\(value[name]?.string ?? "")'"

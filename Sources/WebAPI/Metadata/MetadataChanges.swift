@@ -74,7 +74,7 @@ private struct EntityMetadataQuery {
         let value = MetadataJSON.entity(entity)
         let names = MetadataView.requestedNames(query["Properties"])
         guard try MetadataView.matches(value, query["Criteria"]),
-            // Clients read `HasChanged` of each part.
+            // Clients read `HasChanged` of each part, so the response has it even if the query does not select it.
             case .object(var kept) = MetadataView.selected(value, names?.union(["HasChanged"]))
         else { return nil }
         if gives("Attributes", by: "AttributeQuery") {

@@ -62,7 +62,7 @@ extension MetadataView {
     }
 }
 
-/// What a condition compares a member of metadata with.
+/// The value with which a condition compares a member of metadata.
 private struct MetadataOperand {
     private let name: String
     private let wanted: JSONValue

@@ -4,7 +4,8 @@ import JSON
 import Model
 import Tenancy
 
-// Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
+// Members of metadata that clients use without checking that they exist. The members for features that this service does not
+// have are false, null or empty.
 extension MetadataJSON {
     /// The members of `EntityMetadata` other than the entity's names.
     static func members(of entity: EntityDefinition) -> [JSONValue.Member] {

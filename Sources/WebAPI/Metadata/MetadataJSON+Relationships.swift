@@ -2,7 +2,7 @@ import JSON
 import Model
 
 extension MetadataJSON {
-    /// A relationship of one record with many.
+    /// A one-to-many relationship.
     static func relationship(_ relationship: EntityRelationship) -> JSONValue {
         [
             "@odata.type": "#Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata",

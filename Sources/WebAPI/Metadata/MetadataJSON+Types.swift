@@ -1,8 +1,8 @@
 import JSON
 import Model
 
-// The members of attribute metadata that only some types of attributes have. Members for what this service does not have are
-// null.
+// The members of attribute metadata that only some types of attributes have. Members for features that this service does not
+// have are null.
 extension MetadataJSON {
     static func typeMembers(of attribute: AttributeDefinition) -> [JSONValue.Member] {
         let type = attribute.type

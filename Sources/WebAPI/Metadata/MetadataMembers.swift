@@ -2,7 +2,7 @@ import JSON
 import Model
 import Records
 
-/// The members of metadata by its kind, and the values of enumerations.
+/// The members that each kind of metadata has, such as entities or attributes, and the values that enumerations have.
 enum MetadataMembers {
     static let entity = names(of: EntityCatalog.all.map(MetadataJSON.entity)).union([
         "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships",

@@ -2,9 +2,9 @@ import Foundation
 import JSON
 import Model
 
-/// The stamp of a version of the metadata.
+/// The stamp that identifies a version of the metadata. Clients keep it, and send it as `ClientVersionStamp`.
 enum MetadataStamp {
-    /// The stamp of this version. The stamp is the same on every server of this version.
+    /// The stamp of the metadata in this version of the service. It is the same on every server of this version.
     static let current = String(MetadataJSON.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
 
     /// Whether a client has the current metadata.

@@ -141,7 +141,7 @@ struct MetadataView {
         throw FieldsealError(.queryDoesNotFit, "$filter and $count are for lists, and this address is that of one value.")
     }
 
-    /// The first members of the paths in a condition.
+    /// The first member of each path in a condition, such as `IsCustomizable` of `IsCustomizable/Value`.
     private static func names(in filter: Filter) -> Set<String> {
         switch filter {
         case .all(let parts), .any(let parts): parts.reduce(into: []) { $0.formUnion(names(in: $1)) }

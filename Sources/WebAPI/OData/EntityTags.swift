@@ -12,7 +12,8 @@ enum EntityTags {
         return Int64(tag.dropFirst(3).dropLast())
     }
 
-    /// Whether a header's value names the tag, or any tag by `*`. The comparison is weak.
+    /// Whether a header's value names the tag, or any tag by `*`. A strong tag equals a weak tag with the same text (RFC 9110
+    /// section 8.8.3.2).
     static func match(_ value: String?, _ tag: String) -> Bool {
         guard let value = value?.trimmed, value != "null" else { return false }
         if value == "*" { return true }

@@ -90,7 +90,7 @@ struct FunctionArguments {
             return .string(String(inner.replacing("''", with: "'")))
         }
         if UUID(text: text) != nil { return .string(text) }
-        // Clients write lists with single quotes too.
+        // Some clients write the texts of a list in single quotes, which JSON does not allow.
         let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
         guard let value = try? JSONParser.parse(Array(json.utf8)) else {
             throw FieldsealError(.badRequest, "\(function) does not take \(name)=\(text.prefix(100)): it is not a literal.")

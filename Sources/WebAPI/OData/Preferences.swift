@@ -18,7 +18,7 @@ struct Preferences: Sendable {
 
     /// Supported preferences, without the prefix `odata.` of OData 4.0.
     static let supported: Set<String> = ["continue-on-error", "include-annotations", "maxpagesize", "return"]
-    /// Preferences without an effect here, each with the reason.
+    /// Preferences without an effect in this service, each with the reason.
     static let harmless: [String: String] = [
         "respond-async": "a server may respond at once (RFC 7240 section 4.1)",
         "wait": "responses come as soon as they can",
@@ -97,11 +97,11 @@ struct Preferences: Sendable {
 
     /// The annotation with the number of all rows.
     static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
-    /// The annotation that says whether there are more rows than the number. Here the number is exact, so the annotation is always
-    /// false.
+    /// The annotation that says whether there are more rows than the annotation `total` says. This service counts exactly, so the
+    /// value is always false.
     private static let totalExceeded = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"
 
-    /// The requested annotations of the number of all rows.
+    /// The annotations about the number of all rows that the client requested.
     func annotations(of count: Int) -> [JSONValue.Member] {
         let all: [JSONValue.Member] = [
             .init("@\(Self.total)", .integer(Int64(count))), .init("@\(Self.totalExceeded)", .bool(false)),

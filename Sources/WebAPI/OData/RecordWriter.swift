@@ -147,7 +147,8 @@ struct RecordWriter {
         member("\(column.name)@\(Self.formatted)", .string(text))
     }
 
-    /// The entity that a lookup refers to; nil if it may be one of several and the row does not say which, as in groups.
+    /// The entity that a lookup refers to. Nil if the lookup may refer to several entities, and the row does not say to which. A
+    /// row of a grouped query does not.
     private func target(of column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
         if let target = attribute.type.soleTarget { return target }
         let own = attribute.typeAttribute(in: record.shape.entity)?.logicalName

@@ -13,7 +13,6 @@ struct Representation: Sendable {
         .init("@odata.context", .string("\(serviceRoot)/$metadata#\(fragment)"))
     }
 
-    /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
     /// The type of an entity's records, as `@odata.type` names it.

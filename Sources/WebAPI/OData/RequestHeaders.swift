@@ -12,7 +12,7 @@ enum RequestHeaders {
     static let supported: Set<String> = [
         "callerobjectid", "mscrmcallerid", "odata-maxversion", "odata-version",
     ]
-    /// Headers without an effect here, each with the reason.
+    /// Headers without an effect in this service, each with the reason.
     static let harmless: [String: String] = [
         "mscrm.bypassbusinesslogicexecution": "there is no custom business logic",
         "mscrm.bypassbusinesslogicexecutionstepids": "there is no custom business logic",

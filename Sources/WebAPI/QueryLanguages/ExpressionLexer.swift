@@ -23,7 +23,6 @@ struct ExpressionLexer {
         try advance()
     }
 
-    /// Moves to the next token.
     mutating func advance() throws(FieldsealError) {
         while position < characters.count, " \t\r\n".unicodeScalars.contains(characters[position]) { position += 1 }
         tokenStart = position

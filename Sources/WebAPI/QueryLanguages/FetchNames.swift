@@ -1,7 +1,7 @@
 import Foundation
 import Model
 
-/// The elements and attributes of FetchXML's schema that are supported, and the elements and attributes that have no effect here.
+/// The elements and attributes of FetchXML's schema that are supported, and those that have no effect in this service.
 ///
 /// Every other element or attribute is refused by name before the query is parsed.
 enum FetchNames {

@@ -18,7 +18,8 @@ struct FetchParser {
     private var allColumns = false
     /// Whether the entity itself has `no-attrs`. If the query has no other output, only the entity's ids are returned.
     private var isBare = false
-    /// The sort orders of links. Rows are sorted first by the sort orders of the entity, also if the text has these later.
+    /// The sort orders of links. Rows are sorted by the entity's own sort orders first, even if the query names a link's order
+    /// before them.
     private var linkOrder: [RecordQuery.Order] = []
 
     init(_ text: String) throws(FieldsealError) {
@@ -157,7 +158,7 @@ struct FetchParser {
         }
     }
 
-    /// Refuses attributes of `<attribute>` that need other attributes to have an effect.
+    /// Refuses an attribute of `<attribute>` that has no effect without another one, such as `dategrouping` without `groupby`.
     private func checkUses(of element: XMLTree) throws(FieldsealError) {
         let isGrouped = try element.flag("groupby")
         let needs: [(name: String, isMet: Bool, of: String)] = [

@@ -78,7 +78,7 @@ struct FilterParser {
     private mutating func comparison() throws(FieldsealError) -> Filter {
         let left = try operand()
         if case .condition(let filter) = left {
-            // A condition may be compared with true or false.
+            // A condition may be compared with true or false, as in `contains(name,'a') eq true`.
             if try lexer.take(word: "eq") { return try isTrue() ? filter : .not(filter) }
             if try lexer.take(word: "ne") { return try isTrue() ? .not(filter) : filter }
             return filter

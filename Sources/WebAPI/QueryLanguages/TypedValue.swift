@@ -17,7 +17,7 @@ enum TypedValue {
         }
         let type = value["Type"]?.string ?? ""
         if type.hasSuffix("[]"), let text = given.string {
-            // Clients write lists with single quotes too.
+            // Some clients write the texts of a list in single quotes, which JSON does not allow.
             let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
             given = (try? JSONParser.parse(Array(json.utf8))) ?? given
         }

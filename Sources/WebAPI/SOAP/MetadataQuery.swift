@@ -10,7 +10,7 @@ struct MetadataQuery {
     private let relationships: Part?
     private let keys: Part?
 
-    /// A query of an entity's parts.
+    /// The query for one kind of an entity's parts, such as its attributes.
     private struct Part {
         let criteria: JSONValue?
         let properties: Set<String>?

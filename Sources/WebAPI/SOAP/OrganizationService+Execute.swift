@@ -161,7 +161,7 @@ extension OrganizationService {
         return response
     }
 
-    /// The referenced user or team. User settings have their user's id.
+    /// The referenced user or team. A reference to a user's settings means that user, because both have the same id.
     private func principal(_ reference: ContractReference) async throws -> Principal {
         let entity = reference.entity
         let isUser = entity.logicalName == EntityDefinition.userSettings.logicalName

@@ -13,8 +13,8 @@ extension OrganizationService {
         }
     }
 
-    /// The size of an entity's metadata toward the limit of records: one for the entity, and one for each of its attributes and
-    /// relationships.
+    /// How many records an entity's metadata counts as, for the limit of records: one for the entity, and one for each of its
+    /// attributes and relationships.
     private static func size(_ entity: JSONValue) -> Int {
         guard case .object(let members) = entity else { return 1 }
         return members.reduce(1) { size, member in

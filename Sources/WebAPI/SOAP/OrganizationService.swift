@@ -19,7 +19,7 @@ struct OrganizationService: Sendable {
     /// The organization's address, such as `https://…/contoso`.
     let organizationRoot: String
     let requestID: String
-    /// The client that waits for the response; nil if no client can disconnect.
+    /// The client that waits for the response. Without it, a long read continues even if the client disconnects.
     var peer: Peer?
 
     static let operations: Set<String> = [

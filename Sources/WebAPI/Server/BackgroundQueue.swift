@@ -2,8 +2,8 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Runs work that takes long and never suspends, such as making metadata, on threads of its own. Meanwhile the event loops
-/// serve all clients.
+/// Runs work that takes long and never suspends, such as making metadata, on separate threads. Meanwhile the event loops serve
+/// all clients.
 ///
 /// At most half as many closures run at a time as there are processors. Further closures wait in a queue, and the client of each
 /// waits for the result.

@@ -10,7 +10,6 @@ final class RequestFigures: Sendable {
         /// A router's request for work, which waits up to a minute.
         case wait
 
-        /// - Parameter path: A request's path.
         init(_ path: String) {
             func has(_ text: StaticString) -> Bool { path.contains(ascii: text) }
             if has("/api/data/") {
@@ -39,8 +38,7 @@ final class RequestFigures: Sendable {
 
     private let state = Mutex(State())
 
-    /// The upper limits of the durations that are counted together, in seconds. The last limit is the default time limit of a
-    /// statement.
+    /// The upper bounds of the histogram's buckets, in seconds. The last bound is the default time limit of a statement.
     private static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
     private static let routes = Route.allCases
     /// One more than the highest status, because statuses have three digits.

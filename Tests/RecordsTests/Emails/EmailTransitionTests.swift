@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The statuses of e-mails")
 struct EmailTransitionTests {
-    @Test("No write of a client submits an e-mail, or says that it failed", arguments: Role.allCases)
+    @Test("No role may write the status Pending Send, Sending or Failed to an e-mail", arguments: Role.allCases)
     func submittedByMessagesAlone(role: Role) {
         for status in [EmailStatus.pendingSend, .sending, .failed] {
             #expect(!EmailTransition.mayCreate(status, role))
@@ -14,7 +14,7 @@ struct EmailTransitionTests {
         }
     }
 
-    @Test("Writers draft and cancel; System Administrators record what happened elsewhere")
+    @Test("Basic Users may write only Draft and Canceled; System Administrators also Completed, Sent and Received")
     func roles() {
         #expect(EmailStatus.allCases.filter { EmailTransition.mayCreate($0, .basicUser) } == [.draft])
         #expect(
@@ -25,19 +25,19 @@ struct EmailTransitionTests {
         #expect(EmailTransition.sources(of: .sent, .basicUser).isEmpty)
     }
 
-    @Test("A router's work on an e-mail is not cut off: what is being sent can't be canceled", arguments: Role.allCases)
+    @Test("No role may cancel an e-mail while a router sends it", arguments: Role.allCases)
     func sending(role: Role) {
         #expect(!EmailTransition.sources(of: .canceled, role).contains(.sending))
     }
 
-    @Test("Each status has one of the three states, and a state's own status leads back to it")
+    @Test("Each status belongs to one of three states, and the default status of a state belongs to that state")
     func states() {
         #expect(EmailStatus.allCases.allSatisfy { (0...2).contains($0.state) })
         for state in Int64(0)...2 { #expect(EmailStatus(state: state)?.state == state) }
         #expect(EmailStatus(state: 3) == nil)
     }
 
-    @Test("E-mails that wait, can be sent again or are drafts have not ended")
+    @Test("Each status is either an ended status, or that of an e-mail that waits, is being sent, has failed or is a draft")
     func ended() {
         #expect(EmailStatus.ended.isDisjoint(with: EmailStatus.outbound.union(EmailStatus.editable)))
         #expect(EmailStatus.ended.union(EmailStatus.outbound).union(EmailStatus.editable) == Set(EmailStatus.allCases))

@@ -36,7 +36,7 @@ package struct EntityRelationship: Sendable {
     package enum Deletion: String, Sendable {
         /// The records are deleted too.
         case cascade = "Cascade"
-        /// A record can't be deleted while others refer to it.
+        /// A record can't be deleted while other records refer to it.
         case restrict = "Restrict"
         /// The lookups become null.
         case removeLink = "RemoveLink"

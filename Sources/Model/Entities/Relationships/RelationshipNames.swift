@@ -20,7 +20,7 @@ struct RelationshipNames {
         single = documented?.single ?? plain
         var isOwner = false
         if case .owner = attribute.type { isOwner = true }
-        // Dataverse has one relationship for owners. Here there are two, one with users and one with teams, with the same
+        // Dataverse has one relationship for owners. This service has two, one with users and one with teams, with the same
         // navigation property.
         self.schema = isOwner ? "owner_\(entity)_\(target)" : schema
         otherSingle = [plain] + (documented?.others ?? [])
@@ -28,7 +28,7 @@ struct RelationshipNames {
         otherCollection = isPart ? [] : [isOwner ? self.schema : regular]
     }
 
-    /// The schema name that follows from the attribute.
+    /// The schema name by Dataverse's usual pattern, for a lookup whose name ``rows`` does not list.
     private static func regular(_ entity: String, _ lookup: String, _ referenced: EntityDefinition) -> String {
         switch lookup {
         case "createdby", "createdonbehalfby", "modifiedby", "modifiedonbehalfby": "lk_\(entity)_\(lookup)"

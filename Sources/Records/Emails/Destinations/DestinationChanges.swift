@@ -21,7 +21,7 @@ struct DestinationChanges {
         let session: Session
     }
 
-    /// What the writes of one caller do to a record's settings.
+    /// The attributes of one record's settings that the writes of one caller name and change.
     private struct Part {
         let session: Session
         /// The attributes that the caller named, except in writes that confirm nothing (``Start/isSentAsRead``).
@@ -30,7 +30,7 @@ struct DestinationChanges {
         var changed: Set<String> = []
     }
 
-    /// A record's settings before the first write, and what each caller's writes do to them.
+    /// A record's settings before the first write, and the attributes that each caller's writes name and change.
     private struct Start {
         let destination: MailDestination?
         let isAuthorized: Bool
@@ -43,7 +43,8 @@ struct DestinationChanges {
 
         var named: Set<String> { parts.reduce(into: []) { $0.formUnion($1.named) } }
 
-        /// The callers that are responsible for a change: those that gave one of the attributes another value.
+        /// The callers that are responsible for a change: each caller that gave one of the attributes another value. If no caller
+        /// did, every caller is responsible.
         ///
         /// - Parameter moved: The attributes whose values changed. Nil for settings that are new or that SQL wrote: then every
         ///   caller is responsible.
@@ -53,7 +54,7 @@ struct DestinationChanges {
             return (authors.isEmpty ? parts : authors).map(\.session)
         }
 
-        /// Notes what a write does, in the ``Part`` of the write's caller.
+        /// Adds the attributes that a write names and changes to the ``Part`` of the write's caller.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
             if input.isWrittenBack {
@@ -90,7 +91,7 @@ struct DestinationChanges {
     static func isTouched(by input: ParsedValues, isNew: Bool) -> Bool {
         let attributes = MailDestination.attributes(of: input.entity.logicalName)
         guard !attributes.isEmpty else { return false }
-        // Mailboxes may refer to a deleted profile that is created again with its id.
+        // A mailbox may still refer to a deleted profile. A new profile with the same id names the servers of that mailbox.
         if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
         return attributes.contains { input.isNaming($0) || input.agreed[$0] != nil }
     }
@@ -223,8 +224,8 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// Requires that the stored settings equal the settings that were sent, before the stored ones are authorized. A trigger of the
-    /// database's owner could have changed the stored ones.
+    /// Requires that the stored settings equal the settings that the client sent, before the stored settings are authorized. A
+    /// trigger of the database's owner could have changed the stored settings.
     private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)

@@ -59,7 +59,7 @@ extension MailDestination {
     package static func authorizeBelonging(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
-        // Servers of the previous version still write, until the migration is committed.
+        // Locks both tables, because servers of the previous version may write to them until the migration is committed.
         _ = try connection.query(
             "LOCK TABLE \(organization.qualified("mailbox")), \(organization.qualified("mail_destination")) IN SHARE ROW EXCLUSIVE MODE"
         )

@@ -21,7 +21,7 @@ enum QueryBounds {
         var links = query.links
         if let filter = query.filter { rest.append((filter, 1)) }
         var count = 0
-        // Iterates instead of recursing, because a deeply nested condition must not exhaust the stack here.
+        // Iterates instead of recursing, because a deeply nested condition could exhaust the stack.
         while let part = rest.popLast()
             ?? links.popLast().map({ link in
                 links += link.links

@@ -44,7 +44,7 @@ struct WriteResolution: Sendable {
     private static let unknown = PostgresError(
         kind: .unknownOutcome, message: "the connection broke before the answer to the commit came")
 
-    /// One write with a known outcome decides for the whole transaction.
+    /// Either all writes were committed, or none was. So one write with a known outcome decides for the whole transaction.
     private func conclusion(_ verdicts: [Verdict]) throws -> [WriteOutcome]? {
         var outcomes: [WriteOutcome?] = []
         var isCertain = false
@@ -76,7 +76,8 @@ struct WriteResolution: Sendable {
         guard let id = trace.id ?? known?.id else { return .unclear(known) }
         let entity = trace.entity
         let created = entity["createdon"] != nil && entity["createdby"] != nil
-        // A migrated record has its original date in `createdon`, and the date of its creation here in `overriddencreatedon`.
+        // A migrated record has its original date in `createdon`. The date on which this service created the record is in
+        // `overriddencreatedon`.
         let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """

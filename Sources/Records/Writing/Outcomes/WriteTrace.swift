@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// What a write leaves in the database, as far as it is known before the response.
+/// The effect by which ``WriteResolution`` recognizes in the database that a write was committed.
 struct WriteTrace: Sendable {
     enum Effect: Sendable {
         /// - Parameter isOwnID: Whether this server chose the id, so that no other write can have created the record.

@@ -57,7 +57,7 @@ extension ParsedValues {
         }
     }
 
-    /// What a client writes to refer to a record.
+    /// The members with which a client sets a lookup, such as `emailserverprofile@odata.bind`, for an error text.
     func binding(of attribute: AttributeDefinition) -> String {
         let names = entity.navigationProperties(of: attribute)
         return (names.isEmpty ? [attribute.logicalName] : names).map { "\($0)@odata.bind" }.joined(separator: " or ")
@@ -88,9 +88,9 @@ extension EntityDefinition {
         return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
     }
 
-    /// The lookup of a navigation property. A lookup whose entities do not exist here has no navigation property in the metadata.
-    /// It is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and each of the two followed by this
-    /// entity's name.
+    /// The lookup of a navigation property. If this service has none of a lookup's entities, the metadata has no property for the
+    /// lookup. Such a lookup is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and each of the two
+    /// followed by this entity's name.
     func lookup(boundBy property: String) -> AttributeDefinition? {
         if let relationship = singleValued(property) { return relationship.attribute }
         let name = property.lowercased()

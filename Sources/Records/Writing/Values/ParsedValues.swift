@@ -160,7 +160,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleState() throws(FieldsealError) {
         let isEmail = entity.logicalName == EntityDefinition.email.logicalName
         guard case .int(let status)? = values["statuscode"], case .state(let states)? = entity["statecode"]?.type else { return }
-        // Each state has one status, whose number is the state's number plus one. A state of e-mails has several statuses.
+        // An e-mail's state has several statuses. In other entities, each state has one status: the state's number plus one.
         guard let state = isEmail ? EmailStatus(rawValue: status)?.state : status - 1, states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
@@ -168,7 +168,7 @@ package struct ParsedValues: Sendable {
                 "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state)."
             ).about("statuscode")
         }
-        // For e-mails, PostgreSQL sets the state.
+        // For an e-mail, a trigger in the database sets the state that belongs to the status.
         if !isEmail { values["statecode"] = .int(state) }
     }
 
@@ -202,7 +202,7 @@ package struct ParsedValues: Sendable {
         return annotation.hasPrefix("@OData.Community.Display.") || annotation.hasPrefix("@Microsoft.Dynamics.CRM.")
     }
 
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation without an effect, such as a misspelled
     ///   `@odata.bind`, for an annotation of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
@@ -248,7 +248,7 @@ package struct ParsedValues: Sendable {
         }
         guard try isTaken(attribute, for: purpose) else {
             isAsRead = isAsRead || Self.stamps.contains(attribute.logicalName)
-            // The value is ignored, if its type is right: the service maintains the attribute.
+            // The service maintains this attribute, so a value of the right type is ignored. Any other value is an error.
             if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
             return
         }
@@ -328,7 +328,7 @@ package struct ParsedValues: Sendable {
         return (entity, try RecordKey(String(address[address.index(after: open)...].dropLast()), of: entity))
     }
 
-    /// The entity of a collection. Every activity here is an e-mail.
+    /// The entity of a collection. In this service, every activity is an e-mail.
     private static func entity(set: Substring) -> EntityDefinition? {
         set == "activitypointers" ? .email : EntityCatalog.entity(set: String(set))
     }

@@ -101,7 +101,7 @@ struct UpdateStatement {
         let table = organization.qualified(entity.cellTable)
         let names = cells.keys.sorted()
         guard cells.values.contains(where: { $0 != nil }) else {
-            // Clearing writes no cell, so a retired key can do no harm. The key version is read while the statement holds the
+            // Clearing encrypts nothing, so it can't use a retired key. The key version is read while the statement holds the
             // table's lock.
             let nulls = names.map { "\(quoteIdentifier($0)) = NULL" }.joined(separator: ", ")
             return """

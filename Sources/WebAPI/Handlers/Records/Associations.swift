@@ -12,7 +12,7 @@ extension DataAPI {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         guard path.member == nil else { throw MethodNotAllowed(.delete) }
         let association = path.association
-        // The record must exist, and the caller must be allowed to read it.
+        // Throws if the record does not exist, or if the caller may not read it.
         let id = try await id(of: association.own, path.key)
         let kind: QueryOptions.Kind = path.isCount ? .count : path.isReference ? .references : .related
         let options = try ODataQuery(request.query, for: association.other, kind)

@@ -24,7 +24,7 @@ extension DataAPI {
     static let incomingMessages = ["CheckIncomingEmail", "DeliverIncomingEmail"]
     private static let bulkMessages = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
 
-    /// The writes of a message for many records.
+    /// The writes of `CreateMultiple`, `UpdateMultiple` or `UpsertMultiple`.
     func bulkChange(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) throws -> Change {
         guard Self.bulkMessages.contains(name) else { throw ODataPath.unknown(name) }
         try request.requireNoOptions()

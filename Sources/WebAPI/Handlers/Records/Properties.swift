@@ -103,7 +103,7 @@ extension DataAPI {
 
     private func collection(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
-        // The record must exist, and the caller must be allowed to read it.
+        // Throws if the record does not exist, or if the caller may not read it.
         let id = try await id(of: entity, key)
         let options = try ODataQuery(request.query, for: relationship.referencing, navigation.optionKind)
         var query = options.query
@@ -133,7 +133,7 @@ extension DataAPI {
 }
 
 extension ODataPath.Navigation {
-    /// The refusal of a method that the address of links does not accept. A single link of a collection can only be removed.
+    /// The error for a method that a `$ref` address does not accept. A single link of a collection accepts only `DELETE`.
     var methodNotAllowed: MethodNotAllowed {
         if member != nil { return MethodNotAllowed(.delete) }
         return isCollection ? MethodNotAllowed(.get, .post, .delete) : MethodNotAllowed(.get, .put, .delete)

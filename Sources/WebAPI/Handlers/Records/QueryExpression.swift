@@ -6,7 +6,7 @@ import Records
 
 /// The criteria of a query expression in a message.
 enum QueryExpression {
-    /// Members that have no effect, because only ids are read.
+    /// Members that have no effect, because the service reads only the ids of the matching records.
     private static let harmless: Set<String> = [
         "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "QueryHints",
     ]
@@ -28,7 +28,7 @@ enum QueryExpression {
         try check(orders: query["Orders"] ?? .null, of: entity)
     }
 
-    /// Refuses unknown columns. Columns have no effect here, but an unknown column shows a mistake in the query.
+    /// Refuses unknown columns. Columns have no effect in such a query, but an unknown column shows a mistake in it.
     private static func check(columns set: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard set != .null else { return }
         guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet is an object with Columns.") }

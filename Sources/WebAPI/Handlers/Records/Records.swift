@@ -230,7 +230,8 @@ extension APIRequest {
         preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }
 
-    /// Refuses conditions on something that is not a record. A read may name the versions that the client has (`If-None-Match`).
+    /// Refuses `If-Match` and `If-None-Match` in a request that is not about one record. A read may have `If-None-Match`, which
+    /// names the versions that the client has already.
     func requireNoCondition() throws(FieldsealError) {
         let isChanging = method != .get && headers[.ifNoneMatch].map { $0 != "null" } ?? false
         guard headers[.ifMatch] == nil, !isChanging else {

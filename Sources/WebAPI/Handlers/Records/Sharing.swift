@@ -159,8 +159,8 @@ extension DataAPI {
         return first
     }
 
-    /// The entity whose key is this member. `ownerid` is the key of users and of teams; the type or the address says which of the
-    /// two it is.
+    /// The entity whose key attribute has this name. Users and teams both have the key `ownerid`, so the type or the address
+    /// decides between them.
     private static func entity(withID member: String, type: String?, _ addressed: EntityDefinition?) -> EntityDefinition? {
         guard member == "ownerid" else {
             return EntityCatalog.all.first { $0.primaryID == member && (type == nil || type == $0.logicalName) }
@@ -171,7 +171,7 @@ extension DataAPI {
 
     func principal(_ value: JSONValue?, _ name: String) async throws -> Principal {
         let (entity, id) = try await record(value, name, such: "systemusers(ID)")
-        // User settings have their user's id.
+        // The record of a user's settings has the id of that user.
         let isUser = entity.logicalName == "usersettings"
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
             throw FieldsealError(.payloadDoesNotFit, "\(name) is a systemuser or a team.")

@@ -39,7 +39,8 @@ extension OAuthError {
     /// are tried during it are not counted.
     private static let longestWait = 5
 
-    /// A refusal of the Web API in the form of OAuth, with its status and its headers.
+    /// Converts a refusal of the Web API to the form of OAuth, with the same status and headers, except for a shorter
+    /// `Retry-After`.
     static func told(_ answer: APIResponse) -> APIResponse {
         let error =
             switch answer.status.code {

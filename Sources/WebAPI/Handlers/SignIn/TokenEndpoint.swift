@@ -80,13 +80,13 @@ extension WebAPI {
     private func checkAudience(_ form: OAuthForm, _ address: OrganizationAddress) throws {
         if let scope = try form["scope"] {
             let suffix = "/.default"
-            // For a resource that ends with a slash, the scope has two slashes.
+            // If the resource ends with a slash, the scope has two slashes before `.default`.
             guard scope.hasSuffix(suffix), isAudience(String(scope.dropLast(suffix.count)), address) else {
                 throw OAuthError("invalid_scope", "The scope is \(address.url)/.default.")
             }
         }
         if let resource = try form["resource"], !isAudience(resource, address) {
-            // RFC 8707 section 2.
+            // RFC 8707 section 2 defines this error code.
             throw OAuthError("invalid_target", "The resource is \(address.url).")
         }
     }

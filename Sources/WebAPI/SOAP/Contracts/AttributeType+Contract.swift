@@ -1,7 +1,8 @@
 import Model
 
 extension AttributeType {
-    /// What attributes of this type take in a request, in the words of the contracts.
+    /// A description of the values that attributes of this type accept in a request, in the terms of the contracts. It is for an
+    /// error text.
     ///
     /// - Returns: Nil if attributes of this type take the value. The value's range or text is checked when the value is written.
     func expectation(unmetBy value: ContractValue) -> String? {

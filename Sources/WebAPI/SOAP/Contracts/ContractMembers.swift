@@ -1,6 +1,6 @@
 import Model
 
-/// The members of a data contract. Each member occurs at most once, in any order. A nil member counts as missing.
+/// The members of a data contract. Each member occurs at most once, in any order. A member with `i:nil` counts as missing.
 struct ContractMembers {
     /// The members with a value. There are few members, so a search takes less time than hashing.
     private var elements: [(name: String, element: XMLElement)] = []
@@ -8,7 +8,7 @@ struct ContractMembers {
 
     /// - Parameters:
     ///   - known: The members that this service supports.
-    ///   - ignored: Members that have no meaning here and are ignored.
+    ///   - ignored: Members that have no effect in this service.
     /// - Throws: ``FieldsealError`` naming an unknown member with a value, or a member that occurs twice.
     init(_ element: XMLElement, of contract: String, _ known: [String], ignoring ignored: [String] = [])
         throws(FieldsealError)

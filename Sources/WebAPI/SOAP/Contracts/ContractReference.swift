@@ -26,7 +26,7 @@ struct ContractReference: Sendable {
             element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "Name", "RowVersion"])
         self.name = members.text("Name")
         guard let name = members.text("LogicalName")?.lowercased(),
-            // Every activity here is an e-mail.
+            // In this service, every activity is an e-mail.
             let entity = name == "activitypointer" ? .email : EntityCatalog.entity(name)
         else { throw Self.unknown(members.text("LogicalName")) }
         self.entity = entity
@@ -77,7 +77,7 @@ struct ContractReference: Sendable {
     ///
     /// - Parameter lookup: The lookup's name, for the error text.
     func require(oneOf targets: [String], in lookup: String) throws(FieldsealError) {
-        // If none of the lookup's entities exists here, the check of the values refuses the lookup.
+        // If this service has none of the entities that the lookup refers to, a later check refuses every value of the lookup.
         guard !targets.contains(entity.logicalName), targets.contains(where: { EntityCatalog.entity($0) != nil }) else { return }
         throw FieldsealError(
             .payloadDoesNotFit,

@@ -86,7 +86,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// The elements of an array such as `ArrayOfguid`. The type of the array determines that of its elements.
+    /// The elements of an array such as `ArrayOfguid`. The type of the array determines the type of its elements.
     private static func elements(_ element: XMLElement, _ type: String, _ name: String) throws(FieldsealError) -> [ContractValue] {
         let inner = String(type.dropFirst("ArrayOf".count))
         var values: [ContractValue] = []

@@ -34,7 +34,7 @@ struct ContractWriter {
             new = Self.instance
         } else {
             let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != Self.instance && $0.prefix != "s:" })
-            // The letter `i` is the prefix of XMLSchema-instance.
+            // Skips the letter `i`, because `i` is the prefix of XMLSchema-instance.
             let ordinal = letters < 8 ? letters : letters + 1
             new = Self.letters[min(ordinal, Self.letters.count - 1)]
         }
@@ -100,12 +100,12 @@ struct ContractWriter {
         element(local, namespace, type: type) { $0.output.appendXML(text) }
     }
 
-    /// Writes an element with a text, or a nil element.
+    /// Writes an element with a text, or an element with `i:nil` if there is no text.
     mutating func optional(_ local: String, _ namespace: String, _ text: String?) {
         if let text { self.text(local, namespace, text) } else { null(local, namespace) }
     }
 
-    /// Writes a nil element.
+    /// Writes an element with `i:nil`, which stands for null.
     mutating func null(_ local: String, _ namespace: String) {
         let outer = scope.count
         defer { scope.removeSubrange(outer...) }

@@ -35,7 +35,7 @@ struct PartyLists {
             throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
-        // A sender that is a record has that record's address, and `addressused` is ignored.
+        // If the sender is a user or a queue, the service uses the address of that record, and ignores `addressused`.
         let isOwnAddress = mask == 1 && party.partyReference != nil
         for (name, value) in party.attributes {
             switch (name, value) {

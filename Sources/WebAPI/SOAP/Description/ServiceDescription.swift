@@ -1,4 +1,5 @@
-/// The descriptions of the SOAP services (WSDL 1.1) with the schemas of their contracts. Clients are generated from them.
+/// The descriptions of the SOAP services (WSDL 1.1) with the schemas of their contracts. Tools generate client code from a
+/// description.
 struct ServiceDescription {
     private let name: String
     private let namespace: String

@@ -39,7 +39,7 @@ extension WebAPI {
     /// The caller's session in the organization of the address, or of the token.
     private func discoverySession(_ request: Request, _ context: APIContext) async throws -> Session {
         let name = context.parameters.get("organization") ?? Self.organization(ofTokenIn: request, tokens.addresses)
-        // Without an organization the token can't belong to this service.
+        // A token that names no organization was not issued by this service. The empty name makes `client` refuse it.
         let client = try await client(request, name ?? "", context).client
         let borrower = PoolBorrower.principal(client)
         try begin(borrower, context)
@@ -147,7 +147,7 @@ extension WebAPI {
         }
     }
 
-    /// Refuses unknown values of members that have no effect here, because every organization has one address.
+    /// Refuses unknown values of members that have no effect in this service, because every organization has one address.
     private static func check(_ members: ContractMembers) throws(FieldsealError) {
         guard ["Default", "Internet", "Intranet"].contains(members.text("AccessType") ?? "Default") else {
             throw members.mismatch("AccessType", "Default, Internet or Intranet")
@@ -189,7 +189,7 @@ extension WebAPI {
 
     /// `Instances`, as in the global discovery service.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIResponse {
-        // Without a valid token the query is not parsed.
+        // This check comes first, so that the query of a caller without a valid token is not parsed.
         let own = try await discoverySession(request, context)
         let session = try await session(own, for: try RequestHeaders.impersonatedUser(request.headers), context)
         let view = try MetadataView(try ODataQuery.options(request.uri.query))

@@ -4,7 +4,6 @@ import Model
 /// A request's envelope: the element in its body, and its headers.
 struct SOAPMessage: Sendable {
     let version: SOAPVersion
-    /// The element in the body.
     let body: XMLElement
     /// The user for whom the caller acts.
     private(set) var callerID: UUID?
@@ -60,7 +59,7 @@ struct SOAPMessage: Sendable {
                     throw Self.malformed("The header CallerId takes the id of a systemuser.")
                 }
                 callerID = id.unlessEmpty
-            // If this header were ignored, the request would have the rights of its client.
+            // If this header were ignored, the request would have the rights of the client instead of the named user's.
             case (_, let local) where ["callerid", "callerobjectid"].contains(local.lowercased()):
                 throw Self.malformed(
                     "The header \(local.quotedForFault) names no caller here. Send CallerId of the namespace \(Contract.xrm), or the "

@@ -97,7 +97,7 @@ struct MetadataWriter {
 
     // MARK: Members
 
-    /// Writes one member. The form follows from its value.
+    /// Writes one member as an element. The kind of the JSON value decides the form of the element.
     private static func member(_ name: String, _ value: JSONValue?, _ contract: String, to writer: inout ContractWriter) {
         let namespace = namespace(of: name, in: contract)
         switch value {

@@ -72,7 +72,7 @@ struct QueryReader {
         let info = try ContractMembers(
             element, of: "PagingInfo", ["Count", "PageNumber", "PagingCookie", "ReturnTotalRecordCount"])
         let count = try info.int("Count") ?? 0
-        // 0 is the SDK's own default.
+        // The SDK sends 0 for a Count or a PageNumber that the program did not set.
         let number = try info.int("PageNumber") ?? 0
         guard (0...1_000_000).contains(count), (0...1_000_000).contains(number) else {
             throw FieldsealError(.queryDoesNotFit, "PageInfo takes a Count and a PageNumber of 0 to 1,000,000.")

@@ -55,7 +55,7 @@ extension OrganizationService {
         columns.partyLists.isEmpty ? [] : [try RecordContracts.partyExpansion().expansion]
     }
 
-    /// The records of a query in any of its three forms.
+    /// The records of a query: a `QueryExpression`, a `QueryByAttribute` or a `FetchExpression`.
     func list(_ element: XMLElement) async throws -> ResultPage {
         switch element.type?.local {
         case "QueryExpression", "QueryByAttribute":

@@ -2,7 +2,8 @@ import Model
 import Records
 import Synchronization
 
-/// The columns of a Retrieve, prepared once with the markup around their values. Clients repeat a few different sets.
+/// The columns of a Retrieve, prepared with the markup around their values. They are cached, because clients request the same
+/// few sets of columns again and again.
 final class RetrievedColumns: Sendable {
     let outputs: [RecordQuery.Output]
     let columns: ResultColumns

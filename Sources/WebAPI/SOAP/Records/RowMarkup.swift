@@ -3,7 +3,7 @@ import Records
 
 /// The markup around the values of a query's rows as `Entity` contracts, prepared once.
 ///
-/// All markup is in one array, and each part is a range of it. So Swift counts no references while a row is written.
+/// All markup is in one array, and each part is a range of it. So writing a row needs no reference counting.
 struct RowMarkup: Sendable {
     /// One value of each row, as an attribute.
     struct Value: Sendable {
@@ -75,7 +75,7 @@ struct RowMarkup: Sendable {
 
     private mutating func add(_ column: ResultColumns.Column, _ shape: RowShape, _ p: RecordContracts.Prefixes) {
         let value = shape.columns[column.place]
-        // Encrypted attributes are not read.
+        // Only a column of an encrypted attribute has no place, because such an attribute is never read.
         guard let place = value.place else { return }
         var (start, end) = Self.markup(value, p)
         if let (attribute, entity) = column.alias {

@@ -37,7 +37,8 @@ struct LinkRequest {
         return association
     }
 
-    /// The lookups of the links: each on the "many" side, with the record on the "one" side.
+    /// For each link of a one-to-many relationship: the record with the lookup (`many`), and the record that the lookup refers to
+    /// (`one`).
     func lookups() throws(FieldsealError) -> [(relationship: EntityRelationship, many: ContractReference, one: ContractReference)] {
         let named = EntityCatalog.relationships.filter { $0.isNamed(relationship) }
         guard !named.isEmpty else {

@@ -4,7 +4,7 @@ import Model
 import Records
 import Tenancy
 
-// Several requests in one.
+// ExecuteMultiple and ExecuteTransaction: several requests in one SOAP request.
 extension OrganizationService {
     /// How many records the responses of one ExecuteMultiple have at most.
     private static let recordLimit = 50_000
@@ -50,7 +50,7 @@ extension OrganizationService {
         return response
     }
 
-    /// Runs a request of ExecuteMultiple in a session of its own.
+    /// Runs one request of ExecuteMultiple in a separate session.
     private func executeOne(_ element: XMLElement) async throws -> OrganizationResponse {
         let name = try OrganizationRequest(element).name
         guard name != "ExecuteMultiple" else {

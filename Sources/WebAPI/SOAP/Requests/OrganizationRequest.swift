@@ -33,7 +33,7 @@ struct OrganizationRequest: Sendable {
         parameters = try ContractPairs.read(members["Parameters"], "Parameters")
     }
 
-    /// Refuses parameters that the request does not have.
+    /// Refuses a parameter whose name is not in `names`.
     func take(_ names: String...) throws(FieldsealError) {
         for (key, value) in parameters where !names.contains(key) && !value.isNil {
             guard !Self.ignored.contains(key.lowercased()) else { continue }

@@ -26,7 +26,7 @@ struct OrganizationResponse {
         return XMLName(Self.crmRequests.contains(name) ? Contract.crm : Contract.xrm, "\(name)Response")
     }
 
-    /// Writes the response as an element with that name.
+    /// Writes the response as an element with the name `local`.
     func write(_ local: String, _ namespace: String, to writer: inout ContractWriter) throws {
         try writer.element(local, namespace, type: type, declaring: [Contract.xrm, XMLNamespace.instance]) { writer in
             writer.text("ResponseName", Contract.xrm, name)

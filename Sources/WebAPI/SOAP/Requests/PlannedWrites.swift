@@ -11,7 +11,7 @@ struct PlannedWrites {
 }
 
 extension OrganizationService {
-    /// - Returns: Nil for a request that does something else.
+    /// - Returns: Nil for a request that does not only write records.
     func plannedWrites(_ request: OrganizationRequest) async throws -> PlannedWrites? {
         let name = request.name
         func plain(_ write: RecordWrite) -> PlannedWrites {

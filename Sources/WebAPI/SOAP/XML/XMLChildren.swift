@@ -12,7 +12,6 @@ struct XMLChildren: Sequence, IteratorProtocol {
 }
 
 extension XMLChildren {
-    /// No elements.
     static var empty: XMLChildren {
         XMLChildren(document: XMLDocument(nodes: [], names: [], attributes: [], text: []), position: 0, end: 0)
     }

@@ -2,7 +2,6 @@
 ///
 /// The elements are in one array, each before its children. So an element needs few bytes.
 final class XMLDocument: Sendable {
-    /// An element of the document.
     struct Node: Sendable {
         var name: Int32
         /// The name in `xsi:type`; negative if there is none.

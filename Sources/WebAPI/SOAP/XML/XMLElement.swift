@@ -19,10 +19,8 @@ struct XMLElement: Sendable {
     var isEmpty: Bool { node.text.isEmpty && !hasChildren }
     var hasChildren: Bool { Int(node.end) > index + 1 }
 
-    /// The child elements in order.
     var children: XMLChildren { XMLChildren(document: document, position: index + 1, end: Int(node.end)) }
 
-    /// The first child element with a name.
     func first(_ local: String) -> XMLElement? { children.first { $0.local == local } }
 
     /// The names and values of the element's attributes in order.
@@ -32,7 +30,6 @@ struct XMLElement: Sendable {
         }
     }
 
-    /// The value of an attribute.
     func attribute(_ local: String, in namespace: String = "") -> String? {
         let name = XMLName(namespace, local)
         for attribute in document.attributes[Int(node.attributes.lowerBound)..<Int(node.attributes.upperBound)]

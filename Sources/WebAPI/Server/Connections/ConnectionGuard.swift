@@ -31,7 +31,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isClosed = false
     private var hangUpActions: [Int: () -> Void] = [:]
     private var lastAction = 0
-    /// Called when the next response has been written.
+    /// The actions of ``onWritten(_:)`` that wait for the next response.
     private var writtenActions: [() -> Void] = []
     private var progress: ResponseProgress?
 

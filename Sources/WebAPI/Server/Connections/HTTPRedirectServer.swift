@@ -18,7 +18,7 @@ struct HTTPRedirectServer: Sendable {
     let logger: Logger
     let listeners: Listeners
     let api: WebAPI
-    /// Responds to requests that came over TLS.
+    /// Responds to requests that a trusted proxy received over TLS.
     let secure: AddressResponder
 
     /// - Parameters:
@@ -60,7 +60,7 @@ struct HTTPRedirectServer: Sendable {
     }
 
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
-        // If `X-Forwarded-Proto` has two values, the client may have written one of them.
+        // If `X-Forwarded-Proto` has two values, the client may have written one of them, so only a single value counts.
         let isTrusted = Listeners.isLocal(context.channel) || listeners.isTrusted(listeners.peer(of: context.channel))
         if isTrusted, request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)

@@ -9,7 +9,7 @@ enum ProxyHeader: Equatable {
     case complete(IPAddress?, length: Int)
 
     private static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
-    /// The longest header of version 1 in bytes, with its end.
+    /// The longest header of version 1 in bytes, including its line end.
     private static let textLimit = 107
     /// The longest header of version 2 that is accepted, in bytes: addresses and some extensions.
     private static let binaryLimit = 2_048
@@ -48,9 +48,9 @@ enum ProxyHeader: Equatable {
         guard bytes.count >= 16 + length else { return .incomplete }
         let body = Array(bytes.dropFirst(16).prefix(length))
         switch (head[12] & 0xF, head[13]) {
-        // LOCAL means that a receiver ignores the addresses.
+        // The command LOCAL: the proxy itself opened the connection, so the addresses are ignored.
         case (0, _): return .complete(nil, length: 16 + length)
-        // PROXY over TCP: two addresses and two ports.
+        // The command PROXY for TCP: the body has two addresses and two ports.
         case (1, 0x11) where length >= 12: return .complete(IPAddress(bytes: Array(body.prefix(4))), length: 16 + length)
         case (1, 0x21) where length >= 36: return .complete(IPAddress(bytes: Array(body.prefix(16))), length: 16 + length)
         case (1, 0x00): return .complete(nil, length: 16 + length)

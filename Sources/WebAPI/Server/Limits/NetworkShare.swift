@@ -2,7 +2,7 @@ import Hummingbird
 import Model
 import PostgresClient
 
-/// Counts requests without a client's token, such as sign-ins, for their network.
+/// Counts requests without a client's token, such as sign-ins, toward the limits of their network.
 struct NetworkShare: RouterMiddleware {
     typealias Context = APIContext
 

@@ -1,7 +1,7 @@
 import NIOCore
 import Synchronization
 
-/// What is counted toward the limits for a request, until its response has been written or its connection is gone.
+/// Counts a request and its response toward the limits, until the response has been written or its connection is gone.
 final class RequestHold: Sendable {
     private struct State {
         var share: UnreadResponses.Share?
@@ -22,7 +22,7 @@ final class RequestHold: Sendable {
 
     /// Counts the request's response for the client or network of `share`.
     ///
-    /// - Parameter action: Releases what else the request holds.
+    /// - Parameter action: Releases everything else that is counted for the request.
     func begin(_ share: UnreadResponses.Share, releasing action: @escaping @Sendable () -> Void) {
         state.withLock { state in
             state.share = share

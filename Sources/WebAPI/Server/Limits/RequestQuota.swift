@@ -31,7 +31,7 @@ final class RequestQuota: Sendable {
     /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`. Then the request is not counted.
     func begin(_ client: PoolBorrower) throws(FieldsealError) {
         let refusal = usages.withLock { usages -> FieldsealError? in
-            // Without a quota the clock is not read.
+            // Without a quota the interval has no effect, so the clock is read only for a client that is not in `usages` yet.
             var usage = limits.clientRequests == nil ? usages[client] ?? Usage(start: .now) : current(usages[client])
             if usage.running >= limits.clientShare {
                 return FieldsealError(
@@ -97,7 +97,8 @@ final class RequestQuota: Sendable {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)
         guard Double(usage.before) * (1 - elapsed) > room else { return nil }
-        // The next request fits into this interval, or else into the next interval, for which this interval is the previous one.
+        // `fits` is when the next request is allowed, in intervals from the start of this interval. A value above 1 is within the
+        // next interval, in which the requests of this interval count as those of the previous one.
         let fits = room >= 0 ? 1 - room / Double(usage.before) : 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
         return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
     }

@@ -12,9 +12,10 @@ import Tenancy
 package struct APIContext: RequestContext {
     package var coreContext: CoreRequestContextStorage
     let channel: any Channel
-    /// The path of the request in the form of the routes, percent-encoded.
+    /// The path of the request, percent-encoded. If the organization has its own host, its name is added before the path, because
+    /// the routes begin with it.
     var path = ""
-    /// What ``DirectResponder`` responds to; nil for a request that the router has to match.
+    /// The part of the service to which ``DirectResponder`` passes the request; nil for a request that the router has to match.
     var target: DirectResponder.Target?
     /// The address of the client, without its port: the peer's address, or the address that trusted proxies report.
     package internal(set) var clientAddress: String?
@@ -24,7 +25,7 @@ package struct APIContext: RequestContext {
     package internal(set) var refusal: FieldsealError?
     /// The caller, for the log.
     package let principal = Principal()
-    /// What is counted toward the limits for the request.
+    /// Counts the request and its response toward the limits.
     let hold = RequestHold()
     /// The request's id in the log, in security events and in the response.
     package let requestID: String

@@ -51,7 +51,7 @@ struct APIResponse: Sendable, ResponseGenerator {
         ]
         switch error.detail {
         case .approval(let id): members.append(.init("@fieldseal.approvalid", .string(id)))
-        // RFC 9470 section 3.
+        // RFC 9470 section 3 defines this challenge.
         case .maximumAge(let seconds):
             headers[.wwwAuthenticate] = "\(challenge) error=\"insufficient_user_authentication\", max_age=\"\(seconds)\""
         case nil: break
@@ -86,7 +86,7 @@ struct APIResponse: Sendable, ResponseGenerator {
         case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
             return (self.error(error, status: .serviceUnavailable), false)
         case let error as FieldsealError:
-            // A request for something unsupported is not a fault of the service.
+            // The status 501 means that the client requested something unsupported. That is not an internal error.
             return (self.error(error), error.code.httpStatus >= 500 && error.code.httpStatus != 501)
         case let error as PostgresError where error.isTold:
             return (self.error(error.refusal, status: .init(code: error.refusalStatus)), error.refusalStatus >= 500)
@@ -104,7 +104,7 @@ struct APIResponse: Sendable, ResponseGenerator {
             let limits = "1 MiB, or 16 MiB for a batch, for many records, for e-mails and for attachments"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
         case is HTTPParserError:
-            // As with 413, the rest of this body can't be separated from the next request.
+            // The connection is closed, because the rest of this body can't be separated from the next request.
             var answer = self.error(
                 FieldsealError(.badRequest, "The request's body is not framed as its header says. Nothing was done."))
             answer.headers[.connection] = "close"

@@ -30,7 +30,7 @@ struct AddressResponder: HTTPResponder {
         return try await inner.respond(to: request, context: context)
     }
 
-    /// The request with the path in the form of the routes, and the organization's address in its context.
+    /// The request with the path that the routes match, and the organization's address in its context.
     func resolved(_ request: Request, _ context: APIContext) -> (request: Request, context: APIContext) {
         var context = context
         context.path = request.uri.path

@@ -31,7 +31,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "The last units begin at midnight, or with the hour, and end now",
+        "A range of the last days, weeks, months or years begins at midnight, and one of hours at a full hour; both end now",
         arguments: [
             ("last-seven-days", 7, "2026-02-18T00:00:00Z"), ("Last7Days", 7, "2026-02-18T00:00:00Z"),
             ("last-x-hours", 3, "2026-02-25T10:00:00Z"), ("LastXDays", 2, "2026-02-23T00:00:00Z"),
@@ -43,7 +43,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "The next units begin now, and end with the day, or with the hour",
+        "A range of the next days, weeks, months or years begins now and ends at midnight; one of hours ends at a full hour",
         arguments: [
             ("next-seven-days", 7, "2026-03-05T00:00:00Z"), ("Next7Days", 7, "2026-03-05T00:00:00Z"),
             ("NextXHours", 1, "2026-02-25T15:00:00Z"), ("next-x-days", 3, "2026-03-01T00:00:00Z"),
@@ -55,7 +55,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "What is older has no beginning, and ends to the second",
+        "The range of an operator such as OlderThanXDays has no beginning, and its end is exact to the second",
         arguments: [
             ("OlderThanXMinutes", 15, "2026-02-25T12:59:15Z"), ("olderthan-x-hours", 14, "2026-02-24T23:14:15Z"),
             ("OlderThanXDays", 25, "2026-01-31T13:14:15Z"), ("olderthan-x-weeks", 1, "2026-02-18T13:14:15Z"),
@@ -66,7 +66,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "A week begins with the first second of a Sunday, and ends with the last one of a Saturday",
+        "A week begins with the first second of a Sunday, and ends with the last second of a Saturday",
         arguments: [
             ("2026-03-01T00:00:00Z", "2026-03-01"), ("2026-03-07T23:59:59Z", "2026-03-01"), ("2026-02-28T23:59:59Z", "2026-02-22"),
             ("2026-03-02T00:00:00Z", "2026-03-01"), ("2027-01-01T00:00:00Z", "2026-12-27"), ("2028-02-29T12:00:00Z", "2028-02-27"),
@@ -80,7 +80,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "Ends of months and years",
+        "Ranges are right at the ends of months and years",
         arguments: [
             ("ThisMonth", 7, "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("NextMonth", 7, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"),
@@ -100,27 +100,27 @@ struct DateOperatorTests {
         try expect(name, number, at: now, from: from, to: to)
     }
 
-    @Test("What is older than a month that is shorter ends with its last day")
+    @Test("One month before 31 March is 28 February, because February has no day 31")
     func olderAtAnEnd() throws {
         try expect("OlderThanXMonths", 1, at: "2026-03-31T00:00:00Z", from: nil, to: "2026-02-28T00:00:00Z")
         try expect("OlderThanXYears", 1, at: "2028-02-29T01:02:03Z", from: nil, to: "2027-02-28T01:02:03Z")
     }
 
-    @Test("Limits are within the years 1 to 9999")
+    @Test("A range of 10,000 years is cut to the years 1 to 9999")
     func far() throws {
         try expect("LastXYears", 10_000, at: Self.now, from: "0001-01-01T00:00:00Z", to: Self.now)
         try expect("NextXYears", 10_000, at: Self.now, from: Self.now, to: "10000-01-01T00:00:00Z")
         try expect("OlderThanXYears", 10_000, at: Self.now, from: nil, to: "0001-01-01T00:00:00Z")
     }
 
-    @Test("Only operators with an X take a number, and seven counts days alone")
+    @Test("Only operators with an X in their name take a number, and Last7Days exists only for days")
     func names() {
         #expect(DateOperator("last-x-weeks")?.takesNumber == true && DateOperator("last-week")?.takesNumber == false)
         #expect(DateOperator("Last7Days")?.takesNumber == false && DateOperator("Last7Weeks") == nil)
         #expect(DateOperator("last") == nil && DateOperator("") == nil)
     }
 
-    @Test("A day is from midnight to midnight, before 1970 too")
+    @Test("A day lasts from midnight to midnight, also before 1970")
     func day() throws {
         let day = DateOperator.day(of: try #require(ISO8601.date("1969-12-31T23:59:59Z")))
         #expect(ISO8601.text(day.from) == "1969-12-31T00:00:00Z" && ISO8601.text(day.to) == "1970-01-01T00:00:00Z")
