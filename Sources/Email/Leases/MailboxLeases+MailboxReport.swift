@@ -82,7 +82,7 @@ extension MailboxLeases {
             SELECT \(StoredCount("transientfailurecount").increased()) FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1
             """, [.uuid(id)]
         )[0].decode(0)
-        // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
+        // If the organization lacks its key, the mailbox is not the cause, so it is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
         // An administrator has to check settings that the service did not write. After this check the mailbox continues without
         // being enabled again.

@@ -13,7 +13,7 @@ final class IdleConnection: @unchecked Sendable {
     /// Host and port of the server, and the user that is signed in.
     let server: String
     let user: String
-    /// Shows whether another sign-in uses the same password (``IdleConnections/tag(of:)``).
+    /// The tag of the password that this connection signed in with (``IdleConnections/tag(of:)``).
     let passwordTag: [UInt8]
     let since = ContinuousClock.now
     private var session: IMAPSession
