@@ -82,7 +82,7 @@ public actor PostgresConnection {
         return try SessionSettings.report(result)
     }
 
-    /// Stores what is known about the connection that was just opened.
+    /// Stores the session's report, the known servers and the server's timeline for the connection that was just opened.
     func take(_ report: SessionSettings.Report, _ servers: KnownServers? = nil, _ timeline: UInt32? = nil) {
         backend = report.backend
         readOnlySince = report.isReadOnly ? .now : nil
