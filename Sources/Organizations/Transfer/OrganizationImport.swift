@@ -105,7 +105,7 @@ private struct ImportSteps: Sendable {
     let caller: Caller
     /// The key of the cells; nil for an import without the key.
     private let data: DataKey?
-    /// Whether the key showed that the file is authentic; false without the key.
+    /// Whether the file's tag is valid under the key; false without the key.
     private let isAuthentic: Bool
 
     private var manifest: ExportManifest { request.manifest }
