@@ -1,5 +1,5 @@
-// Stands before free() in a program that is started with LD_PRELOAD. It writes a line to the file that FIELDSEAL_TEST_FREED names
-// for each block that has a part of the text in the file of FIELDSEAL_TEST_TEXT when it is given back.
+// Replaces free() in a program that is started with LD_PRELOAD. FIELDSEAL_TEST_TEXT names a file with a secret text. If a freed block
+// contains a part of this text, the function writes a line to the file that FIELDSEAL_TEST_FREED names.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-// Stands before libcrypto in a program that is started with LD_PRELOAD. FIELDSEAL_TEST_LIBCRYPTO has the words of what is
-// answered otherwise; every other call, and every other algorithm, is libcrypto's own.
+// Replaces functions of libcrypto in a program that is started with LD_PRELOAD. FIELDSEAL_TEST_LIBCRYPTO lists words, such as
+// "no-scrypt", that change the results of these functions. All other calls go to libcrypto.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <openssl/evp.h>
@@ -14,7 +14,7 @@ static int asked(const char *word) {
     return words && strstr(words, word);
 }
 
-// No provider has scrypt.
+// With "no-scrypt", no provider has scrypt.
 EVP_KDF *EVP_KDF_fetch(OSSL_LIB_CTX *context, const char *algorithm, const char *properties) {
     EVP_KDF *(*real)(OSSL_LIB_CTX *, const char *, const char *) = dlsym(RTLD_NEXT, "EVP_KDF_fetch");
     return asked("no-scrypt") && !strcasecmp(algorithm, "SCRYPT") ? NULL : real(context, algorithm, properties);
@@ -27,7 +27,7 @@ int EVP_PBE_scrypt(const char *pass, size_t passlen, const unsigned char *salt, 
     return asked("no-scrypt") ? 0 : real(pass, passlen, salt, saltlen, n, r, p, maxmem, key, keylen);
 }
 
-// The FIPS provider is loaded, and nothing else is asked.
+// With "fips-loaded", libcrypto reports that the FIPS provider is loaded.
 int OSSL_PROVIDER_available(OSSL_LIB_CTX *context, const char *name) {
     int (*real)(OSSL_LIB_CTX *, const char *) = dlsym(RTLD_NEXT, "OSSL_PROVIDER_available");
     return asked("fips-loaded") && !strcmp(name, "fips") ? 1 : real(context, name);
@@ -38,7 +38,7 @@ int EVP_default_properties_is_fips_enabled(OSSL_LIB_CTX *context) {
     return asked("fips-asked-for") ? 1 : real(context);
 }
 
-// One bit of a result is wrong.
+// With "wrong-pbkdf2", "wrong-sha" or "wrong-aes", one bit of a result is wrong.
 int PKCS5_PBKDF2_HMAC(const char *pass, int passlen, const unsigned char *salt, int saltlen, int iterations, const EVP_MD *digest,
                       int keylen, unsigned char *key) {
     int (*real)(const char *, int, const unsigned char *, int, int, const EVP_MD *, int, unsigned char *) =
@@ -62,7 +62,7 @@ int EVP_EncryptUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *count, c
     return done;
 }
 
-// The same bytes each time.
+// With "wrong-random", the generator returns the same bytes each time.
 int RAND_bytes(unsigned char *bytes, int count) {
     int (*real)(unsigned char *, int) = dlsym(RTLD_NEXT, "RAND_bytes");
     if (!asked("wrong-random")) return real(bytes, count);
