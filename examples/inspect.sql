@@ -1,4 +1,4 @@
--- What a DBA can see of encryption, keys and security events. Nothing here needs a key.
+-- What a DBA can see of encryption, keys and security events. None of these statements needs a key.
 
 -- Each organization: whether encryption is active, the key version, and the key's fingerprint.
 SELECT organization, state, key_version, fingerprint FROM config.encryption_status;
