@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Testing
 
-/// A program with two key-encryption keys, as while one replaces the other.
+/// Tests a program with two key-encryption keys, as during a rotation.
 struct KeyRotationTests {
     private let address = CellAddress(organization: UUID(), record: UUID(), attribute: "test.secret")
     private let fields: [[UInt8]] = [[1], [2, 3]]
@@ -36,7 +36,7 @@ struct KeyRotationTests {
         #expect(try new.open(cell, at: address).isEqual(to: secret("c")))
         #expect(try member.accepts(third.tag(label: "x", over: fields), label: "x", over: fields))
         #expect(old.member(new.id) == nil)
-        // Each of the single keys knows no other key.
+        // Each key in `each` knows no other key.
         for one in member.each { #expect(one.ids == [one.id]) }
     }
 
