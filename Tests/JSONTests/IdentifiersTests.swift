@@ -3,9 +3,9 @@ import Testing
 
 @testable import JSON
 
-@Suite("Ids in the order of time")
+@Suite("Ids that are ordered by time")
 struct IdentifiersTests {
-    @Test("Ids that are made together rise, also beyond the counter's end, and are all different")
+    @Test("Ids that are made together are ascending and all different, even if there are more than the counter can hold")
     func rising() {
         let ids = UUID.timeOrdered(count: 10_000, now: Date(timeIntervalSince1970: 1_800_000_000))
         let texts = ids.map(\.uuidString)
@@ -14,6 +14,6 @@ struct IdentifiersTests {
         #expect(texts.allSatisfy { $0.dropFirst(14).first == "7" && "89AB".contains($0.dropFirst(19).first ?? "x") })
     }
 
-    @Test("No id is made where none is asked for")
+    @Test("For a count of 0, no id is made")
     func none() { #expect(UUID.timeOrdered(count: 0).isEmpty) }
 }

@@ -4,13 +4,13 @@ import Testing
 
 @Suite("JSON")
 struct JSONTests {
-    @Test("Valid texts are read as RFC 8259 says", arguments: validTexts)
+    @Test("Valid JSON is parsed as RFC 8259 requires", arguments: validTexts)
     func valid(text: String, value: JSONValue) throws {
         #expect(try JSONParser.parse(Array(text.utf8)) == value)
     }
 
     @Test(
-        "Invalid texts are refused",
+        "Invalid JSON, duplicate members and misplaced byte order marks are refused",
         arguments: [
             "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "01", "1.", ".5", "+1", "1e", "nul", "\"", "\"\\x\"", "\"\\ud800\"",
             "\"\\ud800\\u0041\"",
@@ -21,22 +21,22 @@ struct JSONTests {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(Array(text.utf8)) }
     }
 
-    @Test("A byte order mark before the value is ignored, and one in a text is kept")
+    @Test("A byte order mark before the value is ignored, and a byte order mark in a string is kept")
     func byteOrderMark() throws {
         #expect(try JSONParser.parse(Array("\u{FEFF} {\"a\":1}".utf8)) == ["a": 1])
         #expect(try JSONParser.parse(Array("\"\u{FEFF}\"".utf8)) == .string("\u{FEFF}"))
-        // The byte order marks of UTF-16 and UTF-32.
+        // Bytes in UTF-16, with its byte order mark in either order.
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF, 0xFE, 0x31, 0x00]) }
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFE, 0xFF, 0x00, 0x31]) }
     }
 
-    @Test("Bytes that are not UTF-8 are refused, outside of strings and inside")
+    @Test("Bytes that are not UTF-8 are refused, in strings and elsewhere")
     func notUTF8() {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF]) }
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0x22, 0xFF, 0x22]) }
     }
 
-    @Test("Nesting has a limit")
+    @Test("Nesting of at most 64 levels is accepted")
     func depth() throws {
         func nested(_ depth: Int) -> [UInt8] {
             Array((String(repeating: "[", count: depth) + String(repeating: "]", count: depth)).utf8)
@@ -46,7 +46,7 @@ struct JSONTests {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(nested(1_000_000)) }
     }
 
-    @Test("What was written is read back, whatever it is")
+    @Test("Any value that was written as JSON is equal after it is parsed")
     func roundTrip() throws {
         var generator = SystemRandomNumberGenerator()
         func value(_ depth: Int) -> JSONValue {

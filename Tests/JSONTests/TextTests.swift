@@ -2,19 +2,20 @@ import Foundation
 import JSON
 import Testing
 
-/// Compares texts that the service writes with its own code with those of Foundation and the standard library.
+/// Compares the texts that the service's own code writes with the texts that Foundation and the standard library write.
 @Suite("Values as text")
 struct TextTests {
     @Test(
-        "Dates are written as RFC 3339 says", arguments: [0, 3_600, 86_400 * 59, 86_400 * 60] + (0..<400).map { $0 * 150_000_017 })
+        "Dates are written in the form of RFC 3339",
+        arguments: [0, 3_600, 86_400 * 59, 86_400 * 60] + (0..<400).map { $0 * 150_000_017 })
     func date(_ seconds: Int) throws {
-        // From the year 1600 on, across leap days of each kind, in steps of less than five years.
+        // The dates begin in 1600 and are less than five years apart, so every kind of leap year is among them.
         let date = Date(timeIntervalSince1970: Double(seconds - 11_676_096_000))
         #expect(ISO8601.text(date) == date.formatted(.iso8601))
         #expect(ISO8601.date(ISO8601.text(date)) == date)
     }
 
-    @Test("Years have four digits at least")
+    @Test("Years are written with at least four digits")
     func years() {
         #expect(ISO8601.text(Date(timeIntervalSince1970: -62_135_596_800)) == "0001-01-01T00:00:00Z")
         #expect(ISO8601.text(Date(timeIntervalSince1970: -58_979_923_200)) == "0101-01-01T00:00:00Z")
@@ -22,7 +23,7 @@ struct TextTests {
     }
 
     @Test(
-        "Dates are read as RFC 3339 says, and without what may be left out",
+        "Dates in the form of RFC 3339 are parsed, also without the time, the seconds or the zone",
         arguments: [
             ("2026-01-31", 1_769_817_600), ("2026-01-31T12:00Z", 1_769_860_800), ("2026-01-31T12:00:01", 1_769_860_801),
             ("2026-01-31 12:00:01Z", 1_769_860_801), ("2026-01-31t12:00:01.5z", 1_769_860_801.5),
@@ -35,7 +36,7 @@ struct TextTests {
     }
 
     @Test(
-        "What is no moment is not read as another one",
+        "A text that is not a valid date is refused",
         arguments: [
             "2026-02-30", "2026-02-29", "1900-02-29", "2026-04-31", "2026-13-01", "2026-00-10", "2026-01-00", "2026-01-32",
             "0000-01-01",
@@ -49,7 +50,7 @@ struct TextTests {
         #expect(ISO8601.date(text) == nil)
     }
 
-    @Test("Fractions of a second are cut off, before 1970 too")
+    @Test("A time is written rounded down to the second, also before 1970")
     func fraction() {
         #expect(ISO8601.text(Date(timeIntervalSince1970: 0.999)) == "1970-01-01T00:00:00Z")
         #expect(ISO8601.text(Date(timeIntervalSince1970: -0.001)) == "1969-12-31T23:59:59Z")
@@ -71,12 +72,12 @@ struct TextTests {
         }
     }
 
-    @Test("Ids are read in either case")
+    @Test("Ids in upper, lower and mixed case are parsed")
     func readingIDs() {
         for text in [id, id.lowercased(), id.uppercased()] { #expect(UUID(text: text)?.text == id.lowercased()) }
     }
 
-    @Test("What is no id is not read as one", arguments: noIDs)
+    @Test("A text that is not a valid id is refused", arguments: noIDs)
     func notReading(_ text: String) {
         #expect(UUID(text: text) == nil)
     }

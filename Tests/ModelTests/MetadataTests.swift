@@ -21,9 +21,9 @@ struct MetadataTests {
         #expect(EntityCatalog.withCells.map(\.logicalName) == ["emailserverprofile", "mailbox", "queue", "usersettings"])
     }
 
-    @Test("Every attribute has a column of its type, and an encrypted one has a cell column and no other")
+    @Test("Every attribute has a column of its type, and an encrypted attribute has only a column for its cells")
     func columns() async throws {
-        // Values that only routers and servers use, and that clients do not see.
+        // Columns that only routers and servers use, and that are not attributes.
         let own: [String: Set<String>] = [
             "mailbox": ["router_state"], "audit": ["block"],
             "email": [
@@ -52,7 +52,7 @@ struct MetadataTests {
         }
     }
 
-    @Test("The records of messages say what each entity knows")
+    @Test("The records of sdkmessagefilter list the messages that each entity supports")
     func messages() async throws {
         let names: [EntityDefinition.Message: [String]] = [
             .create: ["Create", "CreateMultiple"], .retrieve: ["Retrieve"], .retrieveMultiple: ["RetrieveMultiple"],
@@ -73,9 +73,7 @@ struct MetadataTests {
         }
     }
 
-    @Test(
-        "The three encryption messages are in no role's row but the administrator's own check, and no role reaches what it must not"
-    )
+    @Test("The privilege table gives the documented depths, and no role the rights that no role may have")
     func privileges() {
         #expect(PrivilegeTable.depth(of: .delete, on: .mailbox, for: .systemAdministrator) == .organization)
         #expect(PrivilegeTable.depth(of: .update, on: .mailbox, for: .basicUser) == .own)
@@ -83,14 +81,14 @@ struct MetadataTests {
         #expect(PrivilegeTable.depth(of: .retrieve, on: .emailServerProfile, for: .basicUser) == .none)
         #expect(!PrivilegeTable.maySetPasswords(.emailRouter))
         for role in Role.allCases {
-            // User settings are created and deleted with their user.
+            // No role may create or delete user settings, because they are created and deleted with their user.
             #expect(PrivilegeTable.depth(of: .create, on: .userSettings, for: role) == .none)
             #expect(PrivilegeTable.depth(of: .delete, on: .userSettings, for: role) == .none)
             #expect(PrivilegeTable.depth(of: .update, on: .role, for: role) == .none)
         }
     }
 
-    @Test("Codes are unique, and each has the status of the reference table", arguments: ErrorCode.allCases)
+    @Test("Each error code has the form of Dataverse's codes and a valid HTTP status", arguments: ErrorCode.allCases)
     func codes(code: ErrorCode) {
         #expect(code.rawValue.wholeMatch(of: /0x800[0-9A-F]{5}/) != nil)
         #expect((400...501).contains(code.httpStatus))

@@ -12,7 +12,7 @@ import Testing
 /// literal in a statement's text.
 ///
 /// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of texts and the seed; `make fuzz` runs millions.
-@Suite("Parsers of what clients write")
+@Suite("Parsers of texts from clients, with mutated texts")
 struct ParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 20_000
@@ -26,13 +26,13 @@ struct ParserFuzzTests {
         }
     }()
 
-    @Test("Every seed is read as it is")
+    @Test("Every seed is read without a mutation")
     func seedsAreRead() throws {
         #expect(Self.seeds.count >= 15)
         for (kind, text) in Self.seeds { try Self.parse(kind, text) }
     }
 
-    @Test("Mutated seeds are read or refused")
+    @Test("A mutated seed is read, or refused with a code, within the time limit")
     func mutations() throws {
         var mutator = Mutator(seed: Self.seed)
         var refused = 0
@@ -57,7 +57,7 @@ struct ParserFuzzTests {
         print("fuzzed \(Self.cases) cases of seed \(Self.seed) in \(ContinuousClock.now - start), \(refused) refused")
     }
 
-    @Test("No literal of a client stands in a statement's text")
+    @Test("No literal of a client is in the text of an SQL statement")
     func literals() throws {
         let canary = "c4n4ry"
         for filter in [

@@ -9,7 +9,7 @@ import Testing
 /// Gives mutated texts to every parser for callers without an account: the header of the PROXY protocol, `X-Forwarded-For`, the
 /// form of the token endpoint, and assertions. Each text is read or refused: no crash, no hang, and no value that the text does not
 /// contain.
-@Suite("Parsers of what comes without an account")
+@Suite("Parsers of texts from callers without an account, with mutated texts")
 struct StrangersParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 20_000
@@ -41,7 +41,7 @@ struct StrangersParserFuzzTests {
         #expect(refused > cases / 10 && refused < cases)
     }
 
-    @Test("Headers of the PROXY protocol")
+    @Test("A mutated header of the PROXY protocol is read or refused")
     func proxyHeaders() throws {
         let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
         let four: [UInt8] = [192, 0, 2, 1, 198, 51, 100, 1, 0xC0, 0x01, 0x01, 0xBB]
@@ -57,14 +57,14 @@ struct StrangersParserFuzzTests {
             switch ProxyHeader.parse(bytes) {
             case .malformed: return false
             case .incomplete:
-                // Otherwise a connection could wait forever.
+                // A header of this length must be complete or refused, because a connection could otherwise wait forever.
                 #expect(bytes.count < 2_048)
                 return false
             case .complete(_, let length):
                 #expect(length > 0 && length <= bytes.count)
                 let header = Array(bytes.prefix(length))
                 #expect(ProxyHeader.parse(header) == ProxyHeader.parse(bytes))
-                // Bytes arrive one by one. An incomplete header is neither refused nor taken for a complete one.
+                // Bytes may arrive one by one. So an incomplete header must be neither refused nor read as a complete one.
                 for count in [1, length / 2, length - 1] where count > 0 && count < length {
                     #expect(ProxyHeader.parse(header.prefix(count)) == .incomplete)
                 }
@@ -73,7 +73,7 @@ struct StrangersParserFuzzTests {
         }
     }
 
-    @Test("X-Forwarded-For")
+    @Test("A mutated X-Forwarded-For gives no address that the text does not contain")
     func forwardedAddresses() throws {
         var limits = APILimits()
         limits.trustedProxies = ["10.0.0.0/8", "2001:db8:1::/48"].compactMap { IPNetwork($0) }
@@ -95,7 +95,7 @@ struct StrangersParserFuzzTests {
         }
     }
 
-    @Test("Forms of the token endpoint")
+    @Test("A mutated form of the token endpoint is read or refused")
     func forms() throws {
         let seeds = [
             "grant_type=client_credentials&client_id=01234567-89ab-7def-8123-456789abcdef&client_secret=a%2Bb%20c",
@@ -119,7 +119,7 @@ struct StrangersParserFuzzTests {
         }
     }
 
-    @Test("Assertions")
+    @Test("A mutated client assertion is read or refused")
     func assertions() throws {
         let now = Date(timeIntervalSince1970: 1_800_000_000)
         let addresses = ServiceAddresses(baseURL: "https://crm.example")

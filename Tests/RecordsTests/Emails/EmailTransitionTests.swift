@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The statuses of e-mails")
 struct EmailTransitionTests {
-    @Test("No write of a client submits an e-mail, or says that it failed", arguments: Role.allCases)
+    @Test("No role may set a status with which an e-mail is submitted, being sent or failed", arguments: Role.allCases)
     func submittedByMessagesAlone(role: Role) {
         for status in [EmailStatus.pendingSend, .sending, .failed] {
             #expect(!EmailTransition.mayCreate(status, role))
@@ -14,7 +14,7 @@ struct EmailTransitionTests {
         }
     }
 
-    @Test("Writers draft and cancel; System Administrators record what happened elsewhere")
+    @Test("A Basic User may draft and cancel e-mails; a System Administrator may also record e-mails of other systems")
     func roles() {
         #expect(EmailStatus.allCases.filter { EmailTransition.mayCreate($0, .basicUser) } == [.draft])
         #expect(
@@ -25,19 +25,19 @@ struct EmailTransitionTests {
         #expect(EmailTransition.sources(of: .sent, .basicUser).isEmpty)
     }
 
-    @Test("A router's work on an e-mail is not cut off: what is being sent can't be canceled", arguments: Role.allCases)
+    @Test("An e-mail that a router is sending can't be canceled by any role", arguments: Role.allCases)
     func sending(role: Role) {
         #expect(!EmailTransition.sources(of: .canceled, role).contains(.sending))
     }
 
-    @Test("Each status has one of the three states, and a state's own status leads back to it")
+    @Test("Each status has one of the three states, and the default status of a state has that state")
     func states() {
         #expect(EmailStatus.allCases.allSatisfy { (0...2).contains($0.state) })
         for state in Int64(0)...2 { #expect(EmailStatus(state: state)?.state == state) }
         #expect(EmailStatus(state: 3) == nil)
     }
 
-    @Test("E-mails that wait, can be sent again or are drafts have not ended")
+    @Test("The statuses that have ended are exactly those that are neither waiting to be sent nor editable")
     func ended() {
         #expect(EmailStatus.ended.isDisjoint(with: EmailStatus.outbound.union(EmailStatus.editable)))
         #expect(EmailStatus.ended.union(EmailStatus.outbound).union(EmailStatus.editable) == Set(EmailStatus.allCases))

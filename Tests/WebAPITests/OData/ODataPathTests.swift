@@ -9,7 +9,7 @@ struct ODataPathTests {
     private static let id = "00000000-0000-0000-0000-00000000000a"
 
     @Test(
-        "A path is what its segments say",
+        "The kind of a path follows from its segments",
         arguments: [
             ("", "serviceRoot"), ("/", "serviceRoot"), ("/$metadata", "metadata"), ("/$batch", "batch"),
             ("/mailboxes", "entitySet"),
@@ -32,7 +32,7 @@ struct ODataPathTests {
     }
 
     @Test(
-        "A path that leads nowhere is not found",
+        "An unknown path is refused as not found",
         arguments: [
             "/nothing/here", "/mailboxes/nothing", "/mailboxes(\(id))/nothing", "/$metadata/x", "/mailboxes/$count/x",
             "/mailboxes(\(id))/name/x",

@@ -6,7 +6,7 @@ import Testing
 
 @testable import WebAPI
 
-@Suite("Tokens of pages")
+@Suite("Skip tokens of result pages")
 struct SkipTokenTests {
     private func token(_ values: [String?], offset: Int, remaining: Int?) -> RecordQuery.PageToken {
         var token = RecordQuery.PageToken()
@@ -14,7 +14,7 @@ struct SkipTokenTests {
         return token
     }
 
-    @Test("A token is read as it was written, and its text needs no encoding in a URL")
+    @Test("A skip token is equal after writing and reading, and needs no encoding in a URL")
     func roundTrip() throws {
         let tokens = [
             token([], offset: 0, remaining: nil), token(["a", nil, ""], offset: 5_000, remaining: 7),
@@ -30,7 +30,7 @@ struct SkipTokenTests {
         }
     }
 
-    @Test("A token of another query is refused, and so is what was not made by the service")
+    @Test("A skip token of another query is refused, and so is a text that the service did not make")
     func refused() {
         let text = SkipToken.write(token(["a"], offset: 1, remaining: nil), "mark")
         #expect(throws: FieldsealError.self) { try SkipToken.read(text, "other") }
@@ -42,7 +42,7 @@ struct SkipTokenTests {
         }
     }
 
-    @Test("A mark changes with what decides on the records and their order, and with nothing else")
+    @Test("A query's mark changes only with options that decide which records are returned, or in which order")
     func marks() {
         let query = [(name: "$filter", value: "a eq 1"), (name: "$top", value: "5"), (name: "@p", value: "1")]
         let mark = SkipToken.mark(of: .mailbox, query)

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Records
 
-@Suite("Conditions on dates")
+@Suite("Conditions that compare dates with the present time")
 struct DateOperatorTests {
-    /// The present day of these tests is a Wednesday.
+    /// The present time in these tests, which is a Wednesday.
     private static let now = "2026-02-25T13:14:15Z"
 
     private func expect(_ name: String, _ number: Int, at now: String, from: String?, to: String?) throws {
@@ -16,7 +16,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "Whole days, weeks, months and years in UTC",
+        "Conditions for whole days, weeks, months and years begin and end at midnight in UTC",
         arguments: [
             ("Today", "2026-02-25", "2026-02-26"), ("yesterday", "2026-02-24", "2026-02-25"),
             ("tomorrow", "2026-02-26", "2026-02-27"),
@@ -31,7 +31,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "The last units begin at midnight, or with the hour, and end now",
+        "Conditions for the last units begin at midnight or at a full hour, and end now",
         arguments: [
             ("last-seven-days", 7, "2026-02-18T00:00:00Z"), ("Last7Days", 7, "2026-02-18T00:00:00Z"),
             ("last-x-hours", 3, "2026-02-25T10:00:00Z"), ("LastXDays", 2, "2026-02-23T00:00:00Z"),
@@ -43,7 +43,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "The next units begin now, and end with the day, or with the hour",
+        "Conditions for the next units begin now, and end with the end of a day or of an hour",
         arguments: [
             ("next-seven-days", 7, "2026-03-05T00:00:00Z"), ("Next7Days", 7, "2026-03-05T00:00:00Z"),
             ("NextXHours", 1, "2026-02-25T15:00:00Z"), ("next-x-days", 3, "2026-03-01T00:00:00Z"),
@@ -55,7 +55,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "What is older has no beginning, and ends to the second",
+        "Conditions for older dates have no beginning, and end exactly that long before now",
         arguments: [
             ("OlderThanXMinutes", 15, "2026-02-25T12:59:15Z"), ("olderthan-x-hours", 14, "2026-02-24T23:14:15Z"),
             ("OlderThanXDays", 25, "2026-01-31T13:14:15Z"), ("olderthan-x-weeks", 1, "2026-02-18T13:14:15Z"),
@@ -66,7 +66,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "A week begins with the first second of a Sunday, and ends with the last one of a Saturday",
+        "A week begins on Sunday at midnight and ends before the next Sunday",
         arguments: [
             ("2026-03-01T00:00:00Z", "2026-03-01"), ("2026-03-07T23:59:59Z", "2026-03-01"), ("2026-02-28T23:59:59Z", "2026-02-22"),
             ("2026-03-02T00:00:00Z", "2026-03-01"), ("2027-01-01T00:00:00Z", "2026-12-27"), ("2028-02-29T12:00:00Z", "2028-02-27"),
@@ -80,7 +80,7 @@ struct DateOperatorTests {
     }
 
     @Test(
-        "Ends of months and years",
+        "Conditions are right at the ends of months and years, and on leap days",
         arguments: [
             ("ThisMonth", 7, "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("NextMonth", 7, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"),
@@ -100,27 +100,27 @@ struct DateOperatorTests {
         try expect(name, number, at: now, from: from, to: to)
     }
 
-    @Test("What is older than a month that is shorter ends with its last day")
+    @Test("If the earlier month lacks the present day, the condition for older dates ends on that month's last day")
     func olderAtAnEnd() throws {
         try expect("OlderThanXMonths", 1, at: "2026-03-31T00:00:00Z", from: nil, to: "2026-02-28T00:00:00Z")
         try expect("OlderThanXYears", 1, at: "2028-02-29T01:02:03Z", from: nil, to: "2027-02-28T01:02:03Z")
     }
 
-    @Test("Limits are within the years 1 to 9999")
+    @Test("The limits of a condition stay within the years 1 to 9999")
     func far() throws {
         try expect("LastXYears", 10_000, at: Self.now, from: "0001-01-01T00:00:00Z", to: Self.now)
         try expect("NextXYears", 10_000, at: Self.now, from: Self.now, to: "10000-01-01T00:00:00Z")
         try expect("OlderThanXYears", 10_000, at: Self.now, from: nil, to: "0001-01-01T00:00:00Z")
     }
 
-    @Test("Only operators with an X take a number, and seven counts days alone")
+    @Test("Only operators with an X take a number, and seven is only valid with days")
     func names() {
         #expect(DateOperator("last-x-weeks")?.takesNumber == true && DateOperator("last-week")?.takesNumber == false)
         #expect(DateOperator("Last7Days")?.takesNumber == false && DateOperator("Last7Weeks") == nil)
         #expect(DateOperator("last") == nil && DateOperator("") == nil)
     }
 
-    @Test("A day is from midnight to midnight, before 1970 too")
+    @Test("A day is from midnight to midnight, also before 1970")
     func day() throws {
         let day = DateOperator.day(of: try #require(ISO8601.date("1969-12-31T23:59:59Z")))
         #expect(ISO8601.text(day.from) == "1969-12-31T00:00:00Z" && ISO8601.text(day.to) == "1970-01-01T00:00:00Z")

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The values of a record")
 struct ParsedValuesTests {
-    /// Values that are refused, because each is of another kind than its attribute's values.
+    /// A value that is refused, because it has another JSON type than the attribute's values.
     private static func wrong(_ attribute: AttributeDefinition) -> JSONValue {
         switch attribute.type {
         case .boolean: .string("true")
@@ -20,7 +20,7 @@ struct ParsedValuesTests {
         }
     }
 
-    @Test("A value of another kind is an error about its attribute", arguments: writable)
+    @Test("The error for a value of the wrong JSON type names the attribute", arguments: writable)
     func attributeOfAWrongValue(entity: String, attribute: String) throws {
         let definition = try #require(EntityCatalog.entity(entity))
         let member = JSONValue.Member(attribute, Self.wrong(try #require(definition[attribute])))
@@ -29,7 +29,7 @@ struct ParsedValuesTests {
     }
 
     @Test(
-        "An error is about the attribute that was given, also if its message has the name of another one",
+        "An error names the attribute in the request, even if the message mentions another attribute",
         arguments: [
             ("username", JSONValue.string(String(repeating: "x", count: 300))), ("undeliverablefolder", "INBOX"),
             ("emailserverprofile@odata.bind", "/queues(00000000-0000-0000-0000-000000000001)"), ("ownerid@odata.bind", true),
@@ -40,21 +40,21 @@ struct ParsedValuesTests {
         #expect(error?.attribute == String(member.prefix { $0 != "@" }))
     }
 
-    @Test("A missing name is an error about it")
+    @Test("The error for a record without a name names the attribute name")
     func missingName() {
         let error = #expect(throws: FieldsealError.self) { try ParsedValues(.mailbox, [], for: .create) }
         #expect(error?.attribute == "name")
     }
 
     @Test(
-        "An unknown attribute and an unknown annotation are errors about no attribute",
+        "The error for an unknown attribute or annotation names no attribute",
         arguments: ["nme", "@odata.bnd", "nme@odata.bind"])
     func unknown(member: String) {
         let error = #expect(throws: FieldsealError.self) { try ParsedValues(.mailbox, [.init(member, "x")], for: .update) }
         #expect(error != nil && error?.attribute == nil)
     }
 
-    @Test("An error that names its attribute keeps it")
+    @Test("An error that already names an attribute keeps that attribute")
     func keptAttribute() {
         let error = FieldsealError(.invalidArgument, "x")
         #expect(error.about(nil).attribute == nil)

@@ -7,7 +7,7 @@ import Testing
 struct XMLReaderTests {
     private func read(_ text: String) throws -> XMLElement { try XMLReader.read(Array(text.utf8)).root }
 
-    @Test("Names are resolved by the namespaces that hold")
+    @Test("Names are resolved by the namespace declarations that are in scope")
     func namespaces() throws {
         let root = try read(
             "<a xmlns='u' xmlns:p='v' p:x='1' x='2'><p:b xmlns:p='w'/><b xmlns=''/><c xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:type='p:t' i:nil='1'/></a>"
@@ -18,14 +18,14 @@ struct XMLReaderTests {
         #expect(root.first("c")?.type == XMLName("v", "t") && root.first("c")?.isNil == true)
     }
 
-    @Test("Text is put together of its parts, and white space between elements is no text")
+    @Test("Text around comments, CDATA and references is joined, and white space between elements is ignored")
     func text() throws {
         let root = try read("<a> <b>x<!-- - -->y<![CDATA[<&>]]>&lt;&#x1F600;\r\nz\r</b>\n<c/> </a>")
         #expect(root.first("b")?.text == "xy<&><😀\nz\n")
         #expect(root.first("c")?.isEmpty == true && root.text.isEmpty)
     }
 
-    @Test("References stand for characters that XML has, and for no others")
+    @Test("A reference to a character that XML allows is decoded, and any other reference is refused")
     func references() throws {
         #expect(try read("<a b='&quot;&apos;&#9;'>&amp;&lt;&gt;&#65;&#x42;&#00000000067;&#xFFFD;</a>").text == "&<>ABC\u{FFFD}")
         #expect(try read("<a b='&quot;&apos;&#x2013;'/>").attribute("b") == "\"'–")
@@ -38,13 +38,13 @@ struct XMLReaderTests {
         }
     }
 
-    @Test("A million references are read in the time of their bytes")
+    @Test("A million references are read in linear time")
     func manyReferences() throws {
         let text = String(repeating: "&#8211;", count: 1_000_000)
         #expect(try read("<a>\(text)</a>").text.unicodeScalars.count == 1_000_000)
     }
 
-    @Test("Prefixes that XML reserves or that stand twice are refused")
+    @Test("A reserved, duplicate or malformed namespace declaration is refused")
     func prefixes() throws {
         #expect(try read("<a xml:lang='de'/>").attribute("lang", in: XMLNamespace.xml) == "de")
         #expect(try read("<a xmlns:xml='\(XMLNamespace.xml)' xml:x='1'/>").attribute("x", in: XMLNamespace.xml) == "1")
@@ -61,7 +61,7 @@ struct XMLReaderTests {
         #expect(try read("<p:a xmlns:p='u'><p:b xmlns:p='v'/><p:c/></p:a>").children.map(\.name.namespace) == ["v", "u"])
     }
 
-    @Test("Types and nil are taken without the white space around them")
+    @Test("The values of xsi:type and xsi:nil are read without white space around them, and invalid values are refused")
     func instance() throws {
         let declarations = "xmlns:i='\(XMLNamespace.instance)' xmlns:t='u'"
         let root = try read("<a \(declarations) i:type=' t:b&#10;' i:nil=' false '/>")
@@ -72,7 +72,7 @@ struct XMLReaderTests {
         #expect(throws: XMLSyntaxError.self) { try read("<a \(declarations) i:nil='1'>x</a>") }
     }
 
-    @Test("Many names keep apart", arguments: [3, 24, 25, 200])
+    @Test("Equal local names in many namespaces are different names", arguments: [3, 24, 25, 200])
     func manyNames(count: Int) throws {
         let children = (0..<count).map { "<n\($0 % 7) xmlns='urn:\($0)'/><n\($0)/>" }.joined()
         let names = try read("<a>\(children)\(children)</a>").children.map(\.name)
@@ -94,7 +94,7 @@ struct XMLReaderTests {
         ]
     }()
 
-    @Test("Each limit is one", arguments: 0..<5)
+    @Test("A document that exceeds a limit is refused", arguments: 0..<5)
     func limits(number: Int) throws {
         #expect(throws: XMLSyntaxError.self) { try read(Self.pastLimits[number]) }
     }
@@ -107,7 +107,7 @@ struct XMLReaderTests {
         #expect(many.children.reduce(0) { count, _ in count + 1 } == XMLReader.elementLimit - 1)
     }
 
-    @Test("Any bytes are read or refused")
+    @Test("Random bytes are read or refused without a crash")
     func bytes() {
         var generator = SystemRandomNumberGenerator()
         let characters = Array("<a b='c'/>&#x;![CDATA]]>--?xmlns:\u{0}\u{FF}\u{10FFFF}".utf8)

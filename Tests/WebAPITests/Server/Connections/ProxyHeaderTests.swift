@@ -13,7 +13,7 @@ struct ProxyHeaderTests {
         Self.signature + [0x20 | command, family, 0, UInt8(body.count)] + body
     }
 
-    @Test("Version 1 has the client's address, and ends with its line")
+    @Test("The client's address is read from a header of version 1, which is one line")
     func text() {
         let header = "PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n"
         #expect(parse(header + "GET /") == .complete(IPAddress("192.0.2.7"), length: header.utf8.count))
@@ -22,14 +22,14 @@ struct ProxyHeaderTests {
         #expect(parse("PROXY UNKNOWN\r\nx") == .complete(nil, length: 15))
     }
 
-    @Test("Version 2 has the address in octets; a connection of the proxy itself has none")
+    @Test("The client's address is read from a header of version 2; a connection of the proxy itself has no address")
     func octets() {
         let header = binary(1, 0x11, [192, 0, 2, 7, 198, 51, 100, 1, 0, 1, 1, 187])
         #expect(ProxyHeader.parse(header + [0x16]) == .complete(IPAddress("192.0.2.7"), length: 28))
         #expect(ProxyHeader.parse(binary(0, 0x11, Array(repeating: 9, count: 12))) == .complete(nil, length: 28))
     }
 
-    @Test("Each beginning of a header is incomplete")
+    @Test("Any part of a header from its beginning is incomplete")
     func incomplete() {
         let headers = [
             Array("PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n".utf8),
@@ -41,7 +41,7 @@ struct ProxyHeaderTests {
     }
 
     @Test(
-        "Anything else is malformed",
+        "Any other text is malformed",
         arguments: [
             "GET / HTTP/1.1\r\n", "PROXY TCP4 192.0.2.7 198.51.100.1 40000\r\n", "PROXY TCP4 2001:db8::7 192.0.2.1 1 2\r\n",
             "PROXY TCP4 192.0.2.7 198.51.100.1 65536 443\r\n", "PROXY TCP4 192.0.2.7 198.51.100.1 +1 443\r\n", "PROXY TCP4\n",
@@ -51,7 +51,7 @@ struct ProxyHeaderTests {
         #expect(parse(text) == .malformed)
     }
 
-    @Test("A header of version 2 for another protocol, or that is too long, is malformed")
+    @Test("A header of version 2 with another protocol, another version or a wrong length is malformed")
     func malformedOctets() {
         #expect(ProxyHeader.parse(binary(1, 0x12, Array(repeating: 9, count: 12))) == .malformed)
         #expect(ProxyHeader.parse(binary(1, 0x11, [1, 2, 3, 4])) == .malformed)
