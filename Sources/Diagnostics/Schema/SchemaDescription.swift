@@ -41,7 +41,8 @@ struct SchemaDescription: Sendable {
 
     private static let described = """
         WITH this AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = $1::text),
-        -- By the index of pg_depend: pg_class and pg_proc have none over schemas, and there may be a thousand of these.
+        -- Finds objects with an index of pg_depend, because pg_class and pg_proc have no index by schema, and there may be
+        -- a thousand schemas.
         member AS (
             SELECT d.classid, d.objid FROM pg_depend AS d JOIN this ON d.refobjid = this.oid WHERE d.refclassid = 'pg_namespace'::regclass
         ), routine AS (

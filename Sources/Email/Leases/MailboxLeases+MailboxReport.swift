@@ -167,7 +167,7 @@ extension MailboxLeases {
                    postponemailboxprocessinguntil = CASE
                        WHEN $8 IS NULL AND $5 IS NULL AND \(DueMailboxes.receives) THEN postponemailboxprocessinguntil
                        ELSE now() + interval '1 second' * greatest(
-                           -- After a test that succeeded, mail is fetched at once.
+                           -- After a successful test, mail is fetched at once.
                            CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
                            CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes::double precision FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END
