@@ -137,9 +137,9 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key. The version is higher than that of the key in force, and than the versions of all keys that this
-    /// service stored in `config`. The version is the first such one that no row in `config` and no table of cells has. A schema
-    /// that was restored from an older dump must not reuse a version.
+    /// The version of a new key: the lowest unused version above the key in force and above all keys that this service stored in
+    /// `config`. A version is used if a row in `config` or a table of cells has it. So a schema that was restored from an older
+    /// dump does not reuse a version.
     ///
     /// - Throws: ``FieldsealError`` when no version is left. A row or a table that SQL made blocks only its own version, and no
     ///   lower ones.

@@ -6,7 +6,7 @@ import Foundation
 /// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. Issuing `IDLE` again also
 /// detects broken connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
 final class IdleConnection: @unchecked Sendable {
-    // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
+    // Sendable: only one thread at a time uses the connection. It is a worker, or the thread of IdleConnections, which locks.
     let mailbox: String
     /// The revision of the lease under which the router signed in on this connection.
     let revision: String

@@ -156,7 +156,7 @@ struct POP3Receiver {
         {
             first = prefix.count
         }
-        // A state that an earlier version wrote has the unique ids themselves.
+        // Earlier versions of the router stored the unique ids in `ids`, and no digest.
         let listed = Set(state.ids ?? [])
         var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen

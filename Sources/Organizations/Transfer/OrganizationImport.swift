@@ -206,7 +206,7 @@ private struct ImportSteps: Sendable {
             version: manifest.keyVersion, salt: manifest.salt, iterations: manifest.iterations, keyCheck: manifest.keyCheck,
             fingerprint: manifest.fingerprint, changeID: encryption.changeID
         ).putInForce(in: organization, on: connection)
-        // The age of the key does not change.
+        // The key keeps the time at which it was put in force in the source, so that its age does not change.
         let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
         _ = try connection.query(
             "UPDATE \(organization.qualified("encryption")) SET changed_on = $1", [.timestamp(encryption.changedOn)])

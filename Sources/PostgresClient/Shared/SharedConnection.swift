@@ -25,7 +25,7 @@ public final class SharedConnection: Sendable {
         public var lockLimit = 20
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
-        /// How long no statements are accepted after one waited too long for a lock, the connection was lost, or connecting
+        /// How long statements are refused after a statement waited too long for a lock, the connection was lost, or connecting
         /// failed.
         public var rest = Duration.seconds(1)
 
