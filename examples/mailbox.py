@@ -10,12 +10,12 @@ from PowerPlatform.Dataverse.client import DataverseClient
 
 deployment = json.loads((pathlib.Path(os.environ.get("FIELDSEAL_HOME", ".fieldseal")) / "dev.json").read_text())
 organization = f"{deployment['baseURL']}/{deployment['organization']}"
-# The client uses the library requests. With this variable, requests trusts the development certificate authority.
+# Microsoft's client uses the library `requests`, which trusts the development certificate authority because of this variable.
 os.environ["REQUESTS_CA_BUNDLE"] = deployment["caFile"]
 
 
 class ClientSecret:
-    """A credential, as the client expects it: the client credentials grant at the service's own token endpoint."""
+    """A credential with the method that Microsoft's client calls. It gets a token from the service's own token endpoint."""
 
     def get_token(self, *scopes, **_):
         known = deployment["clients"]["admin"]

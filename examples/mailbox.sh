@@ -25,7 +25,7 @@ call -X PATCH "$api/mailboxes($id)" -d '{"password": "the second one"}'
 call -X PATCH "$api/mailboxes($id)" -d '{"password": null}'
 call "$api/mailboxes($id)?\$select=ispasswordset" | jq -c '{ispasswordset}'
 
-# A search by an encrypted attribute is refused, and the error says why.
+# The service refuses a search by an encrypted attribute. This prints the error's message.
 curl -sS --cacert "$authority" -H @<(echo "Authorization: Bearer $token") -G "$api/mailboxes" \
     --data-urlencode "\$filter=password eq 'the second one'" | jq -r .error.message
 

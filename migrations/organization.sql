@@ -1,9 +1,10 @@
--- The schema of a new organization: what its migrations make, one after the other, as statements that make it at once.
--- Written by scripts/organization-schema; a test compares it with the migrations. Do not change it by hand.
--- Runs with the organization's schema as search_path, and its table migration there; no schema is named here.
+-- The schema of a new organization. These statements make at once what the organization's migrations make one after the other.
+-- scripts/organization-schema writes this file, and a test compares the schema with the migrations. Do not change it by hand.
+-- The statements run with the organization's schema as search_path, and name no schema. The table migration exists already.
 --
--- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
--- that needs it is made. The program replaces "new" after the dollar sign with something random.
+-- PostgreSQL looks up a function among all functions of its name in all schemas, which is slow with many organizations. So each
+-- function first has a unique name, and gets its own name at the end. The program replaces "new" after the dollar sign with
+-- random characters.
 --
 -- Of the migrations 34694d062e72a692874a6fa311c82fe9ed6b41c9b5139a74426a4f1ed8700ea2
 
@@ -2022,7 +2023,8 @@ GRANT SELECT ON TABLE emailserverprofile_cell_k1, mailbox_cell_k1, queue_cell_k1
 GRANT SELECT ON TABLE emailserverprofile_cell_k1, mailbox_cell_k1, queue_cell_k1, usersettings_cell_k1 TO fieldseal_inspector;
 
 -- Names
--- The functions of a key change are what the event triggers let through. Without bootstrap.sql there are none.
+-- With this setting, the event triggers of bootstrap.sql accept the DDL of a key change's functions.
+-- Without bootstrap.sql there are no event triggers, and the role may lack the right to set it.
 DO $$
 BEGIN
     ALTER FUNCTION announce_change$new() SET fieldseal.maintenance = 'on';

@@ -1,12 +1,12 @@
-"""Libraries of other authors whose code is inside of Swift and of the Swift packages: their versions and license texts."""
+"""Libraries of other authors whose code is inside Swift or inside a Swift package: their versions and license texts."""
 
 import dataclasses
 import pathlib
 import re
 
-#: License texts for code that has none beside it.
+#: License texts for code whose folder has no license file.
 TEXTS = pathlib.Path(__file__).resolve().parent.parent / "dist/licenses"
-#: Words in the notices of files that the package's own authors wrote.
+#: Words in the copyright notice of a file that the package's own authors wrote.
 OWN = re.compile(r"This source file is part of|^Yams\.h\s")
 NOTICE = re.compile(r"copyright|licen[cs]e|public domain", re.IGNORECASE)
 SOURCES = {".c", ".cc", ".cpp", ".h", ".S"}
@@ -14,14 +14,14 @@ SOURCES = {".c", ".cc", ".cpp", ".h", ".S"}
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A library: the folder of its code, below the folder of packages, and where its version and license text are found."""
+    """A library: the folder of its code, relative to the folder of packages, and where to find its version and license text."""
     name: str
     folder: str
     license: str
     url: str
-    #: A file in the package, and a pattern whose groups are the version. If it is None, the version is that of the package.
+    #: A file in the library's folder, and a pattern whose groups are the version. None if the library has the package's version.
     version: tuple[str, str] | None = None
-    #: The files whose first comments are the notices, or a file of dist/licenses.
+    #: A pattern for the files whose first comment is a copyright notice.
     notices: str = "**/*"
     text: str | None = None
 
@@ -88,7 +88,7 @@ def notice(file):
 
 
 def swift(libraries, version):
-    """Swift's own libraries, which are in a folder, and ICU, which is inside of Foundation with its data."""
+    """Swift's own libraries, which are in the folder `libraries`, and ICU, which is compiled into Foundation."""
     library = (libraries / "linux/lib_FoundationICU.so").read_bytes()
     major = re.search(rb"icudt(\d+)", library).group(1)
     icu = re.search(rb"\0(" + major + rb"\.[\d.]+)\0", library).group(1).decode()

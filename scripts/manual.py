@@ -1,4 +1,4 @@
-"""Manual pages and completions of the program, made from its own help and from the table of settings in docs/operations.md."""
+"""Makes the manual pages and completions from the program's own help and from the table of settings in docs/operations.md."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ SHELLS = ("bash", "zsh", "fish")
 def completions(binary):
     """The completion scripts, by shell."""
     scripts = {shell: output(binary, "--generate-completion-script", shell) for shell in SHELLS}
-    # bash reads this file and does not execute it, so it needs no first line with an interpreter.
+    # bash sources this file and does not execute it, so the file needs no line with an interpreter.
     return {**scripts, "bash": scripts["bash"].removeprefix("#!/bin/bash\n")}
 
 

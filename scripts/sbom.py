@@ -1,8 +1,8 @@
-"""What is in the shipped program: the Swift packages and the libraries that are linked into it, and the libraries that it loads.
+"""Lists the components of the released program: Swift packages and libraries that are linked into it, and libraries that it loads.
 
-What is inside of Swift and of the packages is in embedded.py.
+The file embedded.py lists the libraries inside Swift and inside the packages.
 
-    scripts/sbom.py BINARY    prints the license texts of what is linked into a program, for an image of containers
+    scripts/sbom.py BINARY    prints the license texts of everything that is linked into a program, for a container image
 """
 
 import datetime
@@ -15,7 +15,7 @@ import uuid
 
 import embedded
 
-#: The licenses that occur, recognized by the first words of their texts.
+#: The known licenses: words that a license text contains, and the license's SPDX identifier.
 LICENSES = [("Apache License", "Apache-2.0"), ("MIT License", "MIT"), ("Permission is hereby granted", "MIT"), ("Redistribution and use", "BSD-3-Clause")]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -56,12 +56,12 @@ def package(checkouts, pin):
 
 
 def debian(binary):
-    """The installed packages with the libraries that the program itself names."""
+    """The installed Debian packages of the shared libraries that the program names."""
     needed = re.findall(r"NEEDED\)\s+Shared library: \[(.+?)\]", subprocess.run(["readelf", "-d", binary], check=True, capture_output=True, text=True).stdout)
     paths = dict(re.findall(r"^\s*(\S+) => (/\S+)", subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout, re.MULTILINE))
     names = set()
     for library in needed:
-        # dpkg registers a file of /lib under /lib or /usr/lib. Swift's own libraries belong to no package.
+        # dpkg may know a file of /lib by its path below /usr/lib. Swift's own libraries belong to no Debian package.
         for path in filter(None, (paths.get(library), paths.get(library, "").replace("/lib/", "/usr/lib/", 1))):
             result = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True)
             if result.returncode == 0:
@@ -79,7 +79,7 @@ def cyclonedx(version, found):
         component = {"type": "library", "bom-ref": entry["purl"], "name": entry["name"], "version": entry["version"], "purl": entry["purl"],
                      "scope": "required", "externalReferences": [{"type": "distribution", "url": entry["url"]}]}
         if entry["license"]:
-            # Several licenses, or one with an exception, form an expression.
+            # CycloneDX has several licenses, or a license with an exception, as an expression.
             component["licenses"] = [{"expression": entry["license"]} if " " in entry["license"] else {"license": {"id": entry["license"]}}]
         if "revision" in entry:
             component["properties"] = [{"name": "vcs:revision", "value": entry["revision"]}]

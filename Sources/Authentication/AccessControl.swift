@@ -3,8 +3,8 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// An organization may require approvals. Two kinds of changes then need an approval: giving a System Administrator a way to sign
-// in, and giving a person or a client this role.
+// If an organization requires approvals, two kinds of changes need an approval: giving a System Administrator another way to sign
+// in, and giving a person or a client the role System Administrator.
 extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///

@@ -82,7 +82,7 @@ extension Session {
 
     /// The roles of a systemuser: its own, and those of the clients and people that act as it.
     ///
-    /// Rows that SQL changed grant nothing here either.
+    /// Rows that SQL changed grant no role.
     func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {
         let kek = deployment.kek
         var roles = try state.grantedRoles(of: user, under: kek, on: connection)

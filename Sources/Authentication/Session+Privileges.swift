@@ -5,7 +5,8 @@ import PostgresClient
 package import Tenancy
 
 extension EntityDefinition {
-    /// The privileges for the entity's messages. In this service the privilege to write includes appending.
+    /// The privileges for the entity's messages. In this service the privilege to write a record includes Dataverse's privileges to
+    /// append.
     package var privileges: [(message: Message, name: String)] {
         let verbs: KeyValuePairs<Message, String> = [
             .create: "Create", .retrieve: "Read", .update: "Write", .delete: "Delete", .assign: "Assign", .share: "Share",

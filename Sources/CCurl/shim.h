@@ -1,4 +1,4 @@
-// libcurl, with its variadic functions as functions of one type each.
+// libcurl for Swift. Swift can't call variadic functions, so each function here sets or gets options of one type.
 #pragma once
 
 #include <curl/curl.h>

@@ -10,5 +10,5 @@
 
 #include <sys/prctl.h>
 
-/* prctl has a variable number of arguments, which Swift does not import. */
+/* Swift can't call prctl, because prctl has a variable number of arguments. */
 static inline int fieldseal_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }

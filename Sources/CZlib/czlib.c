@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <zlib.h>
 
-/* 15 bits of window, and 16 for the format of gzip. */
+/* A window of 15 bits. The number 16 makes zlib write the gzip format. */
 enum { WINDOW_BITS = 15 + 16, MEMORY_LEVEL = 8 };
 
 size_t fieldseal_gzip_bound(size_t length) {

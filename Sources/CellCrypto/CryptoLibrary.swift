@@ -12,7 +12,7 @@ public enum CryptoLibrary {
 
     /// Prevents libcrypto from freeing its memory when the process exits, because threads that still run would read it.
     ///
-    /// It must be called before anything else uses libcrypto.
+    /// Call this function before any other code uses libcrypto.
     public static func keepUntilExit() { OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) }
 
     /// The version that libcrypto reports.

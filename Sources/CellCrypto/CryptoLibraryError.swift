@@ -2,7 +2,7 @@ import COpenSSL
 
 /// A failure of libcrypto: memory ran out, or a provider lacks an algorithm.
 ///
-/// It has no data of a key or a value.
+/// The error contains no data of a key or a value.
 public struct CryptoLibraryError: Error, CustomStringConvertible, Sendable {
     /// The libcrypto call that failed.
     public let call: String

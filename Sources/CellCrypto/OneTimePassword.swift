@@ -1,7 +1,7 @@
 import COpenSSL
 public import Foundation
 
-/// Time-based one-time passwords (RFC 6238): six digits, thirty seconds, HMAC-SHA-1, as every authenticator supports them.
+/// Time-based one-time passwords (RFC 6238) with six digits, thirty seconds and HMAC-SHA-1, which every authenticator supports.
 public enum OneTimePassword {
     /// The length of a seed in bytes (RFC 4226 section 4).
     public static let seedLength = 20

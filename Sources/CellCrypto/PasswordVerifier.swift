@@ -50,9 +50,9 @@ public enum PasswordVerifier {
         return acceptedIterations.contains(iterations) ? iterations : nil
     }
 
-    /// Derives the verifier. It blocks for some tenths of a second, so never call it on an event loop.
+    /// Derives the verifier. The derivation blocks for some tenths of a second, so never call this function on an event loop.
     ///
-    /// - Parameter password: The typed password. It is normalized to NFC, because keyboards differ.
+    /// - Parameter password: The typed password. This function normalizes it to NFC, because keyboards differ.
     public static func make(of password: String, salt: [UInt8]) throws -> [UInt8] {
         var output = [UInt8](repeating: 0, count: length)
         var bytes = Array(password.precomposedStringWithCanonicalMapping.utf8)

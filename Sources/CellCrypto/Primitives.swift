@@ -37,7 +37,8 @@ func tag(under subkey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
     return Array(mac.prefix(AuthenticatedCipher.tagLength))
 }
 
-/// The first 8 bytes of SHA-256 over a label and a secret, as 16 hexadecimal digits. It identifies the secret without revealing it.
+/// The first 8 bytes of SHA-256 over a label and a secret, as 16 hexadecimal digits, which identify the secret without revealing
+/// it.
 func shortDigest(label: String, of secret: SecretBytes) throws(CryptoLibraryError) -> String {
     let message = SecretBytes(count: label.utf8.count + secret.count) { buffer in
         buffer.copyBytes(from: label.utf8)

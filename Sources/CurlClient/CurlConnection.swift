@@ -21,7 +21,7 @@ package final class CurlConnection {
         server.prepare(handle)
         handle.set(CURLOPT_CONNECT_ONLY, 1)
         handle.set(CURLOPT_CONNECTTIMEOUT, timeout)
-        // A connection that waits for mail must detect a dead peer.
+        // A connection that waits for mail must detect that the server no longer responds.
         handle.set(CURLOPT_TCP_KEEPALIVE, 1)
         _ = try handle.perform(limit: 1 << 20)
     }
@@ -64,7 +64,7 @@ package final class CurlConnection {
         let arrived = min(count, buffer.count - offset)
         bytes.append(contentsOf: buffer[offset..<offset + arrived])
         offset += arrived
-        // The rest bypasses the buffer, which would otherwise grow to the size of a large message.
+        // The remaining bytes are read directly, because the buffer would otherwise grow to the size of a large message.
         while bytes.count < count { try receive(into: &bytes, limit: count - bytes.count) }
         return bytes
     }
@@ -72,7 +72,7 @@ package final class CurlConnection {
     /// The socket, for waiting with `poll`.
     package var descriptor: Int32 { handle.socket }
 
-    /// The lines that have arrived. It does not wait.
+    /// The lines that have arrived. This function does not wait for more lines.
     ///
     /// - Parameter limit: The longest line in bytes.
     /// - Throws: ``CurlError``, also when the server closed the connection.

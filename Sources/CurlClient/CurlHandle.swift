@@ -2,7 +2,7 @@ internal import CCurl
 
 /// One easy handle of libcurl: a connection to one server that is kept between transfers.
 ///
-/// Every call blocks its thread. One thread at a time uses a handle, and handles share nothing.
+/// Every call blocks its thread. One thread at a time may use a handle, and handles share no data.
 package final class CurlHandle {
     private let handle: UnsafeMutableRawPointer
     private var lists: [UnsafeMutablePointer<curl_slist>?] = []

@@ -1,7 +1,8 @@
 internal import CCurl
 import Foundation
 
-/// One HTTPS request to an address that an administrator configured. It follows no redirects, and has limits on time and size.
+/// One HTTPS request to an address that an administrator configured. The request follows no redirects, and is limited in time and
+/// size.
 package struct HTTPSRequest: Sendable {
     package var url: String
     package var method = "GET"
@@ -38,7 +39,7 @@ package struct HTTPSRequest: Sendable {
         }
     }
 
-    /// Sends the request on a handle that keeps its connection. It blocks.
+    /// Sends the request on a handle that keeps its connection. This function blocks the calling thread.
     package func perform(on handle: CurlHandle) throws(CurlError) -> Answer {
         handle.reset()
         handle.set(CURLOPT_URL, url)

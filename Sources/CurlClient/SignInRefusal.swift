@@ -1,7 +1,7 @@
 /// Classifies a mail server's response that refuses a sign-in.
 enum SignInRefusal {
-    /// Response codes that mean that the server can't decide now (RFC 5530, RFC 2449, RFC 3206). Some servers send only words,
-    /// so the list has words too.
+    /// Response codes with which a server says that it can't check the sign-in at the moment (RFC 5530, RFC 2449, RFC 3206). Some
+    /// servers send only words, so the list has words too.
     private static let temporary = [
         "[UNAVAILABLE]", "[INUSE]", "[SERVERBUG]", "[LIMIT]", "[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]", "TEMPORAR", "TOO MANY",
         "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",

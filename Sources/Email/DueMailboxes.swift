@@ -181,7 +181,7 @@ struct DueMailboxes {
             SELECT r.seen_on + interval '\(RouterLimits.presenceSeconds) seconds' FROM \(organization.qualified("mail_router")) AS r
              WHERE r.router <> $1 AND \(Self.isAlive("r"))
             UNION ALL
-            -- A mailbox that is worked on may be due again as soon as its turn ends.
+            -- A leased mailbox may be due again as soon as its turn ends.
             SELECT now() + interval '1 second' FROM \(organization.qualified("mailbox")) AS m
              WHERE m.processingstatecode = \(ProcessingState.leased.sql) AND \(Self.isLeased("m"))) AS t
          WHERE t.moment > now() AND t.moment < 'infinity'

@@ -179,7 +179,7 @@ package final class MailOAuthTokens: Sendable {
     func exchange(_ password: SecretBytes, by application: Application, tenant: String?) async throws -> Answer {
         var endpoint = application.tokenEndpoint
         if endpoint.contains("{tenant}") {
-            // One path segment only, so that a profile can't send a secret elsewhere.
+            // The tenant must be one path segment, so that a profile can't send a secret to another address.
             guard let tenant, !tenant.isEmpty, !tenant.hasPrefix("."),
                 tenant.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.".contains($0)) })
             else { throw FieldsealError(.profileNotAssociated, "The profile's exchangeonlinetenantid names no tenant.") }
@@ -199,7 +199,7 @@ package final class MailOAuthTokens: Sendable {
         case .refreshToken: form.append("refresh_token=\(encoded(password))")
         }
         if let secret {
-            // RFC 6749 section 2.3.1.
+            // RFC 6749 section 2.3.1: client id and secret are form-encoded before they become user name and password.
             let pair = "\(application.clientID.formEncoded):\(encoded(secret))"
             request.headers.append("Authorization: Basic \(Data(pair.utf8).base64EncodedString())")
         } else {

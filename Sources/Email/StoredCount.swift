@@ -7,7 +7,7 @@ struct StoredCount {
     /// - Parameter column: A column of the type `integer`.
     init(_ column: String) { value = "greatest(coalesce(\(column), 0), 0)" }
 
-    /// The count after more were counted. The result does not exceed the largest number of the column.
+    /// The count plus `number`. The result does not exceed the largest number of the column.
     ///
     /// - Parameter number: An expression that is 0 or 1.
     func increased(_ number: String = "1") -> String { "(least(\(value), \(Int32.max - 1)) + \(number))" }

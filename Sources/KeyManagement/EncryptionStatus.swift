@@ -2,7 +2,7 @@ package import Foundation
 import PostgresClient
 import Tenancy
 
-/// The state of an organization's encryption, for its administrators. It has no key bytes.
+/// The state of an organization's encryption, for its administrators. The state contains no bytes of a key.
 package struct EncryptionStatus: Sendable {
     package let isActive: Bool
     package let keyVersion: Int

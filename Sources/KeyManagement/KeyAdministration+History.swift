@@ -26,7 +26,7 @@ extension KeyAdministration {
         )
     }
 
-    /// A column of seconds. SQL can store an infinite interval, which is left out.
+    /// The value of a column in seconds; nil for an infinite interval, which SQL can store.
     private static func seconds(_ row: PostgresRow, _ column: Int) throws -> Double? {
         try row.decodeIfPresent(column, as: Double.self).flatMap { $0.isFinite ? $0 : nil }
     }

@@ -16,7 +16,7 @@ extension KeyAdministration {
     /// - Parameters:
     ///   - isCopy: Whether reading the key counts as making a backup copy. False for a page that shows the key: there only
     ///     ``confirmCopy(of:)`` marks the key as copied.
-    ///   - deliver: Receives the key. Only after it returns, the key counts as copied.
+    ///   - deliver: Receives the key. The key counts as copied only after this closure has returned.
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
     package func retrieveDataEncryptionKey(
         isCopy: Bool = true, deliver: @Sendable (OrganizationKeyText) throws -> Void = { _ in }
@@ -182,8 +182,8 @@ extension KeyAdministration {
         if there.isEmpty {
             try row.insert(on: connection)
         } else {
-            // The row exists, but its wrapped key does not open, because the key-encryption key was lost. So the row gets the key
-            // wrapped again.
+            // The row exists, but its wrapped key does not open, because the key-encryption key was lost. So the key is wrapped
+            // again under the present key-encryption key.
             try row.key.replace(in: organization.id, under: session.kek, on: connection)
         }
         return row.grant

@@ -45,7 +45,7 @@ extension KeyAdministration {
             """, [.uuid(organization.id), .int32(Int32(clamping: version))]
         ).compactMap { row -> KeyPurgeSummary? in
             let name = Grant.organizationKeyName(version: version, fingerprint: try row.decode(0))
-            // SQL could have marked the key as purged. So the attested list decides.
+            // SQL could have marked the key as purged. So the attested list decides whether there is a key to purge.
             guard try row.decode(3, as: Bool.self) || change.names(name) else { return nil }
             try change.remove(name)
             return KeyPurgeSummary(

@@ -9,8 +9,8 @@ extension KeyAdministration {
     ///
     /// - Parameters:
     ///   - version: The key version. The version in force is accepted too.
-    ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
-    ///   - deliver: Receives the key. Only after it returns, the key counts as copied.
+    ///   - fingerprint: Selects one of several keys of that version; nil if the version has only one key.
+    ///   - deliver: Receives the key. The key counts as copied only after this closure has returned.
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
     ///   match; `.encryptionTestFailed` when this service did not write the text.
     package func retrieveKey(

@@ -18,7 +18,7 @@ package struct KeyAdministration: Sendable {
     package enum Purpose: String, Sendable, CaseIterable {
         case see, read, change, rehearse, cancel, activate, verify, purge
 
-        /// The purpose in the words of a refusal.
+        /// The purpose as words in the error for a caller that is refused.
         var words: String {
             switch self {
             case .see: "see the state of the encryption key"

@@ -2,7 +2,7 @@ package import Foundation
 import PostgresClient
 import Tenancy
 
-/// One version of an organization's key. It has no key bytes.
+/// One version of an organization's key. The entry contains no bytes of the key.
 package struct KeyHistoryEntry: Sendable {
     package let keyVersion: Int
     package let fingerprint: String

@@ -185,7 +185,7 @@ package final class Router: Sendable {
     private func takeTurn(
         at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
     ) throws -> Bool {
-        // A new name for each lease, so that requests under an earlier lease are refused.
+        // Each lease gets a new name, so that the service refuses requests under an earlier lease.
         let host = "\(name)/\(number)/\(Self.someLetters)"
         let lease = try client.lease(host, mailbox: mailbox)
         onLease(lease != nil)

@@ -4,7 +4,7 @@ import Foundation
 final class WorkBoard: @unchecked Sendable {
     // Sendable: all state is read and written while `condition` is locked.
     private let condition = NSCondition()
-    /// How many workers may ask the service for a mailbox.
+    /// How many waiting workers may now ask the service for a mailbox.
     private var permits = 0
     /// How many workers wait.
     private var waiting = 0

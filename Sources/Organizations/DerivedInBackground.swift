@@ -1,7 +1,7 @@
 import Dispatch
 import Synchronization
 
-/// A new key, derived on a separate thread while the database creates what the key will encrypt.
+/// A new key that is derived on a separate thread while the database creates the organization's schema.
 final class DerivedInBackground: Sendable {
     private let key = Mutex<Result<NewKey, any Error>?>(nil)
     private let isThere = DispatchSemaphore(value: 0)

@@ -13,11 +13,11 @@ public struct LockHolder: Sendable {
         words = try row.decode(1)
     }
 
-    /// Which locks count.
+    /// The locks for which ``list(_:for:limit:on:)`` looks.
     public enum Strength: Sendable {
-        /// Locks on tables that keep others from reading them.
+        /// Locks that keep other sessions from reading a table.
         case againstReaders
-        /// Locks on tables that may keep others from changing them or some of their rows.
+        /// Locks that may keep other sessions from changing a table or some of its rows.
         case againstWriters
 
         fileprivate var condition: String {
@@ -29,11 +29,11 @@ public struct LockHolder: Sendable {
         }
     }
 
-    /// The sessions that hold locks on the program's tables, or advisory locks of this database. The longest transaction is first.
-    /// Advisory locks hold up no reader.
+    /// The sessions that hold locks on the program's tables. With ``Strength/againstWriters``, also the sessions that hold advisory
+    /// locks of this database. The longest transaction is first.
     ///
-    /// PostgreSQL shows the beginning of other logins' transactions to members of `pg_read_all_stats` alone. Sessions whose
-    /// transaction has an unknown beginning come last.
+    /// PostgreSQL shows only members of `pg_read_all_stats` when other logins' transactions began. Sessions whose transaction has
+    /// an unknown beginning come last.
     ///
     /// - Parameters:
     ///   - age: How long their transactions have been open at least.

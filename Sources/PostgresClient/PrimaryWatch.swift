@@ -4,8 +4,8 @@
 /// The watch queries the primary on a separate connection. If the primary does not respond, the watch looks for the server that
 /// accepts writes. Connections to a former primary are then closed, even while statements wait for a response on them.
 ///
-/// A server that responds may be a former primary too: another server was promoted, but the former primary was not stopped. Commits
-/// on a former primary then wait for a standby that no longer follows it. So the watch queries the other servers as well.
+/// A server that responds may be a former primary: another server may have been promoted while the former primary was not stopped.
+/// Commits on a former primary then wait for a standby that no longer follows it. So the watch queries the other servers too.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 

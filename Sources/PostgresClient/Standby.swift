@@ -39,7 +39,7 @@ public final class Standby: Sendable {
     public struct Counts: Sendable {
         /// Reads that the standby ran.
         public fileprivate(set) var served = 0
-        /// Reads that the standby did not run, so that the primary did.
+        /// Reads that the standby did not run, so that the primary ran them.
         public fileprivate(set) var left = 0
     }
 
@@ -84,7 +84,7 @@ public final class Standby: Sendable {
     /// The statement that returns the primary's position.
     public var positionStatement: String { mark.positionStatement }
 
-    /// The counts since the start, and whether the standby responds and follows the primary.
+    /// The counts since the start (`counts`), and whether the standby responds and follows the primary (`isThere`).
     public var figures: (counts: Counts, isThere: Bool) { state.withLock { ($0.counts, $0.isThere && $0.isGenuine) } }
 
     /// Closes idle connections, and lent ones when they are returned.

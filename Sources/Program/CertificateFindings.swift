@@ -4,7 +4,7 @@ import JSON
 
 /// The doctor's findings about certificates.
 enum CertificateFindings {
-    /// How many days before its expiry a certificate becomes a warning, and an error.
+    /// A certificate that expires in fewer than `warningDays` is a warning, and in fewer than `errorDays` an error.
     private static let (warningDays, errorDays) = (30, 7)
 
     /// Certificates that have expired or will expire soon.

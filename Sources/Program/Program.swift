@@ -26,7 +26,7 @@ struct Program: AsyncParsableCommand {
     )
 
     static func main() async {
-        // libdispatch writes a line of its own to the log when it may not raise a thread's priority, as in a systemd unit.
+        // Without this, libdispatch logs a line when it may not raise a thread's priority, for example in a systemd unit.
         setenv("LIBDISPATCH_LOG", "NO", 0)
         CryptoLibrary.keepUntilExit()
         // A disconnected peer is an error of that connection, and must not end the program.
@@ -50,7 +50,7 @@ struct Program: AsyncParsableCommand {
             return .success
         } catch {
             let (text, code) = (fullMessage(for: error), exitCode(for: error))
-            // A help text and a version are output too.
+            // A help text or a version that was asked for goes to standard output.
             if code == .success { CommandOutput.line(text) } else if !text.isEmpty { report(text, prefix: "") }
             return code
         }

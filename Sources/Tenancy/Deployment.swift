@@ -25,8 +25,8 @@ package struct Deployment: Sendable {
     package let hashing: PasswordHashing
     /// Limits how many sign-ins with a password run at once, in total and for each network.
     package let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
-    /// Limits how many signed-in people confirm their password at once, in total and for each person. So sign-ins of strangers,
-    /// as many as they are, don't keep people from confirming.
+    /// Limits how many signed-in people confirm their password at once, in total and for each person. The limit is separate from
+    /// that of sign-ins, so many sign-ins of strangers don't prevent people from confirming.
     package let confirmations = AdmissionGate<UUID>(.init(running: 16, runningPerKey: 4))
     /// Shared connections for short statements of many callers: lookups of records, and writes that need no earlier read.
     let readers: [SharedConnection]

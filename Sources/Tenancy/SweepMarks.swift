@@ -51,7 +51,7 @@ package final class SweepMarks: Sendable {
                 """
                 WITH due AS MATERIALIZED (
                     SELECT organization_id FROM config.sweep
-                     -- A time of the future is one that SQL wrote.
+                     -- A time in the future was written with SQL, so it is ignored.
                      WHERE swept_on <= now() - $1 * interval '1 second' OR swept_on > now() + interval '1 minute'
                      ORDER BY swept_on LIMIT $2 FOR UPDATE SKIP LOCKED)
                 UPDATE config.sweep AS s SET swept_on = clock_timestamp()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import CellCrypto
 
-/// Runs `Tests/Fixtures/cells.json`, whose form another implementation can run too.
+/// The test vectors in `Tests/Fixtures/cells.json`, which other implementations of the cell format can use too.
 private struct Vectors: Decodable {
     struct Derivation: Decodable, CustomTestStringConvertible {
         let name, text, salt, dataKey, fingerprint: String
@@ -36,14 +36,16 @@ private struct Vectors: Decodable {
 
 @Suite("Vectors of the cell format")
 struct VectorTests {
-    @Test("There are vectors of every kind")
+    @Test("The file has a minimum number of vectors of each kind")
     func completeness() {
         #expect(Vectors.all.keyDerivation.count >= 5)
         #expect(Vectors.all.open.count >= 15)
         #expect(Vectors.all.refuse.count >= 25)
     }
 
-    @Test("A data key is derived as the vectors say", arguments: Vectors.all.keyDerivation)
+    @Test(
+        "The data key and the fingerprint derived from each vector's text are those of the vector",
+        arguments: Vectors.all.keyDerivation)
     fileprivate func derivation(_ vector: Vectors.Derivation) throws {
         let key = try DataKey(
             derivedFrom: OrganizationKeyText(vector.text), salt: bytes(vector.salt), iterations: vector.iterations)
@@ -51,7 +53,7 @@ struct VectorTests {
         #expect(key.fingerprint == vector.fingerprint)
     }
 
-    @Test("A good cell opens, and sealing its value again yields the same bytes", arguments: Vectors.all.open)
+    @Test("A valid cell opens, and sealing its value again with the same IV gives the same bytes", arguments: Vectors.all.open)
     fileprivate func open(_ vector: Vectors.Open) throws {
         let key = try DataKey(secret(vector.key))
         let address = try address(vector.organization, vector.record, vector.attribute)
@@ -70,7 +72,7 @@ struct VectorTests {
         #expect(hexadecimal(sealed) == vector.cell)
     }
 
-    @Test("A bad cell is refused with one and the same error", arguments: Vectors.all.refuse)
+    @Test("Every invalid cell is refused with the same error", arguments: Vectors.all.refuse)
     fileprivate func refuse(_ vector: Vectors.Refuse) throws {
         let key = try DataKey(secret(vector.key))
         let address = try address(vector.organization, vector.record, vector.attribute)

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct EscapedHTMLTests {
     @Test(
-        "A sign is escaped although marks or joining characters make another character of it",
+        "An HTML sign such as `<` is escaped even if a combining mark joins it to one Swift character",
         arguments: [
             ("<b>", "&lt;b&gt;"), ("\u{0600}<b>", "\u{0600}&lt;b&gt;"), ("\"\u{0301} x", "&quot;\u{0301} x"),
             ("'\u{200D}", "&#39;\u{200D}"),

@@ -21,16 +21,16 @@ struct TextsTests {
             "error:{1} may not {2}.": "{1} darf nicht: {2}.",
         ], english: ["hello": "Hello {name}, {missing}", "cells.one": "{n} cell"])
 
-    @Test("A missing text is shown in English, and a missing value as its name")
+    @Test("A text that a language lacks is shown in English, and a placeholder without a value is shown as its name")
     func missing() {
         #expect(german.text("hello", ["name": "Ada"]) == "Hello Ada, {missing}")
         #expect(german["no such key"] == "no such key" && german.optional("no such key") == nil)
         #expect(german.filled("an open {brace", [:]) == "an open brace")
-        // A placeholder inside of a value is not replaced.
+        // A placeholder in an inserted value is not replaced.
         #expect(german.filled("{a}{b}", ["a": "{b}", "b": "x"]) == "{b}x")
     }
 
-    @Test("Numbers have the separators of the language")
+    @Test("Numbers are written with the separators of the language")
     func numbers() {
         #expect(
             [0, 999, 1_000, -1_234_567, Int.min].map(german.number) == [
@@ -56,14 +56,14 @@ struct TextsTests {
             german.ago(moment, now: moment) == "gerade eben" && german.ago(moment, now: moment.addingTimeInterval(-30)) == "gleich")
     }
 
-    @Test("A span of time has its largest whole unit")
+    @Test("A span of time is written in the largest unit of which it is a whole number")
     func spans() {
         #expect(
             [3_600, 86_400, 300, 5_400, 60].map(german.span) == ["1 Stunde", "24 Stunden", "5 Minuten", "90 Minuten", "1 Minute"])
         #expect([90, 0, 5].map(german.span) == ["90 s", "0 s", "5,00 s"])
     }
 
-    @Test("Of the messages that match, the one with the most text of its own is used")
+    @Test("If several translated messages match an error, the one with the most literal text is used")
     func errors() {
         #expect(german.told("Nothing was changed.") == "Nichts wurde geändert.")
         #expect(german.told("There is no entity cat.") == "Es gibt keine Entität cat.")

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Requests for pages")
 struct VisitTests {
-    @Test("A form is read whole, and the last value of a field counts")
+    @Test("All fields of a form are read, and the last value of a repeated field is used")
     func form() throws {
         #expect(try Visit.form("a=1&b=x+y%26z&a=2&c&d=".utf8) == ["a": "2", "b": "x y&z", "c": "", "d": ""])
         #expect(try Visit.form("".utf8).isEmpty)
@@ -13,7 +13,7 @@ struct VisitTests {
     }
 
     @Test(
-        "A form that can't be read whole is refused",
+        "A form with an invalid escape, a zero byte or too many fields is refused",
         arguments: ["a=%", "a=%zz", "a=%ff", "a=%00", "%00=a", String(repeating: "a=b&", count: 501)])
     func refused(_ body: String) {
         #expect(throws: FieldsealError.self) { try Visit.form(body.utf8) }
@@ -25,7 +25,7 @@ struct VisitTests {
     }
 
     @Test(
-        "A page to return to is one of this organization",
+        "A page to return to is only accepted if it is a relative path of this organization",
         arguments: [
             ("mailbox/list?q=a&page=2", "mailbox/list?q=a&page=2"), ("events", "events"), (nil, "overview"), ("", "overview"),
             ("/etc", "overview"), ("//evil.test", "overview"), ("https://evil.test", "overview"), ("../x", "overview"),
@@ -36,7 +36,7 @@ struct VisitTests {
         #expect(Visit.page(name) == page)
     }
 
-    @Test("A parameter is decoded, and refused with U+0000")
+    @Test("A query parameter is decoded; a parameter with U+0000 or invalid UTF-8 is refused")
     func parameter() throws {
         let parameter = try #require(Visit.parameter("f.name=a%20b+c"))
         #expect(parameter.name == "f.name" && parameter.value == "a b c")

@@ -2,9 +2,9 @@ import Testing
 
 @testable import Email
 
-@Suite("Conditions for the mailboxes that are due")
+@Suite("SQL conditions for mailboxes that are due")
 struct DueMailboxesTests {
-    @Test("Options are written as numbers that the metadata have")
+    @Test("The conditions contain the option values of the metadata as numbers")
     func options() {
         #expect(DueMailboxes.receives.contains("incomingemaildeliverymethod IN (2, 3)"))
         #expect(DueMailboxes.sends.contains("outgoingemaildeliverymethod = 2"))

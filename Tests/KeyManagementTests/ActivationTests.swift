@@ -15,7 +15,7 @@ import Testing
 
 @Suite("Activation")
 struct ActivationTests {
-    @Test("An organization without its key reads and writes plain attributes, and refuses encrypted ones until it is activated")
+    @Test("Without its key, an organization reads and writes plain attributes, and refuses passwords until activation")
     func lostKey() async throws {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
@@ -64,7 +64,7 @@ struct ActivationTests {
         }
     }
 
-    @Test("Ten wrong keys lock the address, over a restart, and the right key is let in once the time is over")
+    @Test("After ten wrong keys, the right key is refused too, until the interval has passed")
     func throttle() async throws {
         try await TestOrganization.with { organization in
             let text = try await KeyAdministration(organization.session(), to: .read).retrieveDataEncryptionKey().withString { $0 }
@@ -86,7 +86,7 @@ struct ActivationTests {
         }
     }
 
-    @Test("A key that was wrapped under another KEK is activated with its text, and wrapped anew")
+    @Test("If the KEK was lost, activation with the organization key's text wraps the key under the new KEK")
     func otherKek() async throws {
         try await TestOrganization.with { organization in
             let text = try await KeyAdministration(organization.session(), to: .read).retrieveDataEncryptionKey().withString { $0 }
@@ -119,7 +119,7 @@ struct ActivationTests {
         }
     }
 
-    @Test("A schema that outlived its config is attached and activated with its key")
+    @Test("After `config` was lost, an organization's schema can be attached, and activated with its key")
     func attach() async throws {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
@@ -145,7 +145,7 @@ struct ActivationTests {
         }
     }
 
-    @Test("Only a System Administrator may send the three messages, and each refusal is recorded", arguments: Role.allCases)
+    @Test("Only a System Administrator may see, read or change the key, and each refusal is recorded", arguments: Role.allCases)
     func roles(role: Role) async throws {
         try await TestOrganization.with { organization in
             let administrator = try await organization.session()
@@ -169,7 +169,7 @@ struct ActivationTests {
         }
     }
 
-    @Test("A client's row that was not made by the service is not honoured")
+    @Test("A client whose row SQL changed is refused")
     func forgedClient() async throws {
         try await TestOrganization.with { organization in
             let client = try await ClientAdministration(organization.session()).add(name: "c", role: .basicUser)

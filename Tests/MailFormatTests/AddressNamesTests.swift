@@ -2,14 +2,14 @@ import Testing
 
 @testable import MailFormat
 
-@Suite("The names beside addresses")
+@Suite("Display names of addresses")
 struct AddressNamesTests {
     private static func message(_ from: String) -> MailMessage {
         MailMessage(Array("From: \(from)\r\nTo: support@contoso.test\r\n\r\nText\r\n".utf8))
     }
 
     @Test(
-        "The name is what a person would read",
+        "The display name is decoded, and has no quotes and comments around it",
         arguments: [
             ("Mia Kunde <a@b.test>", "Mia Kunde"), ("\"Doe, John\" <a@b.test>", "Doe, John"),
             ("\"Acme \\\"The Best\\\" Co\" <a@b.test>", "Acme \"The Best\" Co"), ("'John' <a@b.test>", "John"),
@@ -25,10 +25,11 @@ struct AddressNamesTests {
     }
 
     @Test(
-        "An address is no name of itself", arguments: ["a@b.test", "<a@b.test>", "\"a@b.test\" <a@b.test>", "A@B.test <a@b.test>"])
+        "A display name that only repeats the address is ignored",
+        arguments: ["a@b.test", "<a@b.test>", "\"a@b.test\" <a@b.test>", "A@B.test <a@b.test>"])
     func none(from: String) { #expect(Self.message(from).names == .init(from: nil, to: [nil], cc: [])) }
 
-    @Test("Recipients have names too, each its own, and a long name is cut")
+    @Test("Each recipient has its own display name, and a long name is cut to 160 characters")
     func recipients() {
         let header =
             "From: x@y.test\r\nTo: One <1@a.test>, 2@a.test,\r\n \"Three, T.\" <3@a.test>\r\nCc: \(String(repeating: "n", count: 500)) <4@a.test>"
@@ -36,7 +37,7 @@ struct AddressNamesTests {
         #expect(message.names == .init(to: ["One", nil, "Three, T."], cc: [String(repeating: "n", count: 160)]))
     }
 
-    @Test("Each place of an address has its own name")
+    @Test("If an address occurs several times, each occurrence keeps its own display name")
     func places() {
         let header = "From: Alice <a@x.test>\r\nTo: Bob <a@x.test>, B <A@x.test>\r\nCc: a@x.test\r\nCc: Cy <a@x.test>"
         let message = MailMessage(Array("\(header)\r\n\r\nText\r\n".utf8))
@@ -44,7 +45,7 @@ struct AddressNamesTests {
         #expect(message.names == .init(from: "Alice", to: ["Bob", "B"], cc: [nil, "Cy"]))
     }
 
-    @Test("A picture keeps the Content-ID to which HTML refers")
+    @Test("An attached picture keeps the Content-ID by which the HTML refers to it")
     func contentID() {
         let message = MailMessage(
             Array(

@@ -2,14 +2,14 @@ import Testing
 
 @testable import MailFormat
 
-@Suite("Lists of addresses that programs write")
+@Suite("Lists of addresses that programs wrote, which are read without guessing")
 struct ExactListsTests {
     private static func read(_ text: String) -> [String]? {
         AddressList.exactly(text)?.map { address, name in name.map { "\($0) | \(address)" } ?? address }
     }
 
     @Test(
-        "A list is read as it is written",
+        "Each address of a well-formed list is read with its display name",
         arguments: [
             (#""Ann \"Annie\\\" A" <ann@x.test>; Ben <ben@x.test>"#, [#"Ann "Annie\" A | ann@x.test"#, "Ben | ben@x.test"]),
             (
@@ -29,7 +29,7 @@ struct ExactListsTests {
     func lists(text: String, entries: [String]) { #expect(Self.read(text) == entries) }
 
     @Test(
-        "A list in which an address could be lost is not read",
+        "A list in which an address could be lost is rejected",
         arguments: [
             "A <a@x.test> B <support@contoso.test>", "<a@x.test><b@x.test>", "a@x.test <b@x.test>", "<a@x.test> b@x.test",
             "a@x.test b@x.test",
@@ -51,7 +51,7 @@ struct ExactListsTests {
         "\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
     }
 
-    @Test("Of a list of any names, each address comes back, or the list is not read")
+    @Test("From a list with random display names, every address is read, or the list is rejected")
     func nothingLost() {
         var random = SplitMix(state: 20_261_128)
         var readable = 0
@@ -80,7 +80,7 @@ struct ExactListsTests {
         #expect(readable > 10_000)
     }
 
-    @Test("Names that are quoted with care come back as they are")
+    @Test("Random display names that are quoted correctly are read unchanged")
     func names() {
         var random = SplitMix(state: 28_112_026)
         for number in 0..<20_000 {

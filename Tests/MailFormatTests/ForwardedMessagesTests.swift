@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// The messages that a forward mailbox finds as attachments of a message.
+/// Messages that users forward to a forward mailbox as attachments of another message.
 @Suite("Forwarded messages")
 struct ForwardedMessagesTests {
     private static let inner = "--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: c@x.test\r\nSubject: inner\r\n\r\nWords.\r\n"
@@ -13,7 +13,7 @@ struct ForwardedMessagesTests {
         return MailMessage(Array((header + body).utf8), keepsMessages: true)
     }
 
-    @Test("A message that carries another alone says no more")
+    @Test("A message whose only content is a forwarded message has no contents of its own")
     func nothingElse() {
         for parts in [
             nil, "Content-Type: text/plain\r\n\r\n  \r\n", "Content-Type: text/html\r\n\r\n<html><body><p>&nbsp;</p></body></html>",
@@ -23,7 +23,7 @@ struct ForwardedMessagesTests {
         }
     }
 
-    @Test("Words and files of the one who forwards are more")
+    @Test("A text or a file of the person who forwards counts as the message's own contents")
     func more() {
         for part in [
             "Content-Type: text/plain\r\n\r\nPlease answer.", "Content-Type: application/pdf; name=a.pdf\r\n\r\n%PDF",
@@ -34,7 +34,7 @@ struct ForwardedMessagesTests {
         }
     }
 
-    @Test("A report forwards nothing, wherever it stands")
+    @Test("The message in a delivery report is an attachment, and does not count as forwarded")
     func report() {
         let report = Self.read("report; report-type=delivery-status", "Content-Type: text/plain\r\n\r\nIt bounced.")
         #expect(report.messages.isEmpty && report.body.contains("It bounced.") && report.attachments.count == 1)
@@ -44,7 +44,7 @@ struct ForwardedMessagesTests {
         #expect(mixed.messages.count == 1 && mixed.attachments.count == 1 && mixed.saysMore)
     }
 
-    @Test("A message arrived when its newest trace field says, else at its date")
+    @Test("The arrival time is that of the newest Received field, or else that of the Date field")
     func arrival() {
         func arrival(_ header: String) -> Date? { MailMessage.arrival(of: Array("From: c@x.test\r\n\(header)\r\nWords.".utf8)) }
         let date = Date(timeIntervalSince1970: 1_577_872_800)
@@ -55,7 +55,7 @@ struct ForwardedMessagesTests {
         #expect(arrival("") == nil)
     }
 
-    @Test("A part that stands for what is elsewhere has the message kept", arguments: ["external-body", "partial"])
+    @Test("If a part only refers to content elsewhere, the original message is kept", arguments: ["external-body", "partial"])
     func references(_ subtype: String) {
         let bytes = Array(
             "From: c@x.test\r\nContent-Type: message/\(subtype); id=1; number=1; total=2\r\n\r\nSubject: x\r\n\r\n".utf8)

@@ -2,8 +2,8 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Real-world messages from reports about other mail systems, with what a person should see of each (Tests/Fixtures/mail).
-@Suite("Messages as the world sends them")
+/// Parses real messages from reports about other mail systems. `Tests/Fixtures/mail` has each message with its expected values.
+@Suite("Messages from reports about other mail programs")
 struct MailCorpusTests {
     /// The expectations for a message. A value that is nil is not checked.
     struct Expectation: Decodable {
@@ -21,8 +21,8 @@ struct MailCorpusTests {
         let attachments: [String?]?
         /// A text that the first attachment contains.
         let attachmentContains: String?
-        /// The name of the file in which the message, or its header, is kept because a part can't be represented. Null if none is
-        /// kept.
+        /// The name of the file in which the original message or its header is kept, because a part can't be represented. Null if
+        /// neither is kept.
         let original: String?
         /// One of the ids of the messages that the message answers.
         let answers: String?
@@ -40,14 +40,14 @@ struct MailCorpusTests {
 
     static func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: folder.appending(path: "\(name).eml"))) }
 
-    @Test("Every message of the folder has an expectation")
+    @Test("Every message in the folder has an expectation, and there are at least 200 messages")
     func isComplete() throws {
         let files = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path()).filter { $0.hasSuffix(".eml") }
         #expect(Set(files) == Set(Self.expectations.map { "\($0.name).eml" }))
         #expect(files.count >= 200)
     }
 
-    @Test("A message is read as a person would see it", arguments: expectations.map(\.name))
+    @Test("The parsed message has the values of its expectation", arguments: expectations.map(\.name))
     func message(_ name: String) throws {
         let expected = try #require(Self.expectations.first { $0.name == name }?.expectation)
         let message = MailMessage(try Self.bytes(name))

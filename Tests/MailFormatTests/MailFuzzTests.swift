@@ -2,16 +2,16 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Reads mutated messages: the reader does not crash or hang, and its results are safe to store.
+/// Parses mutated messages. The parser must not crash or hang, and its results must be safe to store.
 ///
 /// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of messages and the seed; `make fuzz` runs many more.
-@Suite("Hostile messages")
+@Suite("Mutated and hostile messages")
 struct MailFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init).map { $0 / 50 } ?? 3_000
     private static let seed = environment["FIELDSEAL_FUZZ_SEED"].flatMap(UInt64.init) ?? 20_261_126
 
-    @Test("Mutated messages are read")
+    @Test("Each mutated message is parsed within two seconds, and its values are safe to store")
     func mutations() throws {
         let seeds = try MailCorpusTests.expectations.map { try MailCorpusTests.bytes($0.name) }
         #expect(seeds.count >= 128)
@@ -43,7 +43,7 @@ struct MailFuzzTests {
         }
     }
 
-    /// Inputs that cost much time or stack if a reader scans them more than once.
+    /// Inputs that would need much time or stack if the parser read a part of them more than once.
     static let patterns: [(name: String, message: String)] = {
         func many(_ text: String, _ count: Int) -> String { String(repeating: text, count: count) }
         let nested = (0..<20_000).map { "Content-Type: multipart/mixed; boundary=b\($0)\r\n\r\n--b\($0)\r\n" }.joined()
@@ -79,7 +79,7 @@ struct MailFuzzTests {
         ]
     }()
 
-    @Test("No input takes more time than its size explains", arguments: patterns.map(\.name))
+    @Test("Parsing takes linear time, even for input that is made to be slow", arguments: patterns.map(\.name))
     func time(_ name: String) throws {
         let text = try #require(Self.patterns.first { $0.name == name }?.message)
         let time = ProcessorTime()
@@ -88,7 +88,7 @@ struct MailFuzzTests {
         #expect(time.elapsed < 20)
     }
 
-    @Test("What limits leave out is kept with the message itself")
+    @Test("If a limit leaves out a part of a message, the whole original message is kept")
     func limits() throws {
         for name in ["nested", "delimiters"] {
             let text = try #require(Self.patterns.first { $0.name == name }?.message)

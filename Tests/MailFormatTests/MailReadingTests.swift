@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// The rules of reading one by one, each with the forms that occur in real mail.
+/// Tests each rule of the message parser with forms that occur in real mail.
 @Suite("Reading a message")
 struct MailReadingTests {
     private static func message(_ header: String, _ body: String = "The words.") -> MailMessage {
@@ -15,7 +15,7 @@ struct MailReadingTests {
     }
 
     @Test(
-        "A subject",
+        "Encoded and folded subjects are decoded",
         arguments: [
             ("=?utf-8?B?w6k?= =?utf-8?B?w7Y?=", "éö"), ("=?utf-8?B?w?= =?utf-8?B?6nDtg==?=", "éö"),
             ("=?utf-8?Q?=C3?= =?utf-8?Q?=A9x?=", "éx"), ("=?utf-8?B?w6k=?= abc =?utf-8?Q?d_e?=", "é abc d e"),
@@ -28,7 +28,7 @@ struct MailReadingTests {
     func subject(written: String, meant: String) { #expect(Self.message("Subject: \(written)").subject == meant) }
 
     @Test(
-        "A sender",
+        "The sender's address is found in well-formed and malformed From fields",
         arguments: [
             ("o'brien@x.test", "o'brien@x.test"), ("<@r.test,@q.test:u@x.test>", "u@x.test"), ("\"Unclosed <a@b.test>", "a@b.test"),
             ("Doe, John <a@b.test>", "a@b.test"), ("a@b.test via List <list@c.test>", "list@c.test"),
@@ -49,7 +49,7 @@ struct MailReadingTests {
     }
 
     @Test(
-        "The name of a file",
+        "The file name of an attachment is decoded, and made safe",
         arguments: [
             ("filename*=utf-8''Gr%C3%BC.pdf", "Grü.pdf"),
             ("filename*0*=utf-8''Gr%C3; filename*1*=%BC; filename*2=\".pdf\"", "Grü.pdf"),
@@ -67,14 +67,14 @@ struct MailReadingTests {
         #expect(message.attachments.map(\.name) == [meant])
     }
 
-    @Test("A long name keeps its ending")
+    @Test("A long file name is cut to 255 characters and keeps its extension")
     func longName() {
         let message = Self.message("Content-Disposition: attachment; filename=\"\(String(repeating: "x", count: 400)).pdf\"")
         #expect(message.attachments.first?.name.count == 255)
         #expect(message.attachments.first?.name.hasSuffix("x.pdf") == true)
     }
 
-    @Test("Which parts are the text")
+    @Test("The displayed text is chosen among the parts, and the other parts become attachments")
     func selection() {
         let plain = ("text/plain", "plain words")
         let html = ("text/html", "<p>html words</p>")
@@ -98,14 +98,14 @@ struct MailReadingTests {
         #expect(Self.multipart("alternative", [("text/enriched", "<bold>rich</bold> << 5")]).body == "rich < 5")
     }
 
-    @Test("A sign with a combining mark is escaped as any other")
+    @Test("A `<` with a combining mark is escaped when plain text becomes HTML")
     func escaping() {
         let message = Self.multipart("mixed", [("text/plain; charset=utf-8", "<\u{301}script>"), ("text/html", "<p>h</p>")])
         #expect(!message.body.contains("<\u{301}"))
         #expect(message.body.contains("&lt;\u{301}script&gt;"))
     }
 
-    @Test("An attachment of an alternative that is not taken is kept")
+    @Test("An attachment in an alternative that is not displayed is kept")
     func attachmentsOfAlternatives() {
         let inner =
             "--c\r\nContent-Type: text/plain\r\n\r\nplain\r\n--c\r\nContent-Type: application/pdf; name=x.pdf\r\n\r\nPDF\r\n--c--"
@@ -114,7 +114,7 @@ struct MailReadingTests {
         #expect(message.attachments.map(\.name) == ["x.pdf"])
     }
 
-    @Test("Broken headers are repaired")
+    @Test("Malformed headers are repaired")
     func headers() {
         let junk = MailMessage(Array("From: c@x.test\r\nthis is junk\r\nSubject: s\r\nTo: a@b.test\r\n\r\nbody".utf8))
         #expect(junk.subject == "s" && junk.to == ["a@b.test"] && junk.body == "body")
@@ -126,7 +126,7 @@ struct MailReadingTests {
     }
 
     @Test(
-        "Dates",
+        "Dates in the forms of RFC 5322 are parsed",
         arguments: [
             ("Tue, 24 Nov 2026 10:00:00 +0100", 1_795_510_800.0), ("24 Nov 26 10:00 +0100", 1_795_510_800),
             ("Tue, 24 Nov 2026 09:00:00 GMT (UTC)", 1_795_510_800),
@@ -134,13 +134,13 @@ struct MailReadingTests {
         ])
     func date(written: String, meant: Double) { #expect(Self.message("Date: \(written)").date?.timeIntervalSince1970 == meant) }
 
-    @Test("What is no date is none, and Received has one")
+    @Test("An invalid date is nil; without a Date field, the date of Received is used")
     func noDate() {
         #expect(Self.message("Date: yesterday").date == nil)
         #expect(Self.message("Received: by x.test; Tue, 24 Nov 2026 10:00:00 +0100").date?.timeIntervalSince1970 == 1_795_510_800)
     }
 
-    @Test("References: comments, foldings, no brackets, and more than a hundred")
+    @Test("Message-IDs in References and In-Reply-To are read with comments, folding, encoded words or missing brackets")
     func references() {
         #expect(Self.message("In-Reply-To: (an answer) <a@b.test> (to it)").references == ["<a@b.test>"])
         #expect(Self.message("In-Reply-To: Your message of Tuesday <a@b.test>").references == ["<a@b.test>"])

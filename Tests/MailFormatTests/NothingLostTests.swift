@@ -2,7 +2,7 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Texts, parts and senders that a strict reading would drop.
+/// Messages of which a strict parser would drop texts, parts or senders.
 @Suite("Nothing of a message is lost")
 struct NothingLostTests {
     private static func multipart(_ subtype: String, _ parts: [(type: String, text: String)]) -> MailMessage {
@@ -17,7 +17,7 @@ struct NothingLostTests {
     // MARK: Names of files
 
     @Test(
-        "A file name with bytes that are no characters keeps the original",
+        "If a file name has bytes that are not characters, the original message is kept",
         arguments: [
             "filename*=utf-8''a%FFb.pdf", "filename=\"=?utf-8?Q?a=FFb.pdf?=\"", "filename*0*=utf-8''a%C3; filename*1=\"b.pdf\"",
         ])
@@ -52,7 +52,9 @@ struct NothingLostTests {
         ("<object data=\"https://x.test/hello\"></object>", "hello"), ("<select><option label=\"Hello\"></select>", "Hello"),
     ]
 
-    @Test("HTML that shows something is kept beside another text", arguments: documents.map(\.html))
+    @Test(
+        "Malformed HTML that a browser would display is kept, together with the message's other text",
+        arguments: documents.map(\.html))
     func html(_ document: String) throws {
         let word = try #require(Self.documents.first { $0.html == document }?.word)
         for parts in [
@@ -68,7 +70,7 @@ struct NothingLostTests {
         #expect(alternative.body.contains(word), "\(alternative.body)")
     }
 
-    @Test("What follows HTML that hides the rest is still to be seen")
+    @Test("A comment or an element without an end in one HTML part does not hide the parts after it")
     func unclosed() {
         for open in ["<p>one</p><!-- two", "<p>one</p><style> two", "<p>one</p><title> two", "<p>one</p><a href=\"two"] {
             let message = Self.multipart("mixed", [("text/html", open), ("text/html", "<b>three</b>"), ("text/plain", "four")])
@@ -78,7 +80,7 @@ struct NothingLostTests {
         #expect(Self.read("Content-Type: text/html", "<p>one</p><!-- two").body == "<p>one</p><!-- two")
     }
 
-    @Test("Pictures without a word yield to a text, and are a file then; a counting picture is nothing")
+    @Test("HTML with only pictures becomes an attachment if there is a text; a tracking picture counts as empty")
     func pictures() {
         for picture in [
             "<img src=x>", "<table background=\"https://x.test/a.png\">", "<div style=\"background: url(a.png)\">", "<svg></svg>",
@@ -97,7 +99,7 @@ struct NothingLostTests {
         }
     }
 
-    @Test("A form for specialized programs is a file where there is no other")
+    @Test("An alternative for specialized programs, such as AMP, becomes an attachment only if there is no other alternative")
     func onlyForms() {
         #expect(Self.multipart("alternative", [("text/x-amp-html", "<p>amp</p>")]).attachments.count == 1)
         #expect(Self.multipart("alternative", [("text/x-amp-html", "<p>amp</p>"), ("text/plain", "p")]).attachments.isEmpty)
@@ -105,7 +107,7 @@ struct NothingLostTests {
 
     // MARK: Parts
 
-    @Test("A multipart with the boundary of the one around it loses no part")
+    @Test("If a nested multipart has the same boundary as the outer one, no part is lost")
     func sameBoundary() throws {
         let inner = "--B\r\nContent-Type: multipart/alternative; boundary=B\r\n\r\n--B\r\n\r\ninner words\r\n--B--\r\n"
         let text = "From: c@x.test\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n\(inner)--B\r\n\r\nouter words\r\n--B--\r\n"
@@ -115,7 +117,7 @@ struct NothingLostTests {
     }
 
     @Test(
-        "Parts where none should be are kept with the message itself",
+        "If there are parts outside of the delimiters, the original message is kept",
         arguments: [
             "--b\r\n\r\nwords\r\n--b--\r\n--c\r\nContent-Type: text/plain\r\n\r\nlost\r\n--c--\r\n", "lost words\r\n--b--\r\n",
         ])
@@ -125,7 +127,7 @@ struct NothingLostTests {
         #expect(message.original(of: [1, 2])?.bytes == [1, 2])
     }
 
-    @Test("Usual words around the parts are no reason to keep the message twice")
+    @Test("Common text before and after the parts does not cause the original message to be kept")
     func frame() {
         for end in ["", "\r\n", "\r\nA scanner's words\r\n", "\r\n--b--\r\n"] {
             let body = "This is a message in MIME format.\r\n--b\r\n\r\nwords\r\n--b--\(end)"
@@ -139,7 +141,7 @@ struct NothingLostTests {
 
     // MARK: Encodings and charsets
 
-    @Test("Base64 of both alphabets, and what follows it")
+    @Test("Base64 is decoded with both alphabets, and text after the base64 is kept")
     func base64() {
         let text = "ÿþ?>~ Wörter und noch ein paar mehr ÿÿÿþþþ???>>>, damit es mehrere Zeilen sind ÿþÿþ"
         let standard = Data(text.utf8).base64EncodedString(options: .lineLength64Characters)
@@ -154,7 +156,7 @@ struct NothingLostTests {
     }
 
     @Test(
-        "A word that can't be decoded stays as it is",
+        "An encoded word that can't be decoded stays unchanged",
         arguments: [
             ("=?utf-8?B?!!!!?= Hello", "=?utf-8?B?!!!!?= Hello"), ("=?utf-8?B?A?=", "=?utf-8?B?A?="),
             ("=?utf-8?B?!!!!?= =?utf-8?B?w6k=?=", "=?utf-8?B?!!!!?= é"), ("=?utf-8?B??= Hello", "Hello"),
@@ -165,7 +167,7 @@ struct NothingLostTests {
     }
 
     @Test(
-        "Charsets that are rare",
+        "Text in rare charsets is decoded",
         arguments: [
             ("iso-8859-16", "Țară", [0xDE, 0x61, 0x72, 0xE3]), ("ISO_8859-16:2001", "Țară", [0xDE, 0x61, 0x72, 0xE3]),
             ("johab", "안녕", [0xB4, 0x65, 0x91, 0x77]), ("viscii", "Tiếng", [0x54, 0x69, 0xAA, 0x6E, 0x67]),
@@ -177,7 +179,7 @@ struct NothingLostTests {
         #expect(message.notes.isEmpty)
     }
 
-    @Test("A charset that is not known is a guess, and says so")
+    @Test("Text in an unknown charset is guessed, and a note says so")
     func unknownCharset() {
         let header = "Content-Type: text/plain; charset=x-klingon"
         let bytes = Array("From: c@x.test\r\n\(header)\r\n\r\n".utf8) + [0x61, 0xE9]
@@ -195,7 +197,7 @@ struct NothingLostTests {
     // MARK: Names and addresses
 
     @Test(
-        "Senders as they are written",
+        "The sender's address, or else the text in its place, is found in unusual From fields",
         arguments: [
             ("\"a@x.test\"", "a@x.test"), ("\"a@x.test\" <>", "a@x.test"), ("a@x.test:25", "a@x.test"),
             ("<a@x.test:25>", "a@x.test"),
@@ -213,7 +215,7 @@ struct NothingLostTests {
         #expect(MailMessage(Array("From: \(written)\r\nSubject: s\r\n\r\nHello.".utf8)).from == meant)
     }
 
-    @Test("Recipients that can't be read are noted, and the header is kept")
+    @Test("If a recipient's address can't be read, a note names it, and the header is kept")
     func recipients() throws {
         let header = "From: c@x.test\r\nTo: a@b.test, x@y@z.test, \"Doe, Jo\" <jo@x.test>\r\nSubject: s\r\n\r\n"
         let message = MailMessage(Array("\(header)words".utf8))
@@ -231,7 +233,7 @@ struct NothingLostTests {
     }
 
     @Test(
-        "Names of files where others look for them",
+        "A file name is also found in fields in which other mail programs look for it",
         arguments: [
             ("Content-Disposition: attachment; name=\"x.pdf\"", "x.pdf"), ("Content-Description: offer 4711.pdf", "offer 4711.pdf"),
             ("Content-Disposition: attachment; filename=a.pdf; name=b.pdf", "a.pdf"),
@@ -242,7 +244,7 @@ struct NothingLostTests {
         #expect(Self.read("Content-Type: application/pdf\r\n\(written)").attachments.map(\.name) == [meant])
     }
 
-    @Test("What a header says and no field holds is noted, and the header is kept")
+    @Test("If a header field can't be represented, there is a note, and the header is kept")
     func headers() {
         for lost in ["Message-ID: <\(String(repeating: "x", count: 400))@x.test>", "Date: the day before", "Message-ID: no id"] {
             #expect(Self.read(lost).notes.map(\.isOfHeader) == [true], "\(lost)")
@@ -252,7 +254,7 @@ struct NothingLostTests {
         }
     }
 
-    @Test("A file that is a text keeps what says how to read it")
+    @Test("A text attachment keeps the parameters that a reader needs, such as charset and method")
     func types() {
         let message = Self.multipart(
             "mixed",
@@ -265,7 +267,7 @@ struct NothingLostTests {
         for file in message.attachments { #expect(MediaType(file.type) != nil) }
     }
 
-    @Test("A text is cut between characters, and within one of very many marks")
+    @Test("A text is cut between characters, and only a character with very many marks is split")
     func cut() {
         let marks = "a" + String(repeating: "\u{301}", count: 1_000)
         #expect(marks.prefix(units: 200).utf16.count == 200)

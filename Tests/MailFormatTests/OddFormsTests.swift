@@ -2,8 +2,8 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Forms that are allowed but rare, and messages whose only text is in a file.
-@Suite("Odd forms of messages")
+/// Messages in forms that are allowed but rare, and messages whose only text is in an attachment.
+@Suite("Rare forms of messages")
 struct OddFormsTests {
     private static func read(_ header: String, _ body: [UInt8]) -> MailMessage {
         MailMessage(Array("From: c@x.test\r\n\(header)\r\n\r\n".utf8) + body)
@@ -12,20 +12,22 @@ struct OddFormsTests {
     private static func read(_ header: String, _ body: String = "words") -> MailMessage { read(header, Array(body.utf8)) }
 
     @Test(
-        "A comment in an encoding is no part of it",
+        "Comments in Content-Transfer-Encoding are ignored",
         arguments: ["(c) base64", "base64 (c)", "(a (b) \\) c) base64", "(c)base64(d)", "base64 (c", "b(c)ase64"])
     func encodings(_ written: String) {
         let message = Self.read("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: \(written)", "R3LDvMOfZQ==")
         #expect(message.body == "Grüße")
     }
 
-    @Test("The byte 0x80 of GBK is the euro sign", arguments: ["gbk", "gb2312", "gb18030"])
+    @Test("In GBK, the byte 0x80 is the euro sign", arguments: ["gbk", "gb2312", "gb18030"])
     func euro(_ label: String) {
         let message = Self.read("Content-Type: text/plain; charset=\(label)", [0x80, 0x20, 0xD6, 0xD0])
         #expect(message.body == "€ 中" && message.notes.isEmpty)
     }
 
-    @Test("Japanese of JIS X 0213 is read", arguments: ["iso-2022-jp-3", "iso-2022-jp", "us-ascii"])
+    @Test(
+        "Japanese text in JIS X 0213 is decoded, also if another charset is declared",
+        arguments: ["iso-2022-jp-3", "iso-2022-jp", "us-ascii"])
     func newerJapanese(_ label: String) {
         let message = Self.read("Content-Type: text/plain; charset=\(label)", "\u{1B}$BF|K\\8l\u{1B}(B \u{1B}$(O-!\u{1B}(B")
         #expect(message.body == "日本語 ①" && message.notes.isEmpty, "\(message.body)")
@@ -33,7 +35,7 @@ struct OddFormsTests {
 
     // MARK: Files that are the only text
 
-    @Test("A file that is inline is displayed where there is no other text, and stays a file")
+    @Test("If there is no other text, an inline file is displayed, and is also an attachment")
     func onlyFiles() {
         let part =
             "Content-Type: text/html; charset=utf-8; name=b.html\r\nContent-Disposition: inline; filename=b.html\r\n\r\n<p>words</p>"
@@ -56,7 +58,7 @@ struct OddFormsTests {
 
     // MARK: The header
 
-    @Test("A line of blanks within the header does not end it")
+    @Test("A line of blanks does not end the header if header fields follow")
     func blanks() {
         let message = Self.read("Subject: s\r\nX-A: b\r\n \r\nX-B: c\r\nList-Id: d", "body")
         #expect(message.body == "body" && message.subject == "s")
@@ -67,7 +69,7 @@ struct OddFormsTests {
     }
 
     @Test(
-        "Dates of numbers, and with months of other scripts",
+        "Dates in numbers, and dates with month names in Cyrillic and Greek, are parsed",
         arguments: [
             ("27.11.2026 09:00", "2026-11-27T09:00:00Z"), ("11/27/2026 09:00:00", "2026-11-27T09:00:00Z"),
             ("27/11/2026 09:00:00 +0100", "2026-11-27T08:00:00Z"), ("05.06.2026 09:00", "2026-06-05T09:00:00Z"),
@@ -77,21 +79,22 @@ struct OddFormsTests {
     func dates(written: String, meant: String) { #expect(Self.read("Date: \(written)").date?.ISO8601Format() == meant) }
 
     @Test(
-        "A date of numbers that may be two days is noted", arguments: ["05/06/2026 09:00", "32.11.2026 09:00", "27.13.2026 09:00"])
+        "A numeric date that is ambiguous or impossible is nil, and a note says so",
+        arguments: ["05/06/2026 09:00", "32.11.2026 09:00", "27.13.2026 09:00"])
     func unclearDates(_ written: String) {
         let message = Self.read("Date: \(written)")
         #expect(message.date == nil && message.notes.map(\.isOfHeader) == [true])
     }
 
     @Test(
-        "A file without a name has the ending of its type",
+        "A file without a name gets a name with the extension of its type",
         arguments: [
             ("application/x-zip-compressed", "attachment.zip"), ("message/global-headers", "headers.txt"),
             ("application/foo+json", "attachment.json"), ("text/x-python", "attachment.txt"), ("application/foo", "attachment.bin"),
         ])
     func endings(type: String, name: String) { #expect(Self.read("Content-Type: \(type)").attachments.map(\.name) == [name]) }
 
-    @Test("XHTML without a name is the text")
+    @Test("An XHTML part without a file name is displayed as the text")
     func xhtml() {
         let message = Self.read("Content-Type: application/xhtml+xml", "<html><body><p>words</p></body></html>")
         #expect(message.isHTML && message.body.contains("words") && message.attachments.isEmpty)
@@ -100,7 +103,7 @@ struct OddFormsTests {
     // MARK: Undeclared charsets
 
     @Test(
-        "Short texts of an undeclared charset are recognised",
+        "The charset of a short text is recognized if none is declared",
         arguments: [
             ("안녕하세요 주문 어디", "euc-kr", "vsiz58fPvLy/5CDB1rmuIL7utfA="),
             ("İyi günler, siparişim nerede? Çağrı", "windows-1254", "3XlpIGf8bmxlciwgc2lwYXJp/mltIG5lcmVkZT8gx2Hwcv0="),

@@ -2,19 +2,19 @@ import Foundation
 import MailFormat
 import Testing
 
-/// Senders and dates in common forms that no standard allows, and people for whom a record has no attribute.
-@Suite("Odd headers")
+/// Header fields in common forms that no standard allows, and fields with people for whom a record has no attribute.
+@Suite("Header fields that no standard allows")
 struct OddHeadersTests {
     private static func read(_ header: String) -> MailMessage { MailMessage(Array("\(header)\r\nSubject: s\r\n\r\nHello.".utf8)) }
 
     @Test(
-        "Addresses of senders and recipients",
+        "Addresses in malformed From and To fields are found",
         arguments: [
             ("\"Jo\" &lt;jo@x.test&gt;", "jo@x.test"), ("&lt;jo@x.test&gt;", "jo@x.test"), ("&LT;jo@x.test&GT;", "jo@x.test"),
             ("&#60;jo@x.test&#62;", "jo@x.test"), ("Jo jo@x.test>", "jo@x.test"), ("jo@x.test>", "jo@x.test"),
             ("Jo <jo@x.test", "jo@x.test"), ("(jo@x.test)", "jo@x.test"), ("Jo (jo@x.test)", "jo@x.test"),
             ("jo@x\u{3002}test", "jo@x.test"), ("Jo <jo@x\u{FF0E}test>", "jo@x.test"), ("jo@x\u{FF61}test", "jo@x.test"),
-            // Forms that earlier versions understood, too.
+            // Forms that earlier versions of the program already understood.
             ("jo@x.test (a@b.test)", "jo@x.test"), ("a > b <jo@x.test>", "jo@x.test"), ("\"a &lt; b\" <jo@x.test>", "jo@x.test"),
             ("R&D <jo@x.test>", "jo@x.test"), ("r&d@x.test", "r&d@x.test"), ("a>b@x.test", "a>b@x.test"),
             ("MAILER-DAEMON (Mail Delivery System)", "MAILER-DAEMON"),
@@ -26,7 +26,7 @@ struct OddHeadersTests {
     }
 
     @Test(
-        "Dates of ISO 8601",
+        "Dates in ISO 8601 are parsed",
         arguments: [
             ("2026-11-26T10:00:00Z", "2026-11-26T10:00:00Z"), ("2026-11-26T10:00:00+02:00", "2026-11-26T08:00:00Z"),
             ("2026-11-26 10:00:00.123 -0130", "2026-11-26T11:30:00Z"), ("2026-11-26T10:00", "2026-11-26T10:00:00Z"),
@@ -38,7 +38,7 @@ struct OddHeadersTests {
     }
 
     @Test(
-        "Dates of other programs, in each zone",
+        "Dates in the forms that other programs write, with all kinds of time zones, are parsed",
         arguments: [
             ("Thu, 26 Nov 2026 10:00:00 -0500", "2026-11-26T15:00:00Z"), ("26 Nov 2026 10:00 -0330", "2026-11-26T13:30:00Z"),
             ("Thu, 26 Nov 2026 10:00:00-0500", "2026-11-26T15:00:00Z"), ("26-Nov-2026 10:00:00 -05:00", "2026-11-26T15:00:00Z"),
@@ -59,7 +59,7 @@ struct OddHeadersTests {
     }
 
     @Test(
-        "A date that can't be read is the one of the newest Received, else none",
+        "If the Date field can't be read, the date is that of the newest Received field, or else nil",
         arguments: [
             "yesterday", "2026-13-26T10:00:00Z", "2026-11-26", "31 Feb 2026 10:00 +0000", "26 Nov 0000 10:00 +0000",
             "11/06/2026 10:00:00 AM", "26 Nov 2026 25:00 +0000", "26 Nov 2026 24:01 +0000", "2026-02-30T10:00:00Z",
@@ -74,7 +74,7 @@ struct OddHeadersTests {
     }
 
     @Test(
-        "People whom no field of a record names are noted, and the header is kept",
+        "If no attribute of the record can name a person, a note names the person, and the header is kept",
         arguments: [
             ("From: noreply@shop.test\r\nReply-To: Real Customer <real@x.test>", ["real@x.test"]),
             ("From: a@x.test, b@x.test", ["b@x.test"]), ("From: a@x.test\r\nSender: b@x.test", ["b@x.test"]),
@@ -89,7 +89,7 @@ struct OddHeadersTests {
         #expect(kept.name == "original-header.txt")
     }
 
-    @Test("Reply-To says where answers go")
+    @Test("The addresses of Reply-To are read; a Reply-To without an address is empty")
     func answers() {
         #expect(
             Self.read("From: noreply@shop.test\r\nReply-To: Real <real@x.test>, b@x.test").replyTo == ["real@x.test", "b@x.test"])
@@ -97,7 +97,7 @@ struct OddHeadersTests {
     }
 
     @Test(
-        "What says the same as other fields is not noted",
+        "A field that only repeats people of other fields causes no note",
         arguments: [
             "From: a@x.test\r\nReply-To: A@X.test", "From: a@x.test\r\nSender: Jo <a@x.test>", "From: Jo\r\nReply-To: a@x.test",
             "From: a@x.test\r\nTo: b@x.test\r\nReply-To: a@x.test, b@x.test", "From: a@x.test\r\nBcc: undisclosed-recipients:;",

@@ -3,13 +3,13 @@ import Testing
 
 @testable import MailRouter
 
-@Suite("Work for the router's workers")
+@Suite("The list of work for a router's workers")
 struct WorkBoardTests {
     private func mailbox(_ work: WorkBoard.Work?) -> String? {
         if case .mailbox(let id)? = work { id } else { nil }
     }
 
-    @Test("A mailbox is given once, in the order of the list")
+    @Test("Each mailbox is given to one worker, in the order in which the mailboxes were added")
     func order() {
         let board = WorkBoard()
         board.add("one")
@@ -21,7 +21,7 @@ struct WorkBoardTests {
         #expect(board.next() == nil)
     }
 
-    @Test("A mailbox that is not due yet does not hold up the others")
+    @Test("A mailbox that is not due yet does not delay mailboxes after it")
     func notBefore() {
         let board = WorkBoard()
         board.add("later", after: 3_600)
@@ -33,7 +33,7 @@ struct WorkBoardTests {
         #expect(board.next() == nil)
     }
 
-    @Test("Only as many workers as wait may ask the service, and the board waits for what they find")
+    @Test("Only workers that wait get a permit to ask the service, and the board waits for their results")
     func permits() {
         let board = WorkBoard()
         board.offer(5)

@@ -1,7 +1,7 @@
 import Foundation
 import MailFormat
 
-// Parses the messages in a folder, and writes the results as JSON, for tests that compare the reader with others.
+// Parses the messages in a folder, and writes the results as JSON. Tests compare these results with those of other mail programs.
 
 struct Reading: Encodable {
     struct File: Encodable {

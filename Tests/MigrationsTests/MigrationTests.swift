@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Migrations")
 struct MigrationTests {
-    @Test("The program carries every file under migrations/, and no other")
+    @Test("The program contains exactly the SQL files under migrations/")
     func embedded() throws {
         let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../migrations").standardizedFileURL
         let paths = try FileManager.default.subpathsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".sql") }
@@ -21,17 +21,17 @@ struct MigrationTests {
         }
     }
 
-    @Test("An organization's migrations name no schema but cell and pg_catalog, and one table that may be missing")
+    @Test("An organization's migrations name no organization's schema, and only one table of config")
     func noSchemaNames() {
         for migration in MigrationCatalog.migrations(.organization) {
-            // The table lists the organizations with new entries of the audit. If it is missing, the trigger that fills it does
+            // A trigger notes organizations with new audit entries in this table. If the table is missing, the trigger does
             // nothing.
             let sql = migration.sql.replacing("config.unsealed_audit", with: "")
             #expect(!sql.contains("org_") && !sql.contains("config."), "\(migration.name)")
         }
     }
 
-    @Test("Applying twice does nothing the second time, and the ledger says who and what")
+    @Test("Applying migrations again does nothing, and the ledger has the role and the checksum of each migration")
     func twice() async throws {
         try await TestDatabase.with(migrated: true) { database in
             let runner = MigrationRunner(conninfo: database.conninfo)
@@ -43,7 +43,7 @@ struct MigrationTests {
         }
     }
 
-    @Test("Two runners at once apply each file once")
+    @Test("Several runners at the same time apply each migration once")
     func atOnce() async throws {
         try await TestDatabase.with(migrated: true) { database in
             try await execute(database, "DROP SCHEMA config CASCADE")
@@ -55,7 +55,7 @@ struct MigrationTests {
         }
     }
 
-    @Test("A file that changed after it was applied is refused, and so is a newer database")
+    @Test("A migration that changed after it was applied is refused, and so is a database of a newer version")
     func drift() async throws {
         try await TestDatabase.with(migrated: true) { database in
             let runner = MigrationRunner(conninfo: database.conninfo)
@@ -73,7 +73,7 @@ struct MigrationTests {
         }
     }
 
-    @Test("A database without the roles is refused with the name of the file that makes them")
+    @Test("If the connected role can't act as the owner, the error says what to grant and which file creates the roles")
     func notBootstrapped() async throws {
         try await TestDatabase.with(migrated: true) { database in
             try await execute(database, "CREATE ROLE stranger_\(database.name) LOGIN")

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Tenancy
 
-@Suite("Guards that the database keeps by itself")
+@Suite("Guards that the database enforces without the service")
 struct GuardTests {
     private static let record = "00000000-0000-4000-8000-000000000001"
     private static let cell = "('\\x0100000001'::bytea || decode(repeat('00', 64), 'hex'))"
@@ -18,7 +18,7 @@ struct GuardTests {
         }
     }
 
-    @Test("A cell column takes cells of the current key version alone")
+    @Test("A cell column accepts only cells of the current key version")
     func cellsOnly() async throws {
         try await TestOrganization.with { organization in
             try await organization.execute("INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)')")
@@ -38,7 +38,7 @@ struct GuardTests {
         }
     }
 
-    @Test("A cell needs its record, and goes with it")
+    @Test("A cell without its record is refused, and deleting the record deletes the cell")
     func recordAndCell() async throws {
         try await TestOrganization.with { organization in
             await refused(organization, "INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))", "23503")
@@ -52,7 +52,7 @@ struct GuardTests {
     }
 
     @Test(
-        "A cell column is in no index",
+        "An index over a cell column is refused",
         arguments: [
             "CREATE INDEX ON mailbox_cell (password)", "CREATE INDEX ON mailbox_cell_k1 (password)",
             "CREATE INDEX ON mailbox_cell_k1 (length(password))", "CREATE INDEX ON mailbox_cell (mailboxid) INCLUDE (password)",
@@ -81,7 +81,7 @@ struct GuardTests {
         }
     }
 
-    @Test("The current key can't be deleted, nor a wrapped key updated")
+    @Test("The current key can't be deleted, and a wrapped key can't be updated")
     func organizationKey() async throws {
         try await TestOrganization.with { organization in
             await refused(organization, "DELETE FROM config.organization_key", "FS006")
@@ -91,7 +91,7 @@ struct GuardTests {
         }
     }
 
-    @Test("Security events can be inserted and read, nothing else")
+    @Test("Security events can be inserted and read, but not changed or deleted")
     func securityEvents() async throws {
         try await TestOrganization.with { organization in
             let kinds = try await organization.sql("SELECT kind FROM security_event", as: String.self)
@@ -103,7 +103,7 @@ struct GuardTests {
         }
     }
 
-    @Test("The service owns nothing, writes no leaf, and changes neither the key version nor a key check")
+    @Test("The service's role can't change tables, write a partition of cells, or change the key version or a key check")
     func service() async throws {
         try await TestOrganization.with { organization in
             try await organization.execute("INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)')")
@@ -120,7 +120,7 @@ struct GuardTests {
         }
     }
 
-    @Test("The inspector reads cells and status, and neither a wrapped key nor a secret's hash")
+    @Test("The inspector's role reads cells and the status of keys, but no wrapped key and no verifier of a secret")
     func inspector() async throws {
         try await TestOrganization.with { organization in
             for statement in [
@@ -138,7 +138,7 @@ struct GuardTests {
         }
     }
 
-    @Test("Every function that acts with its owner's rights has a fixed search path")
+    @Test("Every SECURITY DEFINER or PL/pgSQL function of the program has a fixed search path")
     func searchPaths() async throws {
         try await TestOrganization.with { organization in
             let open = try await organization.sql(

@@ -8,9 +8,9 @@ import Testing
 @testable import Organizations
 @testable import Tenancy
 
-/// Mutated manifests, as an attacker could write them into an export. Each is read or refused, and what is read is safe to use in
-/// statements.
-@Suite("The manifest of an export")
+/// Parses mutated manifests, as an attacker could write them into an export. Each manifest is read or refused, and the values that
+/// are read are safe to use in statements.
+@Suite("The parser of an export's manifest")
 struct ManifestParserFuzzTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 10_000
@@ -32,7 +32,7 @@ struct ManifestParserFuzzTests {
         manifest("copy-1", ",\"later\":{\"a\":[1,null,true,\"\\u00e4\"]}"),
     ]
 
-    @Test("Mutated manifests are read or refused")
+    @Test("A mutated manifest is read or refused within two seconds, and its values are safe")
     func mutations() throws {
         for text in Self.seeds { _ = try ExportManifest(JSONParser.parse(Array(text.utf8))) }
         var mutator = Mutator(seed: Self.seed)

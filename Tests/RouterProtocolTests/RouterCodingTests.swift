@@ -10,12 +10,12 @@ struct RouterCodingTests {
         return try #require(object as? [String: Any]).keys.sorted()
     }
 
-    @Test("A router cuts a subject where a record ends")
+    @Test("A router cuts a subject to the length that a record can hold")
     func subject() {
         #expect(IncomingLimits.subjectUnits == EntityDefinition.emailSubjectUnits)
     }
 
-    @Test("Names begin with a capital")
+    @Test("The JSON names of requests begin with a capital letter")
     func capitals() throws {
         #expect(
             try names(WaitForWork.Request(hostId: "h", seconds: 1))
@@ -23,7 +23,7 @@ struct RouterCodingTests {
         #expect(try names(MailboxLease.Request(hostId: "h", mailboxId: nil)) == ["HostId"])
     }
 
-    @Test("The list of a response has the name that OData gives it")
+    @Test("A list in a response has OData's name `value`")
     func list() throws {
         #expect(try names(IncomingDelivery.Answer(value: [])) == ["value"])
         let text = #"{"value":[{"ShouldDeliver":true,"ReasonCode":5,"EmailId":null}]}"#
@@ -31,7 +31,7 @@ struct RouterCodingTests {
         #expect(answer.value.map(\.reasonCode) == [5])
     }
 
-    @Test("A lease says which work there is, each kind as a member of its own")
+    @Test("In a lease's JSON, each kind of work is a separate Boolean member")
     func work() throws {
         for work: MailboxLease.Work in [[], .receiving, [.sending, .testing], [.receiving, .sending, .testing]] {
             let lease = MailboxLease(

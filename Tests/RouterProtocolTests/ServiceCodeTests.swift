@@ -2,9 +2,9 @@ import Model
 import RouterProtocol
 import Testing
 
-@Suite("Codes that a router acts on")
+@Suite("Error codes that a router handles")
 struct ServiceCodeTests {
-    @Test("Each is the Web API's code of the same name", arguments: ServiceCode.allCases)
+    @Test("Each code equals the Web API's error code of the same name", arguments: ServiceCode.allCases)
     func code(_ code: ServiceCode) {
         #expect(ErrorCode(rawValue: code.rawValue).map { "\($0)" } == "\(code)")
     }

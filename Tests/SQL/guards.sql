@@ -1,5 +1,5 @@
--- What the database refuses to every role: each guard is tried as superuser, owner, service and inspector, and with
--- a search_path with an attacker's schema before the others.
+-- The statements that the guards refuse. Each statement is tried as superuser, owner, service and inspector, and with two search paths.
+-- One of the two search paths begins with an attacker's schema.
 BEGIN;
 SELECT no_plan();
 
@@ -18,14 +18,14 @@ GRANT ALL ON mailbox TO PUBLIC;
 
 CREATE TEMPORARY TABLE attempt (statement text, state text, needs_owner boolean);
 INSERT INTO attempt VALUES
-    -- 1: a cell column takes cells
+    -- 1: a cell column accepts only cells
     ($$UPDATE org_contoso.mailbox_cell SET password = 'plaintext'$$, '23514', false),
     ($$UPDATE org_contoso.mailbox_cell SET password = convert_to(encode(password, 'hex'), 'UTF8')$$, '23514', false),
     ($$UPDATE org_contoso.mailbox_cell SET password = substring(password FROM 1 FOR 68)$$, '23514', false),
-    -- 2: of the current key version
+    -- 2: a table of cells accepts only cells of the current key version
     ($$UPDATE org_contoso.mailbox_cell SET password = '\x0100000063'::bytea || substring(password FROM 6)$$, '23514', false),
     ($$INSERT INTO org_contoso.mailbox_cell SELECT 99, mailboxid, NULL FROM org_contoso.mailbox_cell$$, '23514', false),
-    -- 3: no index, no change of a table of cells, nothing beside it
+    -- 3: a table of cells can't be indexed, changed or dropped, and gets no other partitions, triggers or rules
     ($$CREATE INDEX ON org_contoso.mailbox_cell (password)$$, 'FS002', true),
     ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (mailboxid) INCLUDE (password)$$, 'FS002', true),
     ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (length(password))$$, 'FS002', true),
@@ -57,7 +57,7 @@ INSERT INTO attempt VALUES
     -- 4: encrypted attributes can't be audited
     ($$INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'password', true)$$, 'FS008', true),
     ($$INSERT INTO org_contoso.audit_setting VALUES ('usersettings', 'emailpassword', false)$$, 'FS008', true),
-    -- 5: a cell needs its record
+    -- 5: no cell exists without its record
     ($$INSERT INTO org_contoso.mailbox_cell SELECT key_version, '00000000-0000-4000-8000-00000000dead', password
         FROM org_contoso.mailbox_cell LIMIT 1$$, '23503', false),
     ($$UPDATE org_contoso.mailbox SET mailboxid = gen_random_uuid()$$, 'FS004', false),
@@ -65,11 +65,11 @@ INSERT INTO attempt VALUES
     ($$TRUNCATE org_contoso.mailbox CASCADE$$, 'FS003', true),
     ($$TRUNCATE org_contoso.mailbox_cell$$, 'FS003', true),
     ($$TRUNCATE org_contoso.mailbox_cell_k1$$, 'FS003', true),
-    -- 6: a key is neither deleted nor rewritten
+    -- 6: the current key can't be deleted, and a wrapped key can't be changed
     ($$DELETE FROM config.organization_key$$, 'FS006', true),
     ($$TRUNCATE config.organization_key$$, 'FS006', true),
     ($$UPDATE config.organization_key SET wrapped_data = wrapped_text$$, 'FS006', false),
-    -- The row that makes the key work is a key change's alone.
+    -- Only a key change may write the row of the table encryption, with which the key is derived.
     ($$UPDATE org_contoso.encryption SET key_version = 9$$, 'FS012', true),
     ($$DELETE FROM org_contoso.encryption$$, 'FS012', true),
     ($$TRUNCATE org_contoso.encryption$$, 'FS012', true),
@@ -83,14 +83,14 @@ INSERT INTO attempt VALUES
             2, salt, iterations, set_byte(key_check, 4, 2), fingerprint, gen_random_uuid(), gen_random_uuid()) FROM org_contoso.encryption;
        END $switch$ $$, 'FS001', false),
     ($$SELECT org_contoso.drop_generation(2)$$, 'FS001', false),
-    -- 7: what is recorded stays
+    -- 7: security events can't be changed or deleted
     ($$UPDATE org_contoso.security_event SET actor = 'nobody'$$, 'FS007', true),
     ($$DELETE FROM org_contoso.security_event$$, 'FS007', true),
     ($$TRUNCATE org_contoso.security_event$$, 'FS007', true),
     ($$ALTER TABLE org_contoso.security_event DISABLE TRIGGER ALL$$, 'FS005', true),
     ($$DROP TABLE org_contoso.security_event CASCADE$$, 'FS005', true);
 
--- Says the SQLSTATE that a statement is refused with, as a role and on a search_path, and undoes it.
+-- Runs a statement as a role and with a search_path, rolls it back, and returns the SQLSTATE with which it was refused.
 CREATE FUNCTION pg_temp.refusal(statement text, as_role name, path text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('role', as_role, true), set_config('search_path', path, true);
@@ -105,31 +105,31 @@ SELECT a.*, r.name AS role, p.path,
        pg_temp.refusal(a.statement, r.name, p.path) AS got
   FROM attempt AS a, (VALUES ('postgres'::name), ('fieldseal_owner'), ('fieldseal_service'), ('fieldseal_inspector')) AS r (name),
        (VALUES ('pg_catalog'), ('hostile, pg_temp, pg_catalog, org_contoso')) AS p (path);
--- A role without the right is told so, or that it is not the owner; a statement with the right meets the fence.
+-- If the role has the right to the statement, the guard refuses it. If the role lacks the right, PostgreSQL refuses it with 42501.
 SELECT is(got, coalesce(state, got), format('%s as %s, on %s', statement, role, path)) FROM outcome
  WHERE role IN ('postgres', 'fieldseal_owner') OR role = 'fieldseal_service' AND NOT needs_owner;
 SELECT is(got, '42501', format('%s as %s', statement, role)) FROM outcome
  WHERE (role = 'fieldseal_inspector' OR role = 'fieldseal_service' AND needs_owner) AND got NOT IN ('FS005', 'FS002');
-SELECT is_empty($$SELECT * FROM outcome WHERE got = 'ZZ000'$$, 'nothing gets through');
+SELECT is_empty($$SELECT * FROM outcome WHERE got = 'ZZ000'$$, 'every statement is refused');
 
--- Publications can't be made inside of a function that rolls back; as statements they can.
+-- These statements are not in the list above, because a function that rolls back can't create a publication.
 SELECT throws_ok('CREATE PUBLICATION p FOR TABLE org_contoso.mailbox_cell', 'FS005');
 SELECT throws_ok('CREATE PUBLICATION p FOR ALL TABLES', 'FS005');
 SELECT throws_ok('CREATE PUBLICATION p FOR TABLES IN SCHEMA org_contoso', 'FS005');
 SELECT lives_ok('CREATE PUBLICATION p FOR TABLE org_contoso.mailbox', 'records without their cells may be published');
 SELECT throws_ok('ALTER PUBLICATION p ADD TABLE org_contoso.queue_cell_k1', 'FS005');
 
--- What is not a fence is not refused.
-SELECT lives_ok('CREATE VIEW public.copied AS SELECT * FROM org_contoso.mailbox_cell', 'a view holds cells, not secrets');
-SELECT lives_ok('CREATE TABLE public.copy AS SELECT * FROM org_contoso.mailbox_cell', 'and so does a copy');
-SELECT lives_ok('ALTER TABLE public.copy ADD COLUMN note text; DROP TABLE public.copy', 'which is its maker''s own');
-SELECT lives_ok('ALTER TABLE org_contoso.mailbox ADD COLUMN x_note text', 'a table of records may be given a column');
-SELECT lives_ok('CREATE INDEX ON org_contoso.mailbox (username)', 'and an index');
-SELECT lives_ok('CREATE TABLE public.other (a bytea); ALTER TABLE public.other ADD b int; DROP TABLE public.other', 'others are free');
-SELECT lives_ok('DELETE FROM org_contoso.mailbox', 'records are deleted');
-SELECT is_empty('SELECT FROM org_contoso.mailbox_cell', 'with their cells');
+-- Statements that the guards must not refuse.
+SELECT lives_ok('CREATE VIEW public.copied AS SELECT * FROM org_contoso.mailbox_cell', 'a view over cells is allowed, because it shows only encrypted values');
+SELECT lives_ok('CREATE TABLE public.copy AS SELECT * FROM org_contoso.mailbox_cell', 'a copy of a table of cells is allowed');
+SELECT lives_ok('ALTER TABLE public.copy ADD COLUMN note text; DROP TABLE public.copy', 'the copy may be changed and dropped');
+SELECT lives_ok('ALTER TABLE org_contoso.mailbox ADD COLUMN x_note text', 'a table of records may get a column');
+SELECT lives_ok('CREATE INDEX ON org_contoso.mailbox (username)', 'a table of records may get an index');
+SELECT lives_ok('CREATE TABLE public.other (a bytea); ALTER TABLE public.other ADD b int; DROP TABLE public.other', 'a table outside of the program''s schemas may be changed');
+SELECT lives_ok('DELETE FROM org_contoso.mailbox', 'records may be deleted');
+SELECT is_empty('SELECT FROM org_contoso.mailbox_cell', 'the cells of deleted records are deleted');
 SELECT lives_ok($$SET LOCAL fieldseal.maintenance = 'on'; ALTER TABLE org_contoso.mailbox_cell_k1 SET (autovacuum_enabled = false)$$,
-    'who means it says so');
+    'with fieldseal.maintenance, a table of cells may be changed');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,4 +1,4 @@
--- Inspectors see the state of every key and the cells. Only the service sees a wrapped key or a verifier.
+-- The role fieldseal_inspector can read the state of every key, and the cells. Only the service can read a wrapped key or a verifier.
 BEGIN;
 SELECT no_plan();
 
@@ -17,13 +17,13 @@ SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v')
        AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee = 0)
-$$, 'nothing is everybody''s');
+$$, 'PUBLIC has no right to a table, view or partition of the program');
 SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v')
        AND pg_get_userbyid(c.relowner) <> 'fieldseal_owner'
-$$, 'fieldseal_owner owns all of it');
-SELECT ok(NOT rolcanlogin, 'and nobody is it') FROM pg_roles WHERE rolname = 'fieldseal_owner';
+$$, 'fieldseal_owner owns every table, view and partition of the program');
+SELECT ok(NOT rolcanlogin, 'no one can log in as fieldseal_owner') FROM pg_roles WHERE rolname = 'fieldseal_owner';
 SELECT is_empty($$
     SELECT a.attrelid::regclass, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
      WHERE c.oid IN ('config.encryption_status'::regclass, 'config.key_history'::regclass, 'config.encrypted_attribute_status'::regclass)
@@ -31,14 +31,14 @@ SELECT is_empty($$
 $$, 'no inspection view shows bytes of a key');
 
 SET LOCAL ROLE fieldseal_inspector;
-SELECT is((SELECT state FROM config.encryption_status WHERE organization = 'contoso'), 'active', 'the state of a key');
+SELECT is((SELECT state FROM config.encryption_status WHERE organization = 'contoso'), 'active', 'an inspector reads the state of a key');
 SELECT is(count(*), 5::bigint, 'five encrypted attributes') FROM config.encrypted_attribute_status WHERE organization = 'contoso';
-SELECT is(sum(malformed), 0::numeric, 'none of them malformed') FROM config.encrypted_attribute_status;
-SELECT cmp_ok(sum(cells), '>', 0::numeric, 'and cells in them') FROM config.encrypted_attribute_status;
-SELECT isnt_empty('SELECT * FROM config.key_history', 'the versions of the key');
-SELECT ok(bool_and(cell.format(password) = 1 AND cell.is_cell(password) AND cell.key_version(password) = 1), 'a cell''s header')
+SELECT is(sum(malformed), 0::numeric, 'no cell is malformed') FROM config.encrypted_attribute_status;
+SELECT cmp_ok(sum(cells), '>', 0::numeric, 'the encrypted attributes have cells') FROM config.encrypted_attribute_status;
+SELECT isnt_empty('SELECT * FROM config.key_history', 'an inspector reads the versions of the key');
+SELECT ok(bool_and(cell.format(password) = 1 AND cell.is_cell(password) AND cell.key_version(password) = 1), 'an inspector reads the header of a cell')
   FROM org_contoso.mailbox_cell;
-SELECT is_empty('SELECT * FROM org_contoso.verify_security_events()', 'the chain of events is whole');
+SELECT is_empty('SELECT * FROM org_contoso.verify_security_events()', 'an inspector can verify the chain of events');
 SELECT throws_ok('SELECT wrapped_data FROM config.organization_key', '42501');
 SELECT throws_ok('SELECT * FROM config.api_client_secret', '42501');
 RESET ROLE;

@@ -1,4 +1,5 @@
--- The names that DBAs, backups and other programs rely on, each explaining itself in \d+.
+-- The names of schemas, roles, tables and functions on which DBAs, backups and other programs rely. Each object has a description,
+-- which psql shows with \d+.
 BEGIN;
 SELECT no_plan();
 
@@ -17,20 +18,20 @@ SELECT col_type_is('org_contoso', 'mailbox_cell', 'password', 'bytea', 'a passwo
 SELECT has_function('cell'::name, f) FROM unnest(ARRAY['format', 'key_version', 'is_cell']::name[]) AS f;
 SELECT has_function('org_contoso'::name, 'verify_security_events'::name);
 
--- The partitions of a table of cells are described by that table, and their names say the key version.
+-- Partitions of a table of cells need no description: the table has one, and a partition's name contains the key version.
 SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
        AND coalesce(obj_description(c.oid, 'pg_class'), '') !~ '^\S.{15,}\.$'
-$$, 'every table and view explains itself in a sentence');
+$$, 'every table and view has a description of at least one sentence');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%')
        AND coalesce(obj_description(p.oid, 'pg_proc'), '') !~ '^\S.{15,}\.$'
-$$, 'every function explains itself in a sentence');
-SELECT isnt(obj_description(s::regnamespace, 'pg_namespace'), NULL, s || ' explains itself') FROM unnest(ARRAY['config', 'cell']) AS s;
+$$, 'every function has a description of at least one sentence');
+SELECT isnt(obj_description(s::regnamespace, 'pg_namespace'), NULL, s || ' has a description') FROM unnest(ARRAY['config', 'cell']) AS s;
 
--- A role that may create objects in a schema on a function's search_path could put its own before the program's.
+-- If a role may create objects in a schema on a function's search_path, it could make the function call the role's own objects.
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND p.prosecdef
@@ -40,19 +41,19 @@ SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
      WHERE (n.nspname = 'config' OR n.nspname LIKE 'org\_%')
        AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee = 0)
-$$, 'no function of an organization or of config is everybody''s');
--- An organization's schema refers to nothing outside of itself and `cell`.
+$$, 'PUBLIC may not call a function of an organization or of config');
+-- CHECK constraints and triggers of an organization's schema call only functions of that schema, of `cell` and of pg_catalog.
 SELECT is_empty($$
     SELECT f.oid::regprocedure, c.conrelid::regclass FROM pg_constraint AS c
       JOIN pg_depend AS d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass
       JOIN pg_proc AS f ON f.oid = d.refobjid
      WHERE c.connamespace = 'org_contoso'::regnamespace
        AND f.pronamespace NOT IN ('org_contoso'::regnamespace, 'cell'::regnamespace, 'pg_catalog'::regnamespace)
-$$, 'no CHECK calls a function elsewhere');
+$$, 'no CHECK calls a function of another schema');
 SELECT is_empty($$
     SELECT t.tgname, t.tgrelid::regclass FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_proc AS f ON f.oid = t.tgfoid
      WHERE c.relnamespace = 'org_contoso'::regnamespace AND NOT t.tgisinternal AND f.pronamespace <> 'org_contoso'::regnamespace
-$$, 'no trigger calls a function elsewhere');
+$$, 'no trigger calls a function of another schema');
 
 SELECT * FROM finish();
 ROLLBACK;

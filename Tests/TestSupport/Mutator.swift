@@ -21,7 +21,8 @@ package struct Mutator {
         "any(", "all(x:",
     ]
 
-    /// Makes one to four changes: inserts a token or a part of another text, or removes, doubles or repeats a part of the text.
+    /// Makes one to four changes of a text: each change inserts a token or a part of `other`, or removes or repeats a part of the
+    /// text.
     package mutating func mutate(_ text: String, _ other: String) -> String {
         var scalars = Array(text.unicodeScalars)
         for _ in 0...below(4) {

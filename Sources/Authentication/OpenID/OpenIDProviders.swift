@@ -90,7 +90,8 @@ package final class OpenIDProviders: Sendable {
         do {
             let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
             let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
-            // OpenID Connect Discovery section 4.3 requires this check. Otherwise one provider could impersonate another.
+            // OpenID Connect Discovery section 4.3 requires this check. Without it, one provider could impersonate another
+            // provider.
             guard metadata.issuer == issuer else {
                 throw Self.unusable(
                     "says that its issuer is \(metadata.issuer.quotedForMessage), and not the one that was added here")
@@ -203,7 +204,7 @@ package final class OpenIDProviders: Sendable {
         let kid: String?
     }
 
-    /// The accepted algorithms, with the key type of each. So a public key can't be used as an HMAC secret.
+    /// The accepted algorithms, with the type of key that each requires. So a token can't use a public key as an HMAC secret.
     private static let algorithms = [
         "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA", "ES256": "EC",
         "ES384": "EC",

@@ -3,7 +3,7 @@ package import Foundation
 import PostgresClient
 import Tenancy
 
-// The sessions of a person, for that person.
+// How a person lists and ends their own sessions.
 extension ConsoleSessions {
     /// A session in the person's list.
     package struct Entry: Sendable {

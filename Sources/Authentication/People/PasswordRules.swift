@@ -11,7 +11,7 @@ package enum PasswordRules {
     private static let minimumRest = 6
     /// Shorter names are ignored, because they occur in any text.
     private static let shortestName = 4
-    /// Shorter parts of a person's name are ignored.
+    /// Shorter parts of a person's name are ignored, because they occur in many words.
     private static let shortestPart = 3
 
     /// - Parameters:

@@ -300,7 +300,7 @@ package struct SecondFactor: Sendable {
 
     static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
 
-    /// The group of all recovery codes of a person in the attested list.
+    /// The name of the group of all recovery codes of a person in the attested list.
     private static func codes(of user: UUID) -> Grant.Name { Grant.Name(.codes, [user.bytes]) }
 
     /// The attested contents of a recovery code. The contents include the sealed seed, so codes of an earlier seed have no effect.

@@ -1,4 +1,4 @@
-// The files under migrations/, as they were when the program was built.
+// The contents of the files under migrations/ at the time at which the program was built.
 #pragma once
 
 #include <stddef.h>

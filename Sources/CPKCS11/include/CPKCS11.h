@@ -65,7 +65,8 @@ typedef struct { CK_ULONG mechanism; void *pParameter; CK_ULONG ulParameterLen; 
 typedef struct { CK_BYTE *pIv; CK_ULONG ulIvLen, ulIvBits; CK_BYTE *pAAD; CK_ULONG ulAADLen, ulTagBits; } CK_GCM_PARAMS;
 typedef struct { void *CreateMutex, *DestroyMutex, *LockMutex, *UnlockMutex; CK_ULONG flags; void *pReserved; } CK_C_INITIALIZE_ARGS;
 
-// The functions in the specification's order, to the last that is used. Those that are not used are pointers only.
+// The functions in the order of the specification, up to the last one that the program calls. A function that the program does not call
+// is declared as a pointer without its parameters.
 typedef struct {
     CK_VERSION version;
     CK_RV (*C_Initialize)(void *arguments);

@@ -1,11 +1,11 @@
 import COpenSSL
 
-/// `A256CBC-HS512`, authenticated encryption as RFC 7518 section 5.2 defines it. It uses AES-256-CBC with PKCS #7 padding, then
-/// HMAC-SHA-512 over associated data, IV, ciphertext and the length of the associated data, cut to 32 bytes.
+/// `A256CBC-HS512`, authenticated encryption as RFC 7518 section 5.2 defines it. The algorithm uses AES-256-CBC with PKCS #7
+/// padding, then HMAC-SHA-512 over associated data, IV, ciphertext and the length of the associated data, cut to 32 bytes.
 ///
-/// It protects a value's confidentiality and integrity under one 64-byte key. It does not hide the value's length beyond the
-/// padding to 16 bytes. It does not detect that an older ciphertext with the same associated data was restored. Contexts are made
-/// once and reused. One thread at a time may use an instance.
+/// The cipher protects a value's confidentiality and integrity under one 64-byte key. The cipher does not hide the value's length
+/// beyond the padding to 16 bytes. The cipher does not detect that an older ciphertext with the same associated data was restored.
+/// An instance makes its libcrypto contexts once and reuses them. One thread at a time may use an instance.
 final class AuthenticatedCipher {
     static let keyLength = 64
     static let ivLength = 16
@@ -38,7 +38,7 @@ final class AuthenticatedCipher {
     }
 
     deinit {
-        // Both calls cleanse the key schedules.
+        // `EVP_CIPHER_CTX_free` also wipes the key schedule of the context.
         EVP_CIPHER_CTX_free(encryption)
         EVP_CIPHER_CTX_free(decryption)
     }
@@ -76,7 +76,7 @@ final class AuthenticatedCipher {
     /// Verifies the tag in constant time, and only then decrypts.
     ///
     /// - Parameter output: Room for as many bytes as the ciphertext has.
-    /// - Returns: The length of the plaintext; nil when the tag or the padding is wrong. The result does not tell which.
+    /// - Returns: The length of the plaintext; nil when the tag or the padding is wrong. The result does not tell which of the two.
     func open(
         _ ciphertext: UnsafeRawBufferPointer,
         tag: UnsafeRawBufferPointer,

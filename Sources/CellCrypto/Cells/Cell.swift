@@ -2,7 +2,7 @@
 ///
 /// A `Cell` has the right format. Whether it is authentic shows only when it is opened.
 public struct Cell: Sendable, Hashable {
-    /// The number of the only format. It is the first byte of every cell.
+    /// The number of the only format, which is the first byte of every cell.
     public static let format: UInt8 = 1
     /// Length of the shortest cell, in bytes.
     public static let minimumLength = 69

@@ -1,6 +1,6 @@
 public import Foundation
 
-/// The place of a cell. It is authenticated with the cell, so a cell that is copied to another organization, record, entity or
+/// The place of a cell. The cell's tag covers the place, so a cell that is copied to another organization, record, entity or
 /// attribute does not open there.
 public struct CellAddress: Sendable, Hashable, CustomStringConvertible {
     /// The organization's id.
@@ -10,7 +10,7 @@ public struct CellAddress: Sendable, Hashable, CustomStringConvertible {
     /// The logical names of entity and attribute, such as `mailbox.password`, in ASCII.
     public var attribute: String
 
-    /// Makes the address of a cell. Its parts are not checked: a cell opens only at the address for which it was sealed.
+    /// Makes the address of a cell. The parts are not checked, because a cell opens only at the address for which it was sealed.
     public init(organization: UUID, record: UUID, attribute: String) {
         self.organization = organization
         self.record = record

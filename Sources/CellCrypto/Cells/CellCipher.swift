@@ -1,7 +1,7 @@
 /// Seals and opens cells under one 64-byte key.
 ///
-/// An instance keeps its libcrypto contexts and random IVs. One thread at a time may use it: give each thread its own, or take one
-/// from ``DataKey/withCipher(_:)``.
+/// An instance keeps its libcrypto contexts and random IVs. One thread at a time may use an instance, so give each thread a
+/// separate one, or take one from ``DataKey/withCipher(_:)``.
 public final class CellCipher {
     private let cipher: AuthenticatedCipher
     private var associatedData: [UInt8] = []

@@ -1,4 +1,4 @@
-/// A cell does not open: it is not a cell, belongs to another key or place, or is damaged. The error does not say which.
+/// Bytes do not open as a cell: they are not a cell, belong to another key or place, or are damaged. The error does not say which.
 public struct CellError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Makes the error, which has no details.
     public init() {}

@@ -3,7 +3,7 @@ import Synchronization
 
 /// The 64-byte key that seals an organization's cells: the first 32 bytes authenticate, the last 32 encrypt.
 ///
-/// It can't be printed, compared with `==` or encoded.
+/// A data key can't be printed, compared with `==` or encoded.
 public final class DataKey: Sendable {
     /// The length of a data key in bytes.
     public static let length = AuthenticatedCipher.keyLength
@@ -65,7 +65,8 @@ public final class DataKey: Sendable {
 
 /// Idle ciphers of one key. Their number is at most the number of threads that used the key at the same time.
 private struct CipherStock: @unchecked Sendable {
-    // Sendable: only this value refers to an idle cipher. Taking one removes it under the owner's lock.
+    // Sendable: only this value refers to an idle cipher. `take()` removes the cipher, and the caller holds the lock of
+    // ``DataKey``.
     private var idle: [CellCipher] = []
 
     mutating func take() -> CellCipher? { idle.popLast() }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
-/// It wraps each organization's key text and data key. A wrapped key is a cell that is bound to an address, so that it can't be
-/// exchanged for another.
+/// The KEK wraps each organization's key text and data key. A wrapped key is a cell that is bound to an address, so it does not
+/// open in the place of another wrapped key.
 ///
 /// During a rotation a program has two KEKs. One of them seals and makes tags. Both open cells and verify tags. ``member(_:)``
 /// selects the one that seals.
@@ -36,7 +36,7 @@ public final class KeyEncryptionKey: Sendable {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }
 
-    /// The KEK with an id, together with the other known ones, which it also accepts. Nil if the id is unknown.
+    /// The KEK with an id, which also accepts what the other known KEKs sealed and tagged. Nil if the id is unknown.
     public func member(_ id: String) -> KeyEncryptionKey? {
         if own.id == id { return self }
         guard let chosen = others.first(where: { $0.id == id }) else { return nil }
@@ -88,7 +88,7 @@ public final class KeyEncryptionKey: Sendable {
 
     /// Opens a secret that ``seal(_:at:)`` sealed.
     ///
-    /// - Throws: ``CellError`` when it does not open.
+    /// - Throws: ``CellError`` when the cell does not open at `address`.
     public func open(_ cell: [UInt8], at address: CellAddress) throws -> SecretBytes {
         try open(cell, at: address, keyVersion: 1)
     }
@@ -109,7 +109,7 @@ public final class KeyEncryptionKey: Sendable {
         try each.contains { constantTimeEqual(stored, try $0.tag(label: label, over: fields)) }
     }
 
-    /// The subkey of a label, for data that must be verified after the KEK is retired. The KEK can't be computed from it.
+    /// The subkey of a label, for data that must be verified after the KEK is retired. The KEK can't be computed from the subkey.
     public func tagKey(label: String) throws -> SecretBytes { try own.subkey(label) }
 
     /// Makes the same tag as ``tag(label:over:)``, with a subkey from ``tagKey(label:)`` and without the KEK.

@@ -28,7 +28,7 @@ public enum KeyStrength {
         for scalar in scalars {
             switch scalar.properties.generalCategory {
             case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
-                // Some letters of Hangul are invisible.
+                // Some letters, such as the Hangul fillers, are invisible.
                 if scalar.properties.isDefaultIgnorableCodePoint { found.insert(.invisible) } else { found.remove(.noLetter) }
             case .decimalNumber:
                 found.remove(.noNumeral)

@@ -3,8 +3,8 @@ import Foundation
 
 /// The organization key: a text that an administrator chooses or the server generates, in NFC and UTF-8.
 ///
-/// It is the only secret that an attacker with a dump lacks: the dump has the salt, and any cell shows whether a guess is right.
-/// The type can't be printed or compared.
+/// The key's text is the only secret that an attacker with a dump lacks: the dump has the salt, and any cell shows whether a guess
+/// is right. A value of this type can't be printed or compared.
 public final class OrganizationKeyText: Sendable {
     private let utf8: SecretBytes
 
@@ -82,8 +82,8 @@ public final class OrganizationKeyText: Sendable {
         return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
     }
 
-    /// In a line of the sheet: the number of letters and digits of a generated key, and the maximum number of words after the
-    /// key's, such as "Check" and the check characters.
+    /// In a line of a recovery sheet: the number of letters and digits of a generated key, and the maximum number of words after
+    /// them, such as "Check" and the check characters.
     private static let lineLength = 16
     private static let markWords = 4
 

@@ -3,8 +3,8 @@ public import Foundation
 
 /// Bytes that must be wiped after use: a key, or a text that a key is derived from.
 ///
-/// The memory is in ``SecretMemory``. It is wiped with `OPENSSL_cleanse` when the last reference is released. The type is not
-/// printable, comparable or encodable. Its bytes are accessible only inside ``withBytes(_:)``.
+/// The memory is in ``SecretMemory``. `OPENSSL_cleanse` wipes the memory when the last reference is released. The type is not
+/// printable, comparable or encodable. The bytes are accessible only inside ``withBytes(_:)``.
 public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, CustomReflectable {
     // Sendable: `base` is written only before `init` returns. Afterwards it is only read.
     private let base: UnsafeMutableRawPointer

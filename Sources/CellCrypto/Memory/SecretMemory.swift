@@ -53,7 +53,7 @@ public enum SecretMemory {
     }
 
     private struct Address: @unchecked Sendable {
-        // Sendable: it transfers a block. Only the sender or the receiver uses the block at a time.
+        // Sendable: this value passes a block from one thread to another. Only one of the two threads uses the block at a time.
         let pointer: UnsafeMutableRawPointer
     }
 

@@ -22,8 +22,8 @@ extension Doctor {
          WHERE d.grantee <> d.owner OR NOT d.is_given GROUP BY d.oid, d.is_given, d.kind, d.nspname, r.rolname ORDER BY 2, 3, 5, 1
         """
 
-    /// Reports default privileges of the owner. They would apply to new tables, such as those of a key change. Until such a table
-    /// exists, no other check reports them.
+    /// Reports default privileges of the owner. These privileges would apply to new tables, such as those of a key change. Until
+    /// such a table exists, no other check reports the privileges.
     func defaultPrivileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(Self.differences)
         return try rows.map { row in

@@ -4,10 +4,10 @@ extension Doctor {
     /// How long a statement waits for a lock of another transaction. Many statements may wait for the same lock.
     package static let lockLimit = Duration.seconds(3)
 
-    /// How long a transaction has held locks when it is reported.
+    /// A transaction that has held locks for this long is reported.
     private static let longHeld = Duration.seconds(10)
 
-    /// The finding that a part of the examination waited too long for a lock. It names the process that holds the lock.
+    /// The finding that a part of the examination waited too long for a lock. The finding names the process that holds the lock.
     func heldUp(_ what: String, of subject: String) async -> Finding {
         let holder = try? await connect().run { try LockHolder.list(.againstReaders, for: .zero, limit: 1, on: $0) }.first
         return Finding(

@@ -23,7 +23,7 @@ extension Doctor {
         }
     }
 
-    /// Reports an organization that has no schema or no description of its key; nil when it has both.
+    /// Reports an organization without a schema, or without its row in the table `encryption`; nil if both exist.
     func whole(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Finding? {
         let there = try connection.query(
             "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
@@ -58,7 +58,7 @@ extension Doctor {
         }
     }
 
-    /// Reports triggers that are missing or disabled. It compares names only.
+    /// Reports triggers that are missing or disabled. Only the triggers' names are compared.
     func triggers(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let schema = organization.schema
         var findings: [Finding] = []

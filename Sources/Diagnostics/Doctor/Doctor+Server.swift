@@ -25,7 +25,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "service-is-owner", "\(role) may act as fieldseal_owner, and remove guards",
-                    // A role with another name is the role for migrations, which needs the right.
+                    // If the connected role has another name, it is probably the role for migrations, which needs the right.
                     advice: role == "fieldseal_service"
                         ? "REVOKE fieldseal_owner FROM \(role)"
                         : "set database to the service's role, fieldseal_service, and leave \(role) to migrationDatabase"))
@@ -39,7 +39,8 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports if the connected role's password has expired or expires within 30 days. Afterwards the role can't connect with it.
+    /// Reports if the connected role's password has expired or expires within 30 days. With an expired password the role can't
+    /// connect.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -7,7 +7,7 @@ extension Doctor {
     /// Reports each right that the program's migrations grant and that the service's role lacks: in `config`, in `cell` and in
     /// every organization's schema.
     ///
-    /// It checks effective rights, including those through another role or PUBLIC.
+    /// The check is about effective rights, including rights through another role or PUBLIC.
     func serviceRights(on connection: isolated PostgresConnection) throws -> [Finding] {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         let reference: SchemaReference
@@ -73,8 +73,8 @@ private struct ServiceRight {
         "{\(texts.map { "\"\($0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"" }.joined(separator: ","))}"
     }
 
-    /// SQL for the rights that are missing. It leaves out the cell tables of generations, whose names contain the key version. The
-    /// doctor compares those tables elsewhere.
+    /// SQL for the rights that are missing. The statement leaves out the cell tables of generations, whose names contain the key
+    /// version. Another check of the doctor compares those tables.
     private static let statement = """
         WITH wanted AS (
             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (privilege, schema, object, col) WHERE object !~ '@'

@@ -5,7 +5,7 @@ import Organizations
 import PostgresClient
 package import Tenancy
 
-/// Examines a deployment and reports problems. It changes nothing.
+/// Examines a deployment and reports problems. The examination changes nothing.
 package struct Doctor: Sendable {
     let deployment: Deployment
     /// The connection string for checks that only the owner or a superuser can do.

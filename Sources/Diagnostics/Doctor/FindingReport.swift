@@ -36,7 +36,8 @@ package struct FindingReport: Sendable {
 
     /// Adds the findings of one database.
     ///
-    /// - Parameter database: The database's name, if there are several. It becomes the subject of findings about the deployment.
+    /// - Parameter database: The database's name, if there are several. The name is added to the subject of findings about the
+    ///   deployment.
     package mutating func add(_ other: FindingReport, of database: String?) {
         organizations += other.organizations
         for findings in other.kept.values {
@@ -56,7 +57,7 @@ package struct FindingReport: Sendable {
         }
     }
 
-    /// Keeps a finding. If there is no room, it may replace a finding of the subject that has the most findings.
+    /// Keeps a finding. If there is no room, the finding may replace another one of the subject that has the most findings.
     private mutating func keep(_ finding: Finding) {
         var findings = kept[finding.code, default: []]
         guard !findings.contains(finding) else { return }

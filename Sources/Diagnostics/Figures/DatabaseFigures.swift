@@ -39,7 +39,7 @@ final class DatabaseFigures: Sendable {
 
     struct Reading: Sendable {
         var organizations: [Entry] = []
-        /// By the organization's name. Only visited organizations are in it.
+        /// The figures of each visited organization, by its name.
         var contents: [String: Content] = [:]
         var servers = 0
         var isReachable = false
@@ -60,7 +60,7 @@ final class DatabaseFigures: Sendable {
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// The figures: recent ones if there are any, else new ones.
+    /// The figures. If the last ones are too old, new figures are read.
     func reading() async -> Reading {
         if let last = last.withLock({ $0 }), .now - last.on < last.lifetime { return last }
         let reading = try? await reads.value(of: true) { [self] in
@@ -153,7 +153,7 @@ final class DatabaseFigures: Sendable {
         }
     }
 
-    /// SQL for the fraction of a column's values that are NULL. A subquery for a single column, because a join would read the
+    /// SQL for the fraction of a column's values that are NULL. This is a subquery for one column, because a join would read the
     /// statistics of all organizations.
     private static let nullFraction =
         "SELECT max(s.null_frac) FROM pg_stats AS s WHERE (s.schemaname, s.tablename, s.attname) = ($2::name, c.relname, a.attname)"

@@ -14,15 +14,15 @@ package final class DeploymentFigures: Sendable {
         let content: DatabaseFigures.Content?
     }
 
-    /// By the database's name; empty if there is only one database.
+    /// The figures of each database by its name. If there is only one database, its name here is empty.
     private let databases = Mutex<[String: DatabaseFigures]>([:])
-    /// The names of several databases, including those that were not reached yet; nil if there is one.
+    /// The names of all databases, including databases that were not reached yet; nil if there is only one database.
     private let names: [String]?
 
     /// How many organizations each figure shows: those with the most notable values.
     private static let shown = 100
 
-    /// - Parameter names: The names of several databases; nil if there is one.
+    /// - Parameter names: The names of all databases; nil if there is only one.
     package init(databases names: [String]? = nil) { self.names = names }
 
     /// Adds a database that was reached.

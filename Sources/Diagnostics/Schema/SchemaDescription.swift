@@ -17,7 +17,7 @@ struct SchemaDescription: Sendable {
     /// Describes a schema.
     ///
     /// - Parameters:
-    ///   - keyVersion: The key version whose cell tables are described. Those of other versions are left out.
+    ///   - keyVersion: The key version whose cell tables are described. The cell tables of other versions are left out.
     ///   - isDetailed: Whether to return the lines, and not only their digest.
     init(of schema: String, keyVersion: Int?, isDetailed: Bool, on connection: isolated PostgresConnection) throws {
         let parameters: [PostgresParameter] = [.text(schema), .int32(keyVersion.map(Int32.init))]
@@ -41,7 +41,8 @@ struct SchemaDescription: Sendable {
 
     private static let described = """
         WITH this AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = $1::text),
-        -- By the index of pg_depend: pg_class and pg_proc have none over schemas, and there may be a thousand of these.
+        -- Finds objects with an index of pg_depend, because pg_class and pg_proc have no index by schema, and there may be
+        -- a thousand schemas.
         member AS (
             SELECT d.classid, d.objid FROM pg_depend AS d JOIN this ON d.refobjid = this.oid WHERE d.refclassid = 'pg_namespace'::regclass
         ), routine AS (
@@ -116,8 +117,8 @@ struct SchemaDescription: Sendable {
     /// The triggers, without those of generations that a key change makes and drops. Triggers of foreign keys are left out too,
     /// because the foreign keys themselves are described.
     ///
-    /// `pg_get_triggerdef` reads the functions of that name in all schemas, and the backend caches them. So it is used only for a
-    /// trigger's condition. It is told to print as few parentheses as possible, because a trigger from a restored dump has fewer of
+    /// `pg_get_triggerdef` reads the functions of the same name in all schemas, and the backend caches them. So the statement calls
+    /// it only for a trigger's condition. The call requests few parentheses, because a trigger from a restored dump has fewer of
     /// them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,

@@ -23,7 +23,7 @@ struct SchemaDifference: Sendable {
             all.filter { ["table", "view", "sequence"].contains($0.line.kind) && $0.problem != .changed }.map(\.line.name))
         return all.filter { difference in
             if difference.line.kind == "grant" { return !whole.contains { difference.line.name.contains(" on \($0) to ") } }
-            // For a trigger that is missing or foreign, its state is not reported.
+            // If a trigger is missing or foreign, the state of the trigger is not reported in addition.
             if difference.line.kind == "trigger state", difference.problem != .changed { return false }
             return !whole.contains { difference.line.name.hasPrefix("\($0).") }
         }.sorted { ($0.line.name, $0.line.kind) < ($1.line.name, $1.line.kind) }

@@ -4,8 +4,8 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// The schemas that the program's own migrations make on this server. They are applied to a scratch organization and to a second
-/// `config`, in a transaction that is rolled back.
+/// The schemas that the program's own migrations make on this server. The migrations are applied to a scratch organization and to
+/// a second `config`, in a transaction that is rolled back.
 struct SchemaReference: Sendable {
     let organization: SchemaDescription
     let config: SchemaDescription
@@ -130,8 +130,8 @@ extension Doctor {
 
     // MARK: What bootstrap.sql and recovery.sql make
 
-    /// Reports functions of `cell` that no file of the program makes, or whose body differs from the file's. It does not use
-    /// `pg_depend`, because a superuser can delete rows from that.
+    /// Reports functions of `cell` that no file of the program makes, or whose body differs from the body in the file. The check
+    /// does not use `pg_depend`, because a superuser can delete rows from that catalog.
     private func cellFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -163,8 +163,8 @@ extension Doctor {
         }
     }
 
-    /// Reports objects that lack the row in `pg_depend` that ties them to their schema. The comparisons find objects by that row,
-    /// and a superuser can delete it.
+    /// Reports objects that lack the row in `pg_depend` that ties an object to its schema. The comparisons of schemas find objects
+    /// by that row, and a superuser can delete the row.
     private func hiddenObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         func without(_ catalog: String, _ schema: String) -> String {
             """

@@ -27,8 +27,8 @@ package struct EmailDelivery: Sendable {
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received the e-mail; nil to check only the recipients.
-    ///   - host: The router's name for its lease, which must still be valid. A verdict tells about the mailbox's e-mails, so only an
-    ///     administrator may pass nil.
+    ///   - host: The router's name for its lease, which must still be valid. A verdict tells about the mailbox's e-mails, so only
+    ///     an administrator may pass nil.
     package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -61,7 +61,8 @@ package struct EmailDelivery: Sendable {
         try await deliver(emails, of: .router, mailbox: mailbox, host: host)
     }
 
-    /// The kind of caller that delivers e-mails. A router keeps on the mail server what a record has no room for.
+    /// The kind of caller that delivers e-mails. If a record has no room for a part of an e-mail, a program gets an error. A router
+    /// gets a record without the part, and leaves the e-mail on the mail server.
     private enum Deliverer {
         case program, router
     }

@@ -65,7 +65,7 @@ struct IncomingBatch {
         guard !unwritten.isEmpty else { return }
         let statements = IncomingRecord.statements(for: unwritten, in: delivery.session.organization)
         let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
-        // Another router delivered these e-mails first, and its records may lack more parts.
+        // Another router has delivered these e-mails meanwhile. Its records may lack parts that the records of this batch have.
         let others = Set(unwritten.map(\.id)).subtracting(made)
         if !others.isEmpty {
             let complete = try delivery.complete(Array(others), on: connection)

@@ -201,7 +201,7 @@ extension EmailDelivery {
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(Int64(notification.rawValue)),
             "sender": .text(email.from.address), "torecipients": .text(email.shownRecipients),
         ]
-        // As in every write, an empty text counts as no value.
+        // An empty text counts as no value, as in each other write of a record.
         values = values.filter { $0.value != .text("") }
         if let type = place.ownerType { values["owneridtype"] = .text(type) }
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }

@@ -1,8 +1,8 @@
 import JSON
 import Model
 
-/// The addresses of Reply-To (RFC 5322 section 3.6.2), as the record of an e-mail has them: JSON in `activityadditionalparams`,
-/// where Dataverse keeps what another program knows of an activity.
+/// The addresses of Reply-To (RFC 5322 section 3.6.2). The record of an e-mail stores them as JSON in `activityadditionalparams`,
+/// the attribute in which Dataverse stores other programs' data about an activity.
 package enum ReplyAddresses {
     private static let member = "ReplyTo"
 

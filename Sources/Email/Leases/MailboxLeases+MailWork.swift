@@ -155,7 +155,7 @@ extension MailboxLeases {
                AND (SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w
                       JOIN \(organization.qualified("mail_router")) AS r USING (router)
                      WHERE w.emailserverprofile = m.emailserverprofile AND w.mailboxid <> m.mailboxid AND \(DueMailboxes.isAlive("r")))
-                   -- Half of the connections stay free for turns: mailboxes that wait must not keep the others from theirs.
+                   -- Watching uses at most half of the connections, so that other mailboxes can have turns.
                    < coalesce(p.maxconcurrentconnections / 2, \(RouterLimits.watchesPerProfile))
             """, [.uuid(id), .text(router), .text(revision)])
         guard !allowed.isEmpty else { return false }

@@ -82,7 +82,7 @@ extension MailboxLeases {
             SELECT \(StoredCount("transientfailurecount").increased()) FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1
             """, [.uuid(id)]
         )[0].decode(0)
-        // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
+        // If the organization lacks its key, the mailbox is not the cause, so it is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
         // An administrator has to check settings that the service did not write. After this check the mailbox continues without
         // being enabled again.
@@ -167,7 +167,7 @@ extension MailboxLeases {
                    postponemailboxprocessinguntil = CASE
                        WHEN $8 IS NULL AND $5 IS NULL AND \(DueMailboxes.receives) THEN postponemailboxprocessinguntil
                        ELSE now() + interval '1 second' * greatest(
-                           -- After a test that succeeded, mail is fetched at once.
+                           -- After a successful test, mail is fetched at once.
                            CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
                            CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes::double precision FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END

@@ -103,7 +103,7 @@ extension MailboxLeases {
             """, [.uuid(email), .text(Self.notSubmitted)])
     }
 
-    /// Records, in an alert and a security event, that an e-mail was not given to the router.
+    /// Records, in an alert and a security event, that the service did not give an e-mail to the router.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
         try session.alert(
             .mailbox, mailbox, level: .error, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",

@@ -105,7 +105,7 @@ extension MailboxLeases {
             VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')
             ON CONFLICT (organization_id, entity, record_id, attribute) DO UPDATE
                 SET claim = excluded.claim, expires_on = excluded.expires_on
-                -- A claim that lasts longer than any was not written by a server.
+                -- A claim that ends later than a server's claim can end was not written by a server, so it is replaced.
                 WHERE t.expires_on NOT BETWEEN now() AND excluded.expires_on + $6 * interval '1 second' OR t.claim = excluded.claim
             RETURNING 1
             """,

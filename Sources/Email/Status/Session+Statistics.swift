@@ -21,7 +21,8 @@ extension Session {
         }
     }
 
-    /// The condition for alerts `r` about the state of a mailbox that has worked since then, if the caller may read the mailbox.
+    /// The condition for an alert `r` about the state of a mailbox that has worked since the alert. The condition is false if the
+    /// caller may not read the mailbox.
     private func isSolved(_ statement: inout StatementBuilder) -> String {
         let depth = caller.depth(of: .retrieveMultiple, on: .mailbox)
         guard depth != .none else { return "false" }

@@ -18,11 +18,11 @@ package final class CellResealer {
     /// How many rows were written.
     private(set) var rows = 0
     private(set) var unreadable: [UnreadableCell] = []
-    /// Even a key change that tolerates unreadable cells stops beyond this number, because so many suggest that something else is
-    /// wrong.
+    /// Even a key change that tolerates unreadable cells stops beyond this number, because so many unreadable cells suggest another
+    /// cause, such as the wrong key.
     private static let unreadableLimit = 100_000
 
-    /// - Parameter origin: The organization for which the cells were sealed. It differs from `organization` only for a clone.
+    /// - Parameter origin: For a clone, the organization for which the cells were sealed; nil if it is `organization`.
     package init(_ entity: EntityDefinition, organization: UUID, origin: UUID? = nil, keys: KeyPair, toleratesUnreadable: Bool)
         throws
     {

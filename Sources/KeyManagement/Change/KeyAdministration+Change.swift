@@ -44,8 +44,8 @@ extension KeyAdministration {
         return summary
     }
 
-    /// Rehearses a key change: does everything but the switch, under a key that is discarded, and rolls back. The rehearsal never
-    /// locks writers out for a switch.
+    /// Rehearses a key change: does everything except the switch, under a key that is discarded, and rolls back. Writers never wait
+    /// for a switch.
     package func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         await sweepGenerations()
         let change = KeyChange(
@@ -137,9 +137,9 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key. It is higher than that of the key in force, and than those of all keys that this service stored in
-    /// `config`. It is the first such version that no row in `config` and no table of cells has. A schema that was restored from an
-    /// older dump must not reuse a version.
+    /// The version of a new key: the lowest unused version above the key in force and above all keys that this service stored in
+    /// `config`. A version is used if a row in `config` or a table of cells has it. So a schema that was restored from an older
+    /// dump does not reuse a version.
     ///
     /// - Throws: ``FieldsealError`` when no version is left. A row or a table that SQL made blocks only its own version, and no
     ///   lower ones.
@@ -158,8 +158,8 @@ extension KeyAdministration {
         return next
     }
 
-    /// Throws if the organization has used up its quota of key changes. Only keys in the attested list count, because SQL can insert
-    /// other rows. A purged key is not in that list.
+    /// Throws if the organization has used up its quota of key changes. Only keys in the attested list count, because SQL can
+    /// insert other rows. A purged key is not in that list.
     func checkChangeQuota(after current: OrganizationState, on connection: isolated PostgresConnection) throws {
         guard let quota = deployment.policy.changeQuota else { return }
         let rows = try connection.query(

@@ -2,7 +2,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What is left to do when a change fails.
+// The cleanup and the error messages for a key change that failed.
 extension KeyChange {
     func forgetProgress() async {
         let (id, rotation) = (organization.id, changeID)

@@ -27,7 +27,7 @@ final class KeyChange {
     private var pause = Duration.zero
     private var lastCatchUp = Duration.zero
 
-    /// Facts and keys that the transaction prepares before it copies.
+    /// The keys and other data that the transaction prepares before it copies cells.
     private struct Preparation: Sendable {
         let keys: KeyPair
         let newKey: GenerationKey
@@ -62,7 +62,7 @@ final class KeyChange {
         }
     }
 
-    /// Does everything but the switch, and rolls back.
+    /// Does everything except the switch, and rolls back.
     func rehearse() async throws -> KeyRehearsalSummary {
         let start = ContinuousClock.now
         return try await run { preparation, writer in

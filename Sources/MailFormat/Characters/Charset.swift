@@ -19,7 +19,7 @@ enum Charset {
         case _ where bytes.starts(with: utf8Mark): text = String(validating: bytes, as: UTF8.self) ?? declared(bytes, meaning, hint)
         default: text = declared(bytes, meaning, hint)
         }
-        // A byte order mark is not text.
+        // The byte order mark is not part of the text.
         return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
     }
 
@@ -84,7 +84,7 @@ enum Charset {
         if case .converters(let names)? = hint.map(CharsetLabels.meaning), let text = best(bytes, names), damage(text) == 0 {
             return text
         }
-        // UTF-8 with a few bad bytes, for example after a program cut it.
+        // The text may be UTF-8 with a few invalid bytes, for example because a program cut it within a character.
         let text = String(decoding: bytes, as: UTF8.self)
         let wide = text.unicodeScalars.lazy.filter { $0.value > 0x7F && $0 != "\u{FFFD}" }.count
         if damage(text) * 2 <= wide { return text }

@@ -52,7 +52,7 @@ package struct AddressList {
     init(_ field: ArraySlice<UInt8>, hint: String?) {
         self.init(Charset.decode(field, label: nil, hint: hint), .field)
         let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
-        // A group without members, such as `Friends:;`.
+        // A group such as `Friends:;` has no members, so nothing is unreadable.
         let isEmptyGroup = whole.filter { !$0.isWhitespace }.hasSuffix(":;")
         if entries.isEmpty, unreadable.isEmpty, !isHidden, !isEmptyGroup, let words { unreadable = [words] }
     }
@@ -235,7 +235,7 @@ package struct AddressList {
                     isClosed = true
                     break
                 }
-                // The bracket is not closed.
+                // One of these characters shows that the closing bracket is missing.
                 if scalar == "<" || scalar == "," && !path.starts(with: ["@"]) { break }
             }
             path.append(scalar)
@@ -283,10 +283,10 @@ package struct AddressList {
         if let address = Self.address(text) { return keep(address) }
         let found = words.filter { $0.contains("@") }.compactMap(Self.address)
         if !found.isEmpty { return entries += found.map { ($0, nil) } }
-        // An address in quotes, as some scripts write it.
+        // Some scripts put the whole address into quotes.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
         if !quoted.isEmpty { return entries += quoted.map { ($0, nil) } }
-        // The address is in a comment, and nowhere else.
+        // If there is no other address, an address in a comment is used.
         let noted = text.contains("@") ? [] : comments.compactMap(Self.address)
         if !noted.isEmpty { return entries += noted.map { ($0, nil) } }
         let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()

@@ -58,7 +58,7 @@ struct EncodedWords {
                 continue
             }
             let between = value[plain..<index]
-            // Blanks between two words are not text.
+            // Blanks between two encoded words are not part of the text.
             if charset == nil || !between.allSatisfy(\.isBlank) { append(between) }
             append(word)
             (index, plain) = (end, end)
@@ -106,7 +106,7 @@ struct EncodedWords {
     }
 
     private mutating func append(_ word: Word) {
-        // The word has nothing that can be decoded.
+        // A word of Base64 without any letter of Base64 can't be decoded, so it stays as it is.
         if word.isBase64, !word.payload.isEmpty, !TransferEncoding.hasLetters(word.payload) { return append(word.whole) }
         if charset != word.charset { flush() }
         charset = word.charset

@@ -23,7 +23,7 @@ struct HeaderFields {
             } else if last.map({ $0 < index }) ?? true {
                 if isEnvelope(line) { continue }
                 let isBlank = line.trimmed.isEmpty
-                // This line of blanks does not end the header.
+                // A line of blanks is skipped if it is the last line, or if only fields follow it.
                 if isBlank, index == lines.count - 1 || isEnded && lastText < index { continue }
                 end = isBlank ? line.endIndex : line.startIndex
                 break

@@ -37,7 +37,7 @@ package struct MailMessage: Sendable {
         package var cc: [String?] = []
     }
 
-    /// Something that could not be represented.
+    /// A note about a part of the message that could not be represented.
     package struct Note: Sendable, Equatable {
         /// The description as a sentence.
         package let text: String

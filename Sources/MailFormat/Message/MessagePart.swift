@@ -73,7 +73,7 @@ struct MessagePart {
             if parts.count == 2, parts.allSatisfy(Self.isToken) {
                 (main, sub) = (parts[0], parts[1])
             } else {
-                // RFC 2045 section 5.2.
+                // An invalid content type counts as text (RFC 2045 section 5.2).
                 (main, sub) = ("text", value.word == "html" ? "html" : "plain")
             }
         }

@@ -69,12 +69,12 @@ struct MessageStructure {
         let limit = Self.partLimit - parts + 1
         let boundary = part.type.value.raw("boundary")
         if let boundary, let sections = split(part.body, boundary, limit) { return sections }
-        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids this encoding.
+        // Some programs encode the whole multipart, although RFC 2045 section 6.4 forbids this.
         let content = part.content
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing or wrong, so a line that looks like a delimiter is used.
         if let sections = Self.guess(part.body).flatMap({ split(part.body, $0, limit) }) { return sections }
-        // The body's lines may end in CR alone although the header's do not.
+        // The body's lines may end in CR alone even if the header's lines do not.
         guard part.body.hasLoneReturn else { return nil }
         let body = part.body.withLineFeeds
         return boundary.flatMap { split(body, $0, limit) } ?? Self.guess(body).flatMap { split(body, $0, limit) }
@@ -104,7 +104,7 @@ struct MessageStructure {
             }
             found = true
             if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
-            // Another delimiter follows the last one, because a nested multipart has the same boundary.
+            // A delimiter after the last one means that a nested multipart has the same boundary.
             if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
             begin = isLast ? nil : end
             ended = isLast ? end : nil

@@ -132,8 +132,8 @@ package struct MessageWriter {
         let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
         let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
         let words = isASCII ? [plain] : Self.encodedWords(name)
-        // The parameter `name` is for mail programs that do not know RFC 2231. The parameter `name` has the most widely understood
-        // form.
+        // The parameter `name` is for mail programs that do not know RFC 2231, so a non-ASCII name is in encoded words, which most
+        // programs decode.
         let lines = Self.mediaType(type).joined(separator: ";\r\n ")
         bytes += Array("Content-Type: \(lines);\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
         bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)

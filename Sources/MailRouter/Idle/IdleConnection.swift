@@ -6,14 +6,14 @@ import Foundation
 /// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. Issuing `IDLE` again also
 /// detects broken connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
 final class IdleConnection: @unchecked Sendable {
-    // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
+    // Sendable: only one thread at a time uses the connection. It is a worker, or the thread of IdleConnections, which locks.
     let mailbox: String
     /// The revision of the lease under which the router signed in on this connection.
     let revision: String
     /// Host and port of the server, and the user that is signed in.
     let server: String
     let user: String
-    /// Shows whether another sign-in uses the same password (``IdleConnections/tag(of:)``).
+    /// The tag of the password that this connection signed in with (``IdleConnections/tag(of:)``).
     let passwordTag: [UInt8]
     let since = ContinuousClock.now
     private var session: IMAPSession

@@ -29,7 +29,7 @@ final class IdleConnections: Sendable {
 
     /// If a server ends a connection sooner than this, the mailbox is polled instead.
     private static let shortLife = Duration.seconds(60)
-    /// Seconds for which a mailbox is polled after its server ended a waiting connection that soon.
+    /// Seconds for which a mailbox is polled after its server ended a waiting connection sooner than ``shortLife``.
     private static let unfitSeconds = 1_800.0
     /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
@@ -37,7 +37,7 @@ final class IdleConnections: Sendable {
     init(_ configuration: RouterConfiguration, board: WorkBoard, logger: Logger) {
         (self.configuration, self.board, self.logger) = (configuration, board, logger)
         var ends: [Int32] = [-1, -1]
-        // Without a pipe, changes are seen at the next check.
+        // Without a pipe, the thread notices changes at its next check.
         if pipe(&ends) != 0 { ends = [-1, -1] }
         for end in ends {
             _ = fcntl(end, F_SETFL, O_NONBLOCK)
@@ -106,7 +106,8 @@ final class IdleConnections: Sendable {
             return true
         }
         guard isTaken else { return connection.leave() }
-        // The server may have sent lines together with its answer to IDLE. They are read already, so poll(2) does not announce them.
+        // The server may have sent lines together with its answer to IDLE. They are read already, so poll(2) does not announce
+        // them.
         look([connection.mailbox])
         wake()
     }
@@ -180,7 +181,7 @@ final class IdleConnections: Sendable {
             "the mail server ended a connection that waited for mail",
             metadata: ["mailbox": "\(connection.mailbox)", "server": "\(connection.server)", "error": "\(why)"])
         if isShort { giveUp(connection.mailbox) }
-        // A random delay, so that a restarted server does not get all sign-ins at once.
+        // The delay is random, so that a restarted mail server does not get all sign-ins at once.
         board.add(connection.mailbox, after: .random(in: 0.5...5))
     }
 }

@@ -12,7 +12,8 @@ final class Delivery {
         let fate: Fate
     }
 
-    /// What became of a message. If a message contains several e-mails, the one of their fates that is declared last counts.
+    /// What became of a message. If a message contains several e-mails with different fates, the message has the fate that is
+    /// declared last here.
     enum Fate: Int {
         /// A record holds all of the message, so the message may be deleted from the server.
         case recorded
@@ -99,7 +100,7 @@ final class Delivery {
     /// Adds an alert.
     func note(_ problem: MailboxProblem) { counts.problems.append(problem) }
 
-    /// Notes that there are more messages than the turn has time for.
+    /// Notes that the turn ends before it has inspected all messages.
     func leaveRest() { counts.isUnfinished = true }
 
     /// Whether the alerts fill half of a report, so that the turn has to end. The other half is kept for the alerts of requests

@@ -70,8 +70,8 @@ extension MailboxTurn {
             session.close()
             return nil
         }
-        // The server numbered its messages anew. All messages are inspected again. Messages that are records already are not
-        // duplicated.
+        // If UIDVALIDITY changed, the server has numbered its messages anew, and all messages are inspected again. A message that
+        // is a record already does not become a second record.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         restart(&state, in: folder, access, delivery)
         // The highest possible UID has no successor.

@@ -38,8 +38,8 @@ extension MailboxTurn {
                 do {
                     try send(emails[index], session, progress, &counts) { try progress.announce(index) }
                 } catch ServiceError.away(let why) {
-                    // The connection is dropped, because the transaction of this e-mail has begun there. The e-mails after this one
-                    // were not started.
+                    // The connection is not used again, because an SMTP transaction for this e-mail may have begun on it. The
+                    // e-mails after this one were not started.
                     for rest in emails[index...] { progress.note(rest, .temporary, "The service was unavailable: \(why)", 0) }
                     try persistently { try progress.flush() }
                     return true

@@ -21,7 +21,7 @@ struct MailboxTurn {
         /// Messages that were inspected, even if only by size and date.
         var inspected = 0
         var fetched = 0
-        /// Whether there are more messages than the turn had time for.
+        /// Whether the turn ended before it had inspected all messages.
         var isUnfinished = false
         /// Messages that became records.
         var processed = 0
@@ -91,7 +91,7 @@ struct MailboxTurn {
         }
         if mailbox.sends || mailbox.tests && mailbox.usesOutgoing ?? true {
             do {
-                // If the turn did not sign in, it learned nothing about the server.
+                // If the turn had nothing to send, it did not sign in, and learned nothing about the server.
                 if try send(&counts) { report.outgoingIsWell = true }
             } catch let error as MailboxProblem {
                 problem = problem ?? error

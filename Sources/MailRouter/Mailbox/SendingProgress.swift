@@ -43,7 +43,7 @@ final class SendingProgress {
         do {
             try flush()
         } catch {
-            // No byte was sent, so these e-mails are not handed over.
+            // No byte of these e-mails was sent to the mail server, so their announcement is taken back.
             reports = before
             throw error
         }

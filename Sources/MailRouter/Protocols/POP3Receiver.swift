@@ -150,18 +150,19 @@ struct POP3Receiver {
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let (ids, uidls) = (there.map(\.id), there.map(\.uidl))
         var first = 0
-        // Earlier builds noted unique ids without sizes.
+        // Earlier versions of the router computed the digest of unique ids without sizes.
         if let prefix = state.known, (0...ids.count).contains(prefix.count),
             [ids, uidls].contains(where: { Self.digest($0.prefix(prefix.count)) == prefix.digest })
         {
             first = prefix.count
         }
-        // The state of an earlier version has the ids themselves.
+        // Earlier versions of the router stored the unique ids in `ids`, and no digest.
         let listed = Set(state.ids ?? [])
         var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
-        // Each message has two names, so a request covers only half as many messages as the limit of names.
+        // The service is asked about two names of each message: with and without its size. So a request has room for half as many
+        // messages as names.
         let limit = MailboxNotes.limit / 2
         for start in stride(from: first, to: ids.count, by: limit) {
             let end = min(start + limit, ids.count)

@@ -146,8 +146,8 @@ final class SMTPSession {
 
     /// Begins a transaction.
     ///
-    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits the number. If the server
-    ///   refused a recipient, the reason; then no transaction is open.
+    /// - Returns: `accepted`: the number of accepted recipients, which is smaller than requested if the server limits the number.
+    ///   `refusal`: the reason if the server refused a recipient. Then no transaction is open.
     private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
         let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
         var refusals: [(isPermanent: Bool, text: String)] = []

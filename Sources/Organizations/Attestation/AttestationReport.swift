@@ -19,7 +19,8 @@ package struct AttestationReport: Sendable {
     /// The attested key version, if the schema names a later version that this service never stored; nil otherwise.
     package let replacedVersion: Int?
     package let events: Int
-    /// Whether the list of attested rows verifies. Without a valid list, revoked rows can't be told from rows in force.
+    /// Whether the list of attested rows verifies. Without a valid list, the service can't distinguish revoked rows from rows in
+    /// force.
     package let isListed: Bool
     /// How the audit differs from its sealed state; nil if it does not. If the audit differs, its present entries are sealed anew.
     let auditDifference: String?

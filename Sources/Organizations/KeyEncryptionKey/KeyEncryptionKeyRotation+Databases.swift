@@ -22,7 +22,7 @@ extension KeyEncryptionKeyRotation {
     }
 
     /// Refuses to retire a key that was replaced in one database while something in another database is still sealed or tagged
-    /// under it. A database in which that key is in force does not count: it keeps the key.
+    /// under it. A database in which the key is in force does not count, because the key is not retired there.
     package static func checkRetiring(_ censuses: [Census]) throws {
         let waiting = censuses.reduce(into: Set<String>()) { $0.formUnion($1.waiting) }
         for census in censuses {

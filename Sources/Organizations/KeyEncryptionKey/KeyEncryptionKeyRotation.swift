@@ -64,8 +64,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// Retires the old key-encryption keys. From now on no program accepts these keys.
     ///
     /// - Returns: The ids of the retired keys.
-    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of these keys. ``run(by:report:)`` moves it
-    ///   to the new key.
+    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of the old keys. ``run(by:report:)`` seals
+    ///   and tags it under the new key.
     package func retire(by caller: Caller) async throws -> [String] {
         var failed: Outcome?
         try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
@@ -134,8 +134,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // Each event that is not linked to the chain yet has a tag. These events are linked first, so that their tags need not be
-            // moved.
+            // Each event that is not linked to the chain yet has a tag. These events are linked first, so that their tags need not
+            // be moved.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in

@@ -2,9 +2,9 @@ import Foundation
 import PostgresClient
 package import Tenancy
 
-/// What is sealed or tagged under which key-encryption key, in the whole deployment.
+/// How many keys, secrets and tags in the deployment are under each key-encryption key.
 package struct KeyEncryptionKeyStatus: Sendable {
-    /// The number of things of one kind under one key-encryption key.
+    /// The number of keys, secrets or tags of one kind under one key-encryption key.
     package struct Use: Sendable {
         package let kekID: String
         /// The kind in the plural, such as `signing keys`.
@@ -40,7 +40,7 @@ package struct KeyEncryptionKeyStatus: Sendable {
             servers: try ServerPresence.running(on: connection))
     }
 
-    /// Under which key-encryption keys the settings of mail servers are tagged.
+    /// The number of tagged settings of mail servers under each key-encryption key.
     static func mailServers(conninfo: String) async throws -> [Use] {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal command")
         let organizations = try await connection.run { connection in

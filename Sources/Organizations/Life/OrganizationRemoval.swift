@@ -169,7 +169,7 @@ package struct OrganizationRemoval: Sendable {
              USING (SELECT $1::text AS id UNION ALL SELECT client_id::text FROM config.api_client WHERE organization_id = $1::uuid) AS i
              WHERE position(i.id IN lower(f.account)) > 0
             """, [.text(organization.id.text)])
-        // An interrupted move may have left its journal.
+        // An interrupted move of the organization may have left a journal.
         try MoveJournal(of: organization).drop(on: connection)
         for table in ["organization_key", "migration", "unsealed_audit", "organization"] {
             _ = try connection.query("DELETE FROM config.\(table) WHERE organization_id = $1", [.uuid(organization.id)])

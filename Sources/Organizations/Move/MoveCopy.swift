@@ -157,7 +157,7 @@ final class MoveCopy: Sendable {
             _ = try connection.query(
                 "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])
             try key.putInForce(in: organization, on: connection)
-            // The age of the key does not change.
+            // The key keeps the time at which it was put in force in the source, so that its age does not change.
             let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
             _ = try connection.query(
                 "UPDATE \(organization.qualified("encryption")) SET changed_on = $1::text::timestamptz", [.text(changedOn)])

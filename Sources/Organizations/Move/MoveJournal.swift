@@ -70,7 +70,7 @@ struct MoveJournal: Sendable {
             CREATE FUNCTION \(journal)() RETURNS trigger
                 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
             BEGIN
-                -- Granted only while no move is under way: then notes would gather for nothing.
+                -- The lock is granted only if no move is running. Then nothing is recorded, because no move would read it.
                 IF current_setting('fieldseal.moving', true) IS DISTINCT FROM 'on'
                     AND pg_try_advisory_xact_lock_shared(hashtextextended('\(schema)', 0)) THEN
                     RETURN NULL;

@@ -18,7 +18,7 @@ enum MoveStream {
     ) async throws -> Int {
         let (output, input) = try FileDescriptor.pipe()
         async let sent = from.run { (connection: isolated PostgresConnection) throws -> Int in
-            // The pipe is closed also after an error: otherwise its reader would wait for more.
+            // The pipe is closed even after an error, because its reader would otherwise wait for more bytes.
             defer { try? input.close() }
             return try connection.copyOut("COPY \(source) TO STDOUT (FORMAT binary)") { _ = try input.writeAll($0) }
         }

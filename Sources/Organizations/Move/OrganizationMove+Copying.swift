@@ -6,7 +6,7 @@ import Tenancy
 extension OrganizationMove {
     /// How many rounds run before the last one, at most.
     private static let roundLimit = 30
-    /// A round with at most this many notes counts as short, however long it took.
+    /// A round with at most this many notes counts as short, even if it took long.
     private static let shortRound = 64
 
     /// Copies the organization while its writers continue, until only the decision is left. Then the copy is complete in its
@@ -106,7 +106,7 @@ extension OrganizationMove {
                 + "it is quieter, or let writers wait longer: --longest-pause.")
     }
 
-    /// Takes the steps that are left after the last round.
+    /// Takes the steps after the last round, which complete the copy.
     private func conclude(
         _ copy: MoveCopy, _ catchUp: MoveCatchUp, _ guards: DeferredGuards, _ id: UUID, _ from: PostgresConnection,
         _ to: PostgresConnection

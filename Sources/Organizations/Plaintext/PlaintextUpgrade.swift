@@ -73,7 +73,7 @@ struct PlaintextUpgrade: Sendable {
     var old: String { "\(schema)__plaintext" }
     /// How many rows are read and encrypted at a time.
     static let batch = 2_000
-    /// Tables of the program into which no row is copied.
+    /// Tables that the program fills itself, so that no row of the old schema is copied into them.
     private static let ours: Set = [
         "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting", "audit_block",
     ]

@@ -105,7 +105,7 @@ private struct ImportSteps: Sendable {
     let caller: Caller
     /// The key of the cells; nil for an import without the key.
     private let data: DataKey?
-    /// Whether the key showed that the file is authentic; false without the key.
+    /// Whether the file's tag is valid under the key; false without the key.
     private let isAuthentic: Bool
 
     private var manifest: ExportManifest { request.manifest }
@@ -206,7 +206,7 @@ private struct ImportSteps: Sendable {
             version: manifest.keyVersion, salt: manifest.salt, iterations: manifest.iterations, keyCheck: manifest.keyCheck,
             fingerprint: manifest.fingerprint, changeID: encryption.changeID
         ).putInForce(in: organization, on: connection)
-        // The age of the key does not change.
+        // The key keeps the time at which it was put in force in the source, so that its age does not change.
         let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
         _ = try connection.query(
             "UPDATE \(organization.qualified("encryption")) SET changed_on = $1", [.timestamp(encryption.changedOn)])

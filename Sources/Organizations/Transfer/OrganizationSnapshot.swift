@@ -83,7 +83,7 @@ package struct OrganizationSnapshot: Sendable {
         }
     }
 
-    /// An attempt fails only when one more table was dropped meanwhile.
+    /// How many snapshots are tried. An attempt fails only if another table was dropped after its snapshot was taken.
     private static let lockAttempts = 100
 
     /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of these tables.

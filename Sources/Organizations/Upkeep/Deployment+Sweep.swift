@@ -22,7 +22,7 @@ extension Deployment {
         while !Task.isCancelled {
             let names: [String]
             do {
-                // Excludes the organizations that this call has swept, so that none is swept twice.
+                // `.now - start` excludes the organizations that this call has swept already.
                 names = try await SweepMarks.claim(restingFor: rest + (.now - start), limit: Self.sweepBatch, in: pool)
                 note(nil, nil)
             } catch {

@@ -18,7 +18,7 @@ extension PostgresConnection {
             do {
                 return try body()
             } catch let error as PostgresError where error.isRetryable && isReady && attempt < Self.attemptLimit {
-                // A random pause, so that the same transactions don't collide again.
+                // The pause is random, so that the same transactions don't conflict again.
                 if !error.isStalePlan { usleep(UInt32.random(in: 1_000...20_000) * UInt32(attempt)) }
                 // After a stale plan, one more attempt is enough. If the error occurs again, it has another cause.
                 attempt = error.isStalePlan ? Self.attemptLimit : attempt + 1

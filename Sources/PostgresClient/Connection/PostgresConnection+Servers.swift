@@ -65,7 +65,7 @@ extension PostgresConnection {
         return (text("SELECT system_identifier FROM pg_catalog.pg_control_system()"), timeline.flatMap { UInt32($0, radix: 16) })
     }
 
-    /// The single value that a statement returns; nil when the server refuses the statement.
+    /// The single value that a statement returns, as text; nil when the server refuses the statement.
     private func text(_ sql: String) -> String? {
         let result = PQexec(handle, sql)
         defer { PQclear(result) }

@@ -82,7 +82,7 @@ public actor PostgresConnection {
         return try SessionSettings.report(result)
     }
 
-    /// Stores what is known about the connection that was just opened.
+    /// Stores the session's report, the known servers and the server's timeline for the connection that was just opened.
     func take(_ report: SessionSettings.Report, _ servers: KnownServers? = nil, _ timeline: UInt32? = nil) {
         backend = report.backend
         readOnlySince = report.isReadOnly ? .now : nil
@@ -157,7 +157,7 @@ public actor PostgresConnection {
         return poll(&descriptor, 1, 0) == 0
     }
 
-    /// How long a read-only session is kept. A new connection may then reach a server that accepts writes.
+    /// How long a read-only session is kept. The connection that replaces it may reach a server that accepts writes.
     private static let readOnlyLifetime = Duration.seconds(2)
 
     /// Whether to replace the connection, because its server was replaced as primary, or the session has been read-only for too

@@ -25,7 +25,7 @@ public final class SharedConnection: Sendable {
         public var lockLimit = 20
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
-        /// How long no statements are accepted after one waited too long for a lock, the connection was lost, or connecting
+        /// How long statements are refused after a statement waited too long for a lock, the connection was lost, or connecting
         /// failed.
         public var rest = Duration.seconds(1)
 
@@ -171,7 +171,7 @@ public final class SharedConnection: Sendable {
         if isWanted { Task { await open() } }
     }
 
-    /// Refuses statements for ``Configuration/rest``, so that they run on separate connections.
+    /// Refuses statements for the time ``Configuration/rest``, so that callers run them on separate connections.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
     fileprivate func backOff(isConnectionLost isBroken: Bool) {
@@ -207,7 +207,7 @@ private struct Batch {
         return batch
     }
 
-    /// Refuses all waiting statements, so that they run on separate connections.
+    /// Refuses all waiting statements, so that their callers run them on separate connections.
     func refuse() {
         for write in writes { write.continuation.resume(returning: nil) }
         for lookup in lookups { lookup.continuation.resume(returning: nil) }
@@ -247,7 +247,7 @@ extension PostgresConnection {
         waitForItsTurn()
         while let batch = callers.next() {
             // The server may have closed the idle connection. Without this check, a write would be sent on a closed connection, and
-            // its outcome would be unknown.
+            // no one would know whether it was committed.
             guard batch.writes.isEmpty || isIdle, !isOutdated else {
                 callers.backOff(isConnectionLost: true)
                 return batch.refuse()

@@ -8,7 +8,7 @@ struct SharedTransaction {
             case statements([SharedConnection.Statement])
             case rows([RowInsert])
 
-            /// The rows of `rows`; nil for `statements`.
+            /// The rows to insert; nil if the caller sent statements.
             var rows: [RowInsert]? { if case .rows(let rows) = self { rows } else { nil } }
         }
 

@@ -41,7 +41,7 @@ struct Backup: AsyncParsableCommand {
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             if let settings {
                 let read = try await Settings.read(settings)
-                // If all databases have the same key, no database has to be named.
+                // If all databases have the same key-encryption key, the command needs no `--database`.
                 let isShared = database == nil && read.databaseKeks.isEmpty
                 kek = try (isShared ? read : read.selecting(database)).startingKeyEncryptionKey()
             }

@@ -29,7 +29,7 @@ struct Dev: AsyncParsableCommand {
         defer { close(lock) }
         let postgres = try DevelopmentPostgres(home)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
-        // A key is made only with a new cluster, because an old cluster's data does not open under a new key.
+        // A key-encryption key is made only with a new cluster, because the data of an old cluster does not open under a new key.
         let kekFile = home.file("kek")
         if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) {
             try KeyEncryptionKeyFile.create(at: kekFile)
@@ -133,7 +133,7 @@ struct Dev: AsyncParsableCommand {
             if let client = before[name], known.contains(where: { $0.id.text == client.clientId }) {
                 clients[name] = client
             } else {
-                // If a client's secret was lost, the client still has its name, and a new client gets another one.
+                // If a client's secret was lost, that client still has its name. So the new client's name gets a number.
                 let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
                 let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)
@@ -154,7 +154,8 @@ struct Dev: AsyncParsableCommand {
             guard let password = before.password, try await !people.hasPassword(password, name) else { return before }
             return DevelopmentFile.Person(username: name, password: nil)
         }
-        // Under another key-encryption key no client is valid, and the service itself reports that.
+        // A person's row that does not verify is left unchanged. Under a wrong key-encryption key no row verifies, and the service
+        // reports the wrong key itself.
         if known?.isAuthentic == false { return before }
         let password = Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber }
         if known == nil {

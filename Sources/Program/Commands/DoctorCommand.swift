@@ -69,7 +69,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
-            // Under a wrong key-encryption key the doctor stops at that finding, so the files of secrets are not checked either.
+            // If the key-encryption key is wrong, the doctor examines nothing else in the deployment, so it skips the secret files.
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
             report.add(Self.selfTest() + Self.derivation(settings))
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }

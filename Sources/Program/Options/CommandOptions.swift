@@ -20,7 +20,7 @@ struct CommandOptions: ParsableArguments {
     @Option(help: ArgumentHelp("One of the databases that the settings name; may be left out.", valueName: "name"))
     var database: String?
 
-    /// The named database, or the only one.
+    /// The deployment in the named database, or in the only one, and its settings.
     ///
     /// - Parameters:
     ///   - comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or writes
@@ -42,7 +42,7 @@ struct CommandOptions: ParsableArguments {
             do {
                 kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
             } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
-                // If there are several databases, the report names the database.
+                // If the command runs in several databases, the report adds the database's name to the error.
                 if DatabaseReports.current != nil {
                     report(["error": .string("\(error)")], "Error: \(error)")
                 } else {
@@ -110,7 +110,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. If there are many names, only the first ones are listed.
+    /// Names for a message, separated by commas. If there are many names, only the first ones are listed.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")

@@ -20,7 +20,7 @@ enum CommandOutput {
     /// would get the number of standard output, and the output would be written there.
     static func occupyClosedDescriptors() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
-            // It is opened for reading only, so that writing fails as with a closed descriptor.
+            // `/dev/null` is opened for reading only, so that writing to it fails, as it does on a closed descriptor.
             let null = open("/dev/null", O_RDONLY)
             guard null >= 0, null != descriptor else { continue }
             dup2(null, descriptor)
@@ -41,7 +41,7 @@ enum CommandOutput {
     static func requiredLine(_ text: String) throws {
         failure.withLock { failure in
             if failure == nil { failure = write(Array("\(text)\n".utf8), isWaitingLimited: true) }
-            // A pipe or a terminal has no disk.
+            // On a pipe or a terminal, `fsync` fails with one of these errors, because there is no disk.
             if failure == nil, fsync(STDOUT_FILENO) != 0, ![EINVAL, ENOTSUP, EROFS].contains(errno) { failure = Failure(errno) }
         }
         try requireWritten()
@@ -76,7 +76,7 @@ enum CommandOutput {
         while !rest.isEmpty {
             var ready = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
             if isWaitingLimited, poll(&ready, 1, longestWait) == 0 { return Failure(ETIMEDOUT) }
-            // A pipe that is ready takes this many bytes without a wait (POSIX, PIPE_BUF).
+            // A pipe that `poll` reports as ready accepts PIPE_BUF bytes without blocking (POSIX).
             let part = isWaitingLimited ? rest.prefix(Int(PIPE_BUF)) : rest
             let count = part.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count >= 0 {

@@ -24,7 +24,7 @@ enum KeyEncryptionKeySource {
         }
     }
 
-    /// The path of the file, sealed or not; nil for another source.
+    /// The path of the file with the key, which a token may have sealed; nil if the key is not in a file.
     var file: String? {
         switch self {
         case .file(let path): path

@@ -45,7 +45,7 @@ struct OrganizationOption: ParsableArguments {
         let organizations = try await OrganizationEntry.list(deployment).map(\.organization.name)
         guard let only = organizations.first, organizations.count == 1 else {
             guard !organizations.isEmpty else { throw CommandFailure("There is no organization yet: fieldseal org create NAME.") }
-            // The usage text would not list the organizations.
+            // A `ValidationError` would print the usage text, which does not list the organizations.
             FileHandle.standardError.write(Data("Error: Name one with --org: \(CommandOptions.listed(organizations)).\n".utf8))
             throw ExitCode.validationFailure
         }

@@ -48,7 +48,7 @@ struct HTTPService: Sendable {
         let isLocal = settings.socketPath != nil || activated.unix != nil
         let running = Countdown(1 + (isPlain ? 1 : 0) + (isLocal ? 1 : 0), then: onRunning)
         try checkSettings(activated)
-        // Before a socket has its mode, only the program's user may connect.
+        // Until the unix socket gets its mode, only the program's user may connect to it.
         if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
             first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
@@ -173,7 +173,7 @@ struct HTTPService: Sendable {
 private struct Drain: ServiceLifecycle.Service {
     let api: WebAPI
     let duration: Duration
-    /// How long the server may still work after that duration: as long as the package's `TimeoutStopSec`.
+    /// How long the server may take to stop after `duration`. This is the package's `TimeoutStopSec`.
     private let afterwards = Duration.seconds(90)
 
     init(api: WebAPI, duration: Duration) { (self.api, self.duration) = (api, duration) }
@@ -198,7 +198,7 @@ private struct StatementEnd: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await gracefulShutdown()
-        // The other services must not wait for this one.
+        // The task is detached, so that `run` returns at once and the other services can end.
         Task.detached { [databases, duration] in
             try? await Task.sleep(for: duration)
             for database in databases { await database.endStatements() }

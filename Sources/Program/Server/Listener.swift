@@ -21,7 +21,7 @@ struct Listener {
         for listener in listeners { try listener.check() }
     }
 
-    /// Refuses two listeners with one port.
+    /// Refuses two listeners with the same port.
     ///
     /// - Throws: ``StartError/portTwice(_:_:_:)``.
     static func checkTwice(_ listeners: [Listener]) throws {

@@ -17,8 +17,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same deployment as requests use it: it refuses suspended organizations, and organizations that are in another
-        /// database.
+        /// The deployment for requests. It refuses suspended organizations, and organizations that are in another database.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer
@@ -87,7 +86,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
             : Standby(
                 limits(settings.standbyDatabase), mark: ServerPresence.mark, patience: .milliseconds(settings.standbyMilliseconds))
         do {
-            // A program may take half a minute to print the key. Other databases are served meanwhile.
+            // The program that prints the key may take half a minute. Meanwhile the server serves the other databases.
             let own = try await BlockingWork.run { [settings] in try settings.keyEncryptionKey() }
             let kek = try await KeyEncryptionKeyCheck.check(own, on: pool)
             let deployment = Deployment(
@@ -179,7 +178,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 try await open()
                 surroundings.logger.notice("database reached", metadata: ["database": "\(name)"])
             } catch {
-                // Logs each reason once.
+                // The same reason is logged only once, although every attempt fails with it.
                 if "\(error)" != last {
                     surroundings.logger.error("database not served", metadata: ["database": "\(name)", "error": "\(error)"])
                 }

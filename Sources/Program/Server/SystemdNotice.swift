@@ -8,7 +8,7 @@ enum SystemdNotice {
     case ready
     case alive
     case stopping
-    /// Asks systemd to wait this long for the next notice or the end, also where the unit's `TimeoutStopSec` is shorter.
+    /// Asks systemd to wait this long for the next notice or the process's end, even if the unit's `TimeoutStopSec` is shorter.
     case extended(Duration)
 
     private var text: String {

@@ -16,7 +16,7 @@ struct DatabaseKeks: Sendable {
     /// Each setting with the names of the databases in it.
     var settings: [(key: String, names: [String])] { keySettings + [("kekCopyFiles", copyFiles.keys.sorted())] }
 
-    /// The settings of keys, without those of copies.
+    /// The settings that name sources of keys. `kekCopyFiles` is not among them.
     private var keySettings: [(key: String, names: [String])] {
         [
             ("kekFiles", files.keys.sorted()), ("kekCredentials", credentials.keys.sorted()),

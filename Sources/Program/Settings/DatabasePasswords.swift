@@ -72,7 +72,8 @@ enum DatabasePasswords {
         guard status.owner == geteuid() || status.owner == 0 else {
             throw problem("\(path) belongs to the user with the id \(status.owner), who could replace it")
         }
-        // If systemd grants access by an access control list, the group's bits are the mask of that list.
+        // The group's read bit is allowed: if systemd grants access by an access control list, this bit is the list's mask, and the
+        // group itself has no access.
         guard status.mode & 0o037 == 0 else {
             throw problem("others may read \(path), or its group may write it (mode \(String(status.mode, radix: 8)))")
         }

@@ -12,7 +12,7 @@ enum FoundSettings {
     /// - Throws: ``SettingsError/foreign(_:reason:)``.
     static func check() throws(SettingsError) {
         for path in [folder, path] {
-            // If a path is a link, its own owner counts, and so does the owner of its target.
+            // If a path is a link, both the link and its target must belong to this user or to root.
             let attributes = try? FileManager.default.attributesOfItem(atPath: path)
             guard let link = (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value, let status = FileStatus(path: path) else {
                 continue

@@ -4,7 +4,7 @@ enum Quantity {
     enum Unit: String {
         case seconds, days, mebibytes
 
-        /// The factor of each unit.
+        /// The units that a number may have, each with its factor to this unit.
         fileprivate var others: KeyValuePairs<String, Int> {
             switch self {
             case .seconds: ["s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800]
@@ -13,7 +13,7 @@ enum Quantity {
             }
         }
 
-        /// The allowed units, for a message.
+        /// The allowed forms of a number, for a message.
         var words: String {
             switch self {
             case .seconds: "seconds, or a number with s, m, h, d or w such as 5m"

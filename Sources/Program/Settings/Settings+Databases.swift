@@ -86,7 +86,7 @@ extension Settings {
             _ = try selected.kekSource
             _ = try selected.newKekSource
         }
-        // If there are several databases, one is selected later.
+        // If there are several databases, the caller selects one later.
         if allDatabases.count == 1 { self = selecting(allDatabases[0]) }
     }
 

@@ -135,7 +135,7 @@ struct Settings: Sendable {
 
     private init() {}
 
-    /// The settings before anything is read.
+    /// The default values of all settings.
     static let defaults = Settings()
 
     /// Every setting, in the order of the output.

@@ -117,7 +117,8 @@ struct SettingsFile {
         }
     }
 
-    /// The lines of a name in an object that begins at a mark. If the object is on one line, only that line.
+    /// The end of the message about a name that is twice in an object: the lines of the name. If the object is on one line, the end
+    /// names only that line.
     private static func places(of name: String, from mark: Mark, in text: String) -> String {
         let whole = text.components(separatedBy: "\n")
         let lines = whole.map { $0.drop { $0 == " " } }

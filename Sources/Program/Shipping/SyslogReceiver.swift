@@ -36,7 +36,7 @@ actor SyslogReceiver: EventReceiver {
 
     private static let connectSeconds: Int64 = 10
     private static let sendSeconds: Int64 = 20
-    /// The pause between two checks of the confirmed bytes, and the number of checks.
+    /// The pause between two checks whether the receiver has confirmed all bytes, and the maximum number of checks.
     private static let look = Duration.milliseconds(50)
     private static let looks = 200
 

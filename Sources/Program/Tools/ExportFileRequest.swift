@@ -45,7 +45,7 @@ struct ExportFileRequest {
         do {
             return try await Session.begin(deployment, organization: name, caller: commandLineCaller)
         } catch let error as FieldsealError where error.code == .noResource {
-            // If the organization is registered but its schema is missing, the original error says more.
+            // If the organization is registered but its schema is missing, the error of `Session.begin` is more precise.
             let isThere = try await OrganizationEntry.list(deployment).contains { $0.organization.name == name }
             throw isThere ? error : FieldsealError.unknownOrganization(name)
         }

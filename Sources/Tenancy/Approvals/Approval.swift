@@ -18,7 +18,7 @@ package struct Approval: Sendable {
     package let operation: String
     /// A description of the operation for the approver.
     package let subject: String
-    /// A code over the operation and all of its arguments, made with the key-encryption key.
+    /// A tag over the operation and all of its arguments, under the key-encryption key.
     let digest: [UInt8]
     package let requester: String
     /// The systemuser that made the request; nil for the command line.

@@ -45,7 +45,7 @@ extension Session {
                         try $0.request(needed, by: caller, on: connection)
                     }
                 }
-                // No request was made, because approvals were turned off meanwhile. So the change is tried again.
+                // `request` is nil if approvals were turned off meanwhile. Then the loop tries the change again.
                 if let request { throw request.awaited }
             }
         }

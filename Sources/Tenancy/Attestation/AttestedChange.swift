@@ -45,7 +45,7 @@ package struct AttestedChange {
         grants = list
     }
 
-    /// Adds a row to the list, or updates the row's tag.
+    /// Adds a row to the attested list, or updates the row's tag there.
     ///
     /// - Returns: The tag to store with the row.
     package mutating func grant(_ grant: Grant) throws -> [UInt8] {
@@ -62,7 +62,7 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
-    /// Whether the list has a row of that name.
+    /// Whether the attested list has a row with that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
     /// Makes all rows of a group grant nothing from now on, also rows that SQL hides now and restores later.
@@ -71,7 +71,7 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
-    /// Removes a deleted row from the list.
+    /// Removes a deleted row from the attested list.
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }
         try grants.remove(name)

@@ -47,7 +47,7 @@ package struct Grant: Sendable {
         case secrets, sessions, codes, keys, links
     }
 
-    /// The name of a row in the list.
+    /// The name of a row in the attested list.
     package struct Name: Sendable {
         package let kind: Kind
         /// The fields of the row's primary key.

@@ -27,7 +27,7 @@ extension AuditAnchor {
     /// details of an event have room for 18 digits.
     private static let highestLast = 1_000_000_000_000_000
 
-    /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.
+    /// Makes the service seal the whole present audit again, and records this in a security event. Runs as the database owner.
     ///
     /// - Parameter reason: What differed, for the details of the event.
     package static func beginAnew(
@@ -40,7 +40,7 @@ extension AuditAnchor {
         _ = try connection.query("DELETE FROM \(blocks)")
         _ = try connection.query("UPDATE \(audit) SET block = NULL WHERE block IS NOT NULL")
         _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
-        // Block numbers are not used again. The limit leaves numbers free even if SQL wrote a very high number.
+        // Block numbers are not used again. `highestLast` leaves numbers free even if SQL wrote a very high number.
         let last = min(former?.last ?? 0, highestLast)
         let digest = try former?.digest ?? sha256([UInt8]())
         let anchor = AuditAnchor(last: last, digest: digest, first: last + 1, before: digest)

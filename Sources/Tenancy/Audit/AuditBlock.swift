@@ -40,7 +40,8 @@ struct AuditBlock {
         sealedOn = try row.decode(1)
         snapshot = try row.decodeIfPresent(2)
         digest = try row.decode(3, as: PostgresBytes.self).bytes
-        // The statement returns a longer list as empty, because no sealed block has a longer list.
+        // If SQL wrote a list of more than `AuditSealer.limit` entries, `columns` returns an empty list. The service seals no such
+        // list.
         members = try row.decode(4, as: PostgresBytes.self).bytes
     }
 

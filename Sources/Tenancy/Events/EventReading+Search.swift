@@ -22,11 +22,11 @@ extension EventReading {
         if let outcome = filter.outcome { conditions.append("outcome = \(bind(.text(outcome)))") }
         if let actor = filter.actor { conditions.append("actor = \(bind(.text(actor)))") }
         if let details = filter.details {
-            // PostgreSQL needs much longer to lower letters beyond ASCII, and few search texts have such letters.
+            // PostgreSQL converts ASCII letters to lower case much faster than other letters, and few search texts have others.
             let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
             let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
             let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
-            // The first id in the details is that of the record that the event is about.
+            // The first id in an event's details is the id of the record that the event is about.
             let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
             // The details of events about members and roles name several records.
             let names =

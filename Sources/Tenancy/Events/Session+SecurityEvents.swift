@@ -12,7 +12,8 @@ extension Session {
         try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
-    /// Appends the event of a secret that leaves the server, in the open transaction, if the caller's rights are still those of `state`.
+    /// Appends the event of a secret that leaves the server, in the open transaction, if the caller's rights are still those of
+    /// `state`.
     ///
     /// To compare, the attested state is locked and verified. So it does not help an attacker if SQL showed an earlier state while
     /// `state` was read.
@@ -29,6 +30,7 @@ extension Session {
         }
     }
 
-    /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
+    /// Links the events of the last seconds into the chain, so that a reader sees these events. A failure is ignored, because the
+    /// verification of the chain reports it.
     package func linkPendingEvents() async { try? await chainPendingEvents() }
 }

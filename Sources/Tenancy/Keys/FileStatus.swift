@@ -39,7 +39,7 @@ package struct FileStatus: Sendable, Equatable {
 
     /// Why a file can't be opened for reading, in the system's words, such as `Permission denied`; nil if it can.
     package static func obstacle(toReading path: String) -> String? {
-        // Opening a pipe without a writer must not block.
+        // With O_NONBLOCK, opening a pipe without a writer does not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return String(cString: strerror(errno)) }
         defer { close(descriptor) }

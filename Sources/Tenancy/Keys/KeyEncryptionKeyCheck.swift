@@ -17,7 +17,7 @@ package enum KeyEncryptionKeyCheck {
         let found: (wanted: String?, replaced: [ReplacedKeyEncryptionKey], shown: KeyEncryptionKey?)
         do {
             found = try await pool.withConnection { connection in
-                // The service's token-signing key is sealed too, and is checked first.
+                // The query prefers the token-signing key, which is sealed under the key-encryption key in every deployment.
                 let wanted = try connection.query(
                     """
                     SELECT kek_id FROM (
@@ -34,7 +34,7 @@ package enum KeyEncryptionKeyCheck {
         } catch let error as PostgresError
             where [.undefinedTable, .undefinedSchema, .insufficientPrivilege, .undefinedColumn].contains(error.state)
         {
-            // There is no deployment yet, or the role has no right to read it. The command reports that itself.
+            // There is no deployment yet, or the role has no right to read it. The caller's next statement reports that.
             return kek
         }
         guard let accepted = accepted(kek, found.replaced) else {

@@ -49,7 +49,7 @@ package enum KeyEncryptionKeyEvidence {
         for row in rows {
             let state = try AttestedState(row, at: 0)
             let own = try kek.each.first { try state.isSigned(by: $0) }
-            // During a rotation, organizations really are under the key-encryption key with the id `named`.
+            // No known key made this tag, so SQL did not write the row's id: a rotation moved the organization to that key.
             if state.kekID == named, own == nil { return nil }
             found = found ?? own.flatMap { kek.member($0.id) }
         }

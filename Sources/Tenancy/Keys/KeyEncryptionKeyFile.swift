@@ -69,7 +69,8 @@ package enum KeyEncryptionKeyFile {
     package static func read(credential name: String) throws -> KeyEncryptionKey {
         guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else { throw Problem.noCredentials(name) }
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else { throw Problem.noCredentialName(name) }
-        // If systemd grants access by an access control list, the group's bits are the mask of that list.
+        // The group's read bit is allowed: if systemd grants access by an access control list, this bit is the list's mask, and the
+        // group itself has no access.
         return try read("\(folder)/\(name)", othersMay: 0o040)
     }
 
@@ -81,7 +82,7 @@ package enum KeyEncryptionKeyFile {
     ///
     /// - Parameter bits: The permitted mode bits of the group and others.
     static func bytes(_ path: String, othersMay bits: Int = 0) throws -> SecretBytes {
-        // Opening a pipe without a writer must not block.
+        // With O_NONBLOCK, opening a pipe without a writer does not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw errno == ENOENT

@@ -12,7 +12,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
         package var runningPerKey: Int
         package var waiting = 0
         package var waitingPerKey = 0
-        /// How many tasks may wait in kept places. Other tasks don't wait there.
+        /// How many tasks may wait in kept places. Only tasks with `isKept` wait there.
         package var waitingKept = 0
 
         package init(running: Int, runningPerKey: Int, waiting: Int = 0, waitingPerKey: Int = 0, waitingKept: Int = 0) {

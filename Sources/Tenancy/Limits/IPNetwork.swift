@@ -18,7 +18,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), parts[1].utf8.count <= 3, var bits = Int(parts[1]) else {
             return nil
         }
-        // A mapped address is stored without its first 96 bits.
+        // An IPv4-mapped address is stored without its first 96 bits, so the prefix is 96 bits shorter too.
         if base.count == 4, first.contains(":") { bits -= 96 }
         guard (0...base.count * 8).contains(bits) else { return nil }
         length = bits

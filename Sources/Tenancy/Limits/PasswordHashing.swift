@@ -17,7 +17,7 @@ package final class PasswordHashing: Sendable {
     private static let running = min(2, max(1, ProcessInfo.processInfo.activeProcessorCount / 2))
     private static let waiting = 32
     private static let waitingPerNetwork = 4
-    /// How many computations wait for people who are signed in, so that a flood of sign-ins does not get theirs refused.
+    /// How many places of the queue are kept for people who are signed in. A flood of sign-ins can't fill these places.
     private static let waitingKept = 16
 
     /// For whom a password is hashed.

@@ -20,7 +20,7 @@ package final class OrganizationPlaces: Sendable {
         var readers: [String: Reader] = [:]
         /// The database of each organization.
         var places: [String: String] = [:]
-        /// For each organization that has left all lists: the time at which it did.
+        /// For each organization that was in a list and is in none now: the time at which it disappeared.
         var left: [String: ContinuousClock.Instant] = [:]
         /// The time at which the lists were last read for an unknown name.
         var lastSearch: ContinuousClock.Instant?
@@ -98,7 +98,7 @@ package final class OrganizationPlaces: Sendable {
     /// Databases whose list was never read. These databases may have any organization.
     package var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
-    /// Whether an organization was in a list a moment ago, and is in none now.
+    /// Whether an organization disappeared from all lists within the last ``transit``, as during a move.
     package func isInTransit(_ organization: String) -> Bool {
         state.withLock { state in
             guard state.places[organization] == nil, let since = state.left[organization] else { return false }

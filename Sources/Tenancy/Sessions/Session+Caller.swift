@@ -3,7 +3,7 @@ import JSON
 package import Model
 package import PostgresClient
 
-// The caller's data in the statements of a session.
+// What a session's operations and statements need to know about the caller.
 extension Session {
     /// The business unit of the user as whom the session acts.
     package var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }

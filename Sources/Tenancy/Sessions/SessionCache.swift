@@ -134,7 +134,7 @@ extension Session {
         }
     }
 
-    /// Checks the reused state in a statement of its own. Needed before statements that are not sent by ``run(_:on:)``.
+    /// Checks the reused state in a separate statement. Needed before statements that are not sent by ``run(_:on:)``.
     package func confirm(on connection: isolated PostgresConnection) throws {
         if check != nil { _ = try run([], on: connection) }
     }

@@ -6,14 +6,14 @@ import Testing
 @Suite("Passwords that people choose")
 struct PasswordRulesTests {
     @Test(
-        "Long passwords that are not guessed first are allowed",
+        "A long password that attackers don't try first is allowed",
         arguments: ["correct horse battery", "zürich-öffnet-um-7", "anna likes plums", "          x9"])
     func allowed(password: String) throws {
         try PasswordRules.check(password, of: "anna", in: "contoso")
     }
 
     @Test(
-        "Passwords that are guessed first are refused",
+        "A password that is too short or that attackers try first is refused, and the error says why",
         arguments: [
             ("short", "at least 10 characters"), ("aaaaaaaaaa", "repeats or counts"), ("abcdefghij", "repeats or counts"),
             ("9876543210", "repeats or counts"), ("qwertzuiop", "on the list"), ("abababababab", "repeats or counts"),
@@ -26,7 +26,7 @@ struct PasswordRulesTests {
     }
 
     @Test(
-        "Names are found without case, accents, blanks and punctuation, and part by part",
+        "A name in a password is found in any case, also in parts, without accents, or with blanks and punctuation",
         arguments: [
             ("John Smithson", "johnsmithson"), ("John Smithson", "john.smithson"), ("John Smithson", "Smithson-John-1"),
             ("john.smithson", "SmithsonJohn12"), ("John Smithson", "s.m.i.t.h.s.o.n 1234"),
@@ -41,7 +41,7 @@ struct PasswordRulesTests {
     }
 
     @Test(
-        "A name within a longer text is allowed",
+        "A password with a name is allowed if enough other characters remain",
         arguments: [
             ("John Smithson", "johnny was smithson's brother"), ("John Smithson", "john !§$%&/()="),
             ("Zoë Bär", "barbara in zoetermeer"),
@@ -51,7 +51,7 @@ struct PasswordRulesTests {
         try PasswordRules.check(password, of: name, in: "contoso")
     }
 
-    @Test("The length is of characters, and the limit of bytes")
+    @Test("A password of nine characters is refused, also if it has more bytes, and so is one of more than a thousand")
     func length() throws {
         #expect(throws: FieldsealError.self) { try PasswordRules.check("ä1ö2ü3ß4é", of: "anna", in: "contoso") }
         try PasswordRules.check("ä1ö2ü3ß4é5", of: "anna", in: "contoso")

@@ -12,7 +12,7 @@ struct CellTests {
         key = try DataKey(SecretBytes.random(count: 64))
     }
 
-    @Test("A256CBC-HS512 yields the ciphertext and the tag of RFC 7518, appendix B.3")
+    @Test("A256CBC-HS512 computes the ciphertext and the tag of RFC 7518, appendix B.3")
     func rfc7518() throws {
         let plaintext = bytes(
             "41206369706865722073797374656d206d757374206e6f7420626520726571756972656420746f206265207365637265742c20616e64206974206d75"
@@ -37,7 +37,7 @@ struct CellTests {
         #expect(hexadecimal(output) == expected)
     }
 
-    @Test("Every single flipped bit of a cell is refused")
+    @Test("A cell with any one bit flipped does not open")
     func bitFlips() throws {
         let cell = try key.seal("correct horse", at: address, keyVersion: 7).bytes
         for bit in 0..<(cell.count * 8) {
@@ -47,7 +47,7 @@ struct CellTests {
         }
     }
 
-    @Test("Every truncation and every extension of a cell is refused")
+    @Test("A cell that was cut or extended does not open")
     func lengths() throws {
         let cell = try key.seal("correct horse battery staple", at: address, keyVersion: 7).bytes
         for length in 0..<cell.count { #expect(throws: CellError()) { try key.open(Array(cell.prefix(length)), at: address) } }
@@ -69,7 +69,7 @@ struct CellTests {
         #expect(throws: CellError()) { try DataKey(SecretBytes.random(count: 64)).open(cell, at: address) }
     }
 
-    @Test("A value is sealed differently every time", arguments: [0, 1, 31, 32, 33, 10_000])
+    @Test("Sealing the same value again gives a different cell with a different IV", arguments: [0, 1, 31, 32, 33, 10_000])
     func freshness(length: Int) throws {
         let text = String(repeating: "x", count: length)
         let cells = try (0..<200).map { _ in try key.seal(text, at: address, keyVersion: 1) }
@@ -79,7 +79,7 @@ struct CellTests {
         try key.open(cells[199].bytes, at: address).withBytes { #expect($0.count == length) }
     }
 
-    @Test("One key serves many threads at once")
+    @Test("Many threads can seal and open with one key at the same time")
     func concurrency() async throws {
         let key = key
         let address = address
@@ -97,7 +97,7 @@ struct CellTests {
         }
     }
 
-    @Test("A key check is opened by its own key alone")
+    @Test("Only the key that sealed a key check opens it, and only for the same organization")
     func keyCheck() throws {
         let organization = UUID()
         let cell = try KeyCheck.seal(under: key, organization: organization, keyVersion: 3).bytes
@@ -120,7 +120,7 @@ struct CellTests {
         #expect(!dumped.contains("65"))
     }
 
-    @Test("Memory of a secret is wiped before it is freed")
+    @Test("secureWipe overwrites every byte of a buffer with zeros")
     func wiping() throws {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 16)
         defer { buffer.deallocate() }

@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Testing
 
-/// A program with two key-encryption keys, as while one replaces the other.
+@Suite("A program with two key-encryption keys, as during a rotation")
 struct KeyRotationTests {
     private let address = CellAddress(organization: UUID(), record: UUID(), attribute: "test.secret")
     private let fields: [[UInt8]] = [[1], [2, 3]]
@@ -13,7 +13,8 @@ struct KeyRotationTests {
         Array(text.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
     }
 
-    @Test func eitherOpensAndIsAcceptedAndOneSeals() throws {
+    @Test("With two keys, cells and tags of both are accepted, and only the first key seals and tags")
+    func twoKeys() throws {
         let (old, new) = (try kek(), try kek())
         let both = old.accepting(new)
         #expect(both.ids == [old.id, new.id])
@@ -28,7 +29,8 @@ struct KeyRotationTests {
         #expect(try both.tag(label: "x", over: fields) == old.tag(label: "x", over: fields))
     }
 
-    @Test func aMemberSealsUnderItselfAndAcceptsTheOthers() throws {
+    @Test("A member of several keys seals with its own key, and accepts cells and tags of the others")
+    func member() throws {
         let (old, new, third) = (try kek(), try kek(), try kek())
         let member = try #require(old.accepting(new).accepting(third).member(new.id))
         #expect(member.id == new.id && Set(member.ids) == [old.id, new.id, third.id])
@@ -36,11 +38,12 @@ struct KeyRotationTests {
         #expect(try new.open(cell, at: address).isEqual(to: secret("c")))
         #expect(try member.accepts(third.tag(label: "x", over: fields), label: "x", over: fields))
         #expect(old.member(new.id) == nil)
-        // Each of the single keys knows no other key.
+        // Each key in `each` knows no other key.
         for one in member.each { #expect(one.ids == [one.id]) }
     }
 
-    @Test func oneThatIsRetiredIsNotAccepted() throws {
+    @Test("Cells and tags of a removed key are not accepted")
+    func removed() throws {
         let (old, new) = (try kek(), try kek())
         let both = old.accepting(new)
         let left = try #require(both.remaining(without: [old.id]))
@@ -54,13 +57,15 @@ struct KeyRotationTests {
         #expect(old.accepting(old).ids == [old.id])
     }
 
-    @Test func aTagKeyMakesTheSameTags() throws {
+    @Test("The tag key for a label makes the same tags as the key-encryption key")
+    func tagKey() throws {
         let kek = try kek()
         #expect(try KeyEncryptionKey.tag(under: kek.tagKey(label: "x"), over: fields) == kek.tag(label: "x", over: fields))
         #expect(try KeyEncryptionKey.tag(under: kek.tagKey(label: "y"), over: fields) != kek.tag(label: "x", over: fields))
     }
 
-    @Test func theLibraryComputesWhatTheStandardsSay() throws {
+    @Test("The crypto library passes the self-test, and the provider of each algorithm is known")
+    func selfTest() throws {
         try CryptoLibrary.selfTest()
         #expect(CryptoLibrary.sources.allSatisfy { $0.provider != nil })
     }

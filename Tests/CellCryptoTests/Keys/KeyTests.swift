@@ -6,14 +6,14 @@ import Testing
 @Suite("Keys")
 struct KeyTests {
     @Test(
-        "A key that keeps the rule is taken",
+        "A key that follows the rule is accepted",
         arguments: ["Abcdefghi1!", "пароль-номер-1", "鍵の文字列-2026", String(repeating: "a", count: 98) + "1!"])
     func strong(text: String) {
         #expect(KeyStrength.violations(of: text).isEmpty)
     }
 
     @Test(
-        "Each way of being weak is named",
+        "A key that breaks one part of the rule is refused with that part",
         arguments: [
             ("Abcdefg1!", KeyStrength.Violation.tooShort), (String(repeating: "a", count: 99) + "1!", .tooLong),
             ("Abcdefghij!", .noNumeral), ("1234567890!", .noLetter), ("Abcdefghij1", .noSymbol), ("Abcdefg hij1!", .whiteSpace),
@@ -27,14 +27,14 @@ struct KeyTests {
         #expect(throws: KeyStrengthError.self) { try OrganizationKeyText(new: text) }
     }
 
-    @Test("Length counts Unicode scalars after NFC")
+    @Test("The length of a key counts Unicode scalars after NFC")
     func length() {
         // In NFC, the letter u and its diaeresis are one scalar. So the first text has ten scalars, and the second has nine.
         #expect(KeyStrength.violations(of: "u\u{308}bcdefgh1!") == [])
         #expect(KeyStrength.violations(of: "u\u{308}bcdefg1!") == [.tooShort])
     }
 
-    @Test("Composed and decomposed letters are one key")
+    @Test("A text with composed letters and the same text with decomposed letters are the same key")
     func normalization() throws {
         let salt = [UInt8](repeating: 1, count: 32)
         let composed = try DataKey(derivedFrom: OrganizationKeyText("Schl\u{FC}ssel-1"), salt: salt, iterations: 10)
@@ -42,7 +42,7 @@ struct KeyTests {
         #expect(composed.fingerprint == decomposed.fingerprint)
     }
 
-    @Test("Generated keys keep the rule and differ")
+    @Test("Generated keys follow the rule, have eight groups of four characters, and are all different")
     func generated() throws {
         var texts: Set<String> = []
         for _ in 0..<500 {
@@ -57,7 +57,7 @@ struct KeyTests {
     }
 
     @Test(
-        "A text that looks guessable gets a warning",
+        "An allowed key that looks guessable gets a warning",
         arguments: ["Password-12345678", "aaaaaaaa-1111111", "abcdefghijklmnop-1", "Short-key1!"])
     func guessable(text: String) {
         #expect(KeyStrength.violations(of: text).isEmpty)
@@ -65,7 +65,7 @@ struct KeyTests {
     }
 
     @Test(
-        "Iterations and salts out of bounds are refused before any work",
+        "An iteration count or a salt length that is out of range is refused",
         arguments: [(0, 32), (10_000_001, 32), (1_000, 31), (1_000, 0)])
     func bounds(iterations: Int, salt: Int) {
         #expect(throws: KeyDerivationError.self) {
@@ -73,7 +73,7 @@ struct KeyTests {
         }
     }
 
-    @Test("A generated key is recognized without hyphens and in lower case, and no other text is")
+    @Test("A generated key is recognized without hyphens and in lower case; any other text is not a generated key")
     func typedKeys() throws {
         let key = try OrganizationKeyText.generate().withString { $0 }
         for typed in [key, key.lowercased(), key.filter { $0 != "-" }, key.replacingOccurrences(of: "-", with: " - ")] {
@@ -84,7 +84,7 @@ struct KeyTests {
         }
     }
 
-    @Test("Lines of a recovery sheet are read without their numbers and check characters, and other lines stay")
+    @Test("Line numbers and check characters of a recovery sheet are removed; a line without them stays unchanged")
     func sheetLines() throws {
         for line in ["7GMX-KZE4-FUCH-CT88", "own#key-of-one's-1"] {
             let check = try OrganizationKeyText.check(ofLine: line.filter { $0 != "-" || line.contains("#") })
@@ -101,7 +101,7 @@ struct KeyTests {
         }
     }
 
-    @Test("A typed line whose check characters are not its own is named, and others are not")
+    @Test("Only a typed line whose check characters do not match it is reported")
     func linesWithMistakes() throws {
         let lines = try ["7GMX-KZE4-FUCH-CT88", "QWER-TYUP-ASDF-GHJK"].map { line in
             "\(line) Check \(try OrganizationKeyText.check(ofLine: line.filter { $0 != "-" }))"
@@ -114,7 +114,7 @@ struct KeyTests {
         #expect(try OrganizationKeyText.linesWithMistakes(in: "7GMX-KZE4-FUCH-CT88\nown#key of-1 xy").isEmpty)
     }
 
-    @Test("A wrapped key is unwrapped by its KEK, for its organization and version, and by nothing else")
+    @Test("A wrapped key can be unwrapped only with its KEK, and only for its organization and key version")
     func wrapping() throws {
         let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))
         let organization = UUID()
@@ -132,7 +132,7 @@ struct KeyTests {
         #expect(throws: CellError()) { try kek.unwrapText(data, organization: organization, keyVersion: 4) }
     }
 
-    @Test("A tag depends on its label and on every field's bounds")
+    @Test("A tag depends on the key, the label, and the division of the bytes into fields")
     func tags() throws {
         let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))
         let tag = try kek.tag(label: "client", over: [[1, 2], [3]])

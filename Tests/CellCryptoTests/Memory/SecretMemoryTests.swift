@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Memory for secrets")
 struct SecretMemoryTests {
-    @Test("Blocks of all sizes are apart, keep what is written, and are empty when they are given again")
+    @Test("Blocks of all sizes do not overlap, keep their contents, and contain only zeros when they are reused")
     func blocks() {
         for count in [0, 1, 63, 64, 65, 4_096, 4_097, 100_000] {
             let secrets = (0..<200).map { number in
@@ -20,7 +20,7 @@ struct SecretMemoryTests {
         }
     }
 
-    @Test("Many threads take and give back")
+    @Test("Threads that allocate and free secrets at the same time do not get each other's blocks")
     func threads() async {
         await withTaskGroup(of: Bool.self) { group in
             for number in 0..<8 {

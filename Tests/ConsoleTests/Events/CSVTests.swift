@@ -6,7 +6,7 @@ import Testing
 @Suite("Comma-separated values")
 struct CSVTests {
     @Test(
-        "Fields are quoted, and text that a spreadsheet would execute is not executed",
+        "Fields are quoted, and a text that a spreadsheet would execute as a formula gets an apostrophe",
         arguments: [
             ("a", "\"a\""), ("a\"b", "\"a\"\"b\""), ("a,b\r\nc", "\"a,b\r\nc\""), ("", "\"\""), ("-5", "\"-5\""),
             ("+1.5", "\"+1.5\""),
@@ -16,7 +16,7 @@ struct CSVTests {
         #expect(CSV.line([text, "x"]) == "\(field),\"x\"\r\n")
     }
 
-    @Test("Values are written as clients read them, and bytes not at all")
+    @Test("A value is written as in the Web API, and bytes and null are written as an empty text")
     func values() {
         #expect(CSV.text(.null) == "" && CSV.text(.bytes([1])) == "")
         #expect(CSV.text(.text("a")) == "a" && CSV.text(.decimal("1.50")) == "1.50")

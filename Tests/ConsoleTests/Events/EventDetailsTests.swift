@@ -24,7 +24,7 @@ struct EventDetailsTests {
         #expect(EventDetails.shown("change: weak key", texts).contains(texts["detail:weak key"]))
     }
 
-    @Test("Messages and names keep their words")
+    @Test("Details that are a name or another text are shown unchanged")
     func others() throws {
         let english = try ConsoleFiles().texts("en")
         #expect(EventDetails.shown("ada: sessions ended", english) == "ada: sessions ended")

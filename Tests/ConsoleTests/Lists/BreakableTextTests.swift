@@ -2,11 +2,11 @@ import Testing
 
 @testable import Console
 
-@Suite("Where a line of a list may end")
+@Suite("Places at which the console may break a line of a list")
 struct BreakableTextTests {
     private func texts(_ text: String) -> [String] { BreakableText(text).parts.map(\.text) }
 
-    @Test("Words are whole up to 20 letters, and addresses end a line at their signs")
+    @Test("Short words are not broken; a longer address is broken after its signs, and any other word every 10 letters")
     func parts() {
         #expect(texts("Kundendienstpostfach Süd") == ["Kundendienstpostfach Süd"])
         #expect(texts("a@b.test") == ["a@b.test"])
@@ -16,7 +16,7 @@ struct BreakableTextTests {
         #expect(texts("") == [""])
     }
 
-    @Test("Where there is room, an address ends a line behind its @ alone, and a short one nowhere")
+    @Test("The breaks that always apply are after the @ of an address, or within its long sides; a short address has none")
     func addresses() {
         func always(_ text: String, whole: Int = 0) -> [String] {
             BreakableText(text, whole: whole).parts.filter(\.isAlways).map(\.text)
@@ -31,14 +31,14 @@ struct BreakableTextTests {
         #expect(!BreakableText("Kundendienstpostfach Süd").isAddress)
     }
 
-    @Test("The parts are the text")
+    @Test("The parts of a text, joined, are the text")
     func whole() {
         for text in ["  two  spaces ", "wilhelmine.brandenburger-schmidt@kundendienst.contoso.example and others", "…@.-@"] {
             #expect(texts(text).joined() == text)
         }
     }
 
-    @Test("A list names two recipients, and how many there are beside them")
+    @Test("A list shows two recipients, and the number of further recipients")
     func recipients() {
         #expect(RecipientList("a@x.test").short == "a@x.test")
         #expect(RecipientList("a@x.test;b@x.test").short == "a@x.test, b@x.test")

@@ -12,7 +12,7 @@ struct ChartsTests {
         let svg = Charts.columns([0, 5, 10], [1, 0, 10], alternative: "a < b & \"c\"")
         #expect(bars(svg, "a") == 2 && bars(svg, "b") == 2)
         #expect(svg.contains("aria-label=\"a &lt; b &amp; &quot;c&quot;\""))
-        // The bar with the largest sum has the whole height.
+        // The column with the largest sum has the chart's whole height.
         #expect(svg.contains("y=\"30\" width=\"8\" height=\"26\"") && svg.contains("y=\"4\" width=\"8\" height=\"26\""))
     }
 
@@ -31,7 +31,7 @@ struct ChartsTests {
         #expect(svg.contains("<rect class=\"least\" x=\"238\""))
     }
 
-    @Test("A share is limited to the whole")
+    @Test("The bar of a share has at most the chart's width, and at least 3 pixels")
     func share() {
         #expect(Charts.share(2, style: "s", alternative: "").contains("<rect class=\"s\" x=\"0\" y=\"0\" width=\"240\""))
         #expect(Charts.share(0, style: "s", alternative: "").contains("<rect class=\"s\" x=\"0\" y=\"0\" width=\"3\""))

@@ -46,7 +46,7 @@ struct AttributeLabelTests {
         #expect(count > 150)
     }
 
-    @Test("Each file of messages is a language, and it is taken by its tag")
+    @Test("Each file of messages is a language, which the header Accept-Language can request by its tag")
     func languages() throws {
         let files = try ConsoleFiles()
         let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../../Sources/CConsole/Messages")

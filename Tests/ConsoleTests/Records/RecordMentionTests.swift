@@ -4,7 +4,7 @@ import Testing
 
 @testable import Console
 
-@Suite("Records that a text names")
+@Suite("Finding the record that a text names")
 struct RecordMentionTests {
     private let id = "6f0e8400-e29b-41d4-a716-446655440000"
 
@@ -17,7 +17,7 @@ struct RecordMentionTests {
         #expect(RecordMention(in: "the e-mail \(id)")?.entity.logicalName == "email")
     }
 
-    @Test("Other texts name none")
+    @Test("In a text without an entity's name and a whole id, no record is found")
     func none() {
         for text in ["", id, " \(id)", "cat(\(id))", "mailbox(6f0e8400)", "mailbox-\(id)", String(repeating: "é", count: 40)] {
             #expect(RecordMention(in: text) == nil, "\(text)")

@@ -2,9 +2,9 @@ import Testing
 
 @testable import Console
 
-@Suite("A form that two people edited")
+@Suite("Comparing a form that two people edited at the same time")
 struct ThreeWayComparisonTests {
-    @Test("Fields that one of them changed are merged, and only the others are contested")
+    @Test("A field that only one person changed is merged; a field that both changed differently is contested")
     func merge() {
         let compared = ThreeWayComparison(
             loaded: ["same": "1", "theirs": "1", "yours": "1", "both": "1", "agreed": "1"],
@@ -14,7 +14,7 @@ struct ThreeWayComparisonTests {
         #expect(compared.merged == ["same": "1", "theirs": "2"])
     }
 
-    @Test("A field that was not loaded keeps the typed value unless nobody typed another")
+    @Test("If a field's loaded value is unknown, the other person's value is used, and the field is not contested")
     func notLoaded() {
         let compared = ThreeWayComparison(loaded: [:], theirs: ["a": "2"], yours: ["a": "1"])
         #expect(compared.taken == ["a"] && compared.contested.isEmpty && compared.merged == ["a": "2"])

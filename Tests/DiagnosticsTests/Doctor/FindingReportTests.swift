@@ -2,7 +2,7 @@ import Testing
 
 @testable import Diagnostics
 
-@Suite("The doctor's findings in bounded size")
+@Suite("Limiting the number of the doctor's findings")
 struct FindingReportTests {
     private static func findings(_ subject: String, _ count: Int, code: String = "untagged_row") -> [Finding] {
         (0..<count).map { Finding(.error, code, subject, "row \($0)", advice: "none") }
@@ -12,7 +12,7 @@ struct FindingReportTests {
         Dictionary(grouping: report.findings, by: \.subject).mapValues(\.count)
     }
 
-    @Test("An organization with many findings hides no other")
+    @Test("An organization with many findings does not displace the findings of other organizations")
     func fair() {
         for organizations in [["contoso", "fabrikam", "northwind"], ["northwind", "fabrikam", "contoso"]] {
             var report = FindingReport(limit: 4)
@@ -23,7 +23,7 @@ struct FindingReportTests {
         }
     }
 
-    @Test("With more organizations than findings to keep, each is named at most once")
+    @Test("If there are more organizations than the limit, at most one finding of each organization is kept")
     func manyOrganizations() {
         var report = FindingReport(limit: 3)
         for number in 0..<50 { report.add(Self.findings("org\(number)", 2)) }
@@ -32,7 +32,7 @@ struct FindingReportTests {
         #expect(report.totals.first?.count == 100)
     }
 
-    @Test("Findings of several databases share the limit too")
+    @Test("The limit applies to the findings of all databases together")
     func databases() {
         var report = FindingReport(limit: 4)
         for (database, count) in [("main", 100), ("east", 2)] {
@@ -44,7 +44,7 @@ struct FindingReportTests {
         #expect(report.totals.first?.count == 102)
     }
 
-    @Test("Each code has a limit of its own")
+    @Test("The limit applies to each code separately")
     func codes() {
         var report = FindingReport(limit: 2)
         report.add(Self.findings("contoso", 5) + Self.findings("contoso", 1, code: "key_required"))

@@ -14,7 +14,7 @@ struct IncomingEmailTests {
     }
 
     @Test(
-        "A tracking token is CRM: and 4 to 20 digits, anywhere in the subject",
+        "A tracking token is `CRM:` and 4 to 20 digits, anywhere in the subject",
         arguments: [
             ("Offer CRM:0000012", "CRM:0000012"), ("CRM:1234", "CRM:1234"), ("RE: CRM:123 CRM:4567 x", "CRM:4567"),
             ("CRM:123456789012345678901", "CRM:12345678901234567890"), ("CRM:123", nil), ("crm:1234", nil), ("CRM:", nil),
@@ -25,7 +25,7 @@ struct IncomingEmailTests {
         #expect(email { $0.subject = subject }.trackingToken == token)
     }
 
-    @Test("One message of one mailbox has one record, also if a router reads it in another way")
+    @Test("The record's id depends only on organization, mailbox and the message's digest, not on how it was parsed")
     func recordID() {
         let (organization, mailbox) = (UUID(), UUID())
         let id = email().recordID(organization: organization, mailbox: mailbox)
@@ -36,7 +36,7 @@ struct IncomingEmailTests {
         #expect(id.uuid.6 >> 4 == 8 && id.uuid.8 >> 6 == 2, "UUIDv8")
     }
 
-    @Test("The digest of the words tells where each of them ends")
+    @Test("The digest over an e-mail's values changes with each value, and if text moves from one value to the next")
     func wordsDigest() {
         let digest = email().wordsDigest
         #expect(digest.count == 32 && digest == email().wordsDigest)
@@ -52,7 +52,7 @@ struct IncomingEmailTests {
         #expect(Set(others.map(\.wordsDigest) + [digest]).count == others.count + 1)
     }
 
-    @Test("The digest of versions before has neither the kinds of recipients nor what is not words")
+    @Test("The digest of earlier versions ignores the kinds of recipients and the importance")
     func earlierWordsDigest() {
         let digest = email { $0.cc = [.init("x")] }.earlierWordsDigest(messageID: "<1@a>")
         #expect(digest == email { ($0.bcc, $0.importance) = ([.init("x", "X")], 2) }.earlierWordsDigest(messageID: "<1@a>"))
@@ -61,7 +61,7 @@ struct IncomingEmailTests {
         #expect(digest.map { String(format: "%02x", $0) }.joined() == known)
     }
 
-    @Test("Message-IDs are compared without regard to case, and no more than a hundred of them")
+    @Test("The Message-IDs that an e-mail may answer are compared in lower case, and only the first hundred are used")
     func answeredIDs() {
         let email = email { $0.inReplyTo = ["<A@B>"] + (0..<200).map { "<\($0)>" } }
         #expect(email.answeredIDs.first == "<a@b>" && email.answeredIDs.count == 100)

@@ -6,7 +6,7 @@ import Testing
 struct KeyChangeStepsTests {
     private typealias Step = KeyChangeSteps.Step
 
-    /// Runs all steps. `outcome` returns the outcome of each.
+    /// Runs all steps of a key change, and returns the steps in order. `outcome` returns the outcome of each step.
     private func walk(
         patience: Duration = .seconds(10),
         isRehearsal: Bool = false,
@@ -21,27 +21,27 @@ struct KeyChangeStepsTests {
         return walked
     }
 
-    @Test("Without anybody in the way each step comes once, in order")
+    @Test("If no lock has to be waited for and no cell was written, each step runs once, in order")
     func straight() throws {
         let walked = try walk { step, _ in (step == .catchUp ? .caughtUp(0) : .done, .zero) }
         #expect(
             walked == [.announce(pause: .zero), .backfill, .buildKeys, .catchUp, .switchOver(pause: .zero), .conclude])
     }
 
-    @Test("A rehearsal does all but the switch")
+    @Test("A rehearsal runs every step except the switch")
     func rehearsal() throws {
         let walked = try walk(isRehearsal: true) { step, _ in (step == .catchUp ? .caughtUp(3) : .done, .zero) }
         #expect(walked == [.announce(pause: .zero), .backfill, .buildKeys, .catchUp, .conclude])
     }
 
-    @Test("Catching up goes on until a round is short", arguments: [65, 1_000, 10_000])
+    @Test("Catch-ups are repeated until one copies few records", arguments: [65, 1_000, 10_000])
     func rounds(length: Int) throws {
         var left = [length, length, KeyChangeSteps.shortRound]
         let walked = try walk { step, _ in (step == .catchUp ? .caughtUp(left.removeFirst()) : .done, .zero) }
         #expect(walked.filter { $0 == .catchUp }.count == 3)
     }
 
-    @Test("Held up at the switch, it catches up again before each attempt, and pauses longer each time, up to a second")
+    @Test("After each failed attempt to switch, a catch-up runs, and the pause doubles up to one second")
     func heldUpAtTheSwitch() throws {
         var attempts = 0
         let walked = try walk { step, _ in
@@ -56,7 +56,9 @@ struct KeyChangeStepsTests {
         }
     }
 
-    @Test("Patience ends, at the announcement and at the switch, and each has all of it", arguments: [true, false])
+    @Test(
+        "The change gives up if a lock is not granted in time; announcement and switch each have the whole time limit",
+        arguments: [true, false])
     func patience(atAnnouncement: Bool) throws {
         var total = Duration.zero
         #expect(throws: KeyChangeSteps.Failure.heldUp) {
@@ -73,7 +75,7 @@ struct KeyChangeStepsTests {
         #expect(total > .seconds(3) && total <= .seconds(5))
     }
 
-    @Test("A change that never catches up ends")
+    @Test("A change gives up if writers are always faster than its catch-ups")
     func outrun() {
         #expect(throws: KeyChangeSteps.Failure.outrun) {
             try walk { step, _ in (step == .catchUp ? .caughtUp(10_000) : .done, .zero) }

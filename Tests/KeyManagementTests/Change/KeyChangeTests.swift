@@ -23,7 +23,7 @@ struct KeyChangeTests {
         return ids
     }
 
-    @Test("After a change every cell is under the new key, opens to the same value, and the old tables are gone")
+    @Test("After a key change every cell opens under the new key to the same value, and the old tables are dropped")
     func change() async throws {
         try await TestOrganization.with { organization in
             let ids = try await createMailboxes(organization.session(), 50)
@@ -34,7 +34,7 @@ struct KeyChangeTests {
             #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
             let leaves = try await organization.sql("SELECT relname FROM pg_class WHERE relname ~ '_cell_k1$'", as: String.self)
             #expect(leaves == [])
-            // A key change does not count as a change of records.
+            // A key change does not change the records' version numbers.
             #expect(
                 try await organization.sql("SELECT versionnumber::text FROM mailbox ORDER BY mailboxid", as: String.self)
                     == versions)
@@ -52,7 +52,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("An organization without cells, and values of 1 and of 200 characters, are changed like any other")
+    @Test("A key change works without cells, and with values of 1 and of 200 characters")
     func edges() async throws {
         try await TestOrganization.with { organization in
             #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil).cells == 0)
@@ -63,14 +63,16 @@ struct KeyChangeTests {
             try await organization.session().write(
                 .create(.emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")]))
             #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil).cells == 3)
-            // A change back to an earlier text makes a new salt and a new version.
+            // Changing the key back to an earlier text also makes a new salt and a new key version.
             _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!")
             #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!").keyVersion == 5)
             #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
         }
     }
 
-    @Test("One damaged cell stops a change with its address, and nothing has happened", arguments: ["flipped", "moved"])
+    @Test(
+        "A damaged cell stops a key change with an error that names the cell, and nothing is changed",
+        arguments: ["flipped", "moved"])
     func damaged(how: String) async throws {
         try await TestOrganization.with { organization in
             let ids = try await createMailboxes(organization.session(), 3)
@@ -98,7 +100,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("A writer whose key is stale seals again within the same call")
+    @Test("A write in a session with an old key seals the password again under the current key")
     func staleWriter() async throws {
         try await TestOrganization.with { organization in
             let stale = try await organization.session()
@@ -116,7 +118,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("Four writers through five changes lose no acknowledged write")
+    @Test("Four writers lose no acknowledged write during five key changes")
     func writers() async throws {
         try await TestOrganization.with { organization in
             let ids = try await createMailboxes(organization.session(), 8)
@@ -159,7 +161,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("Of eight changes at once those that are let in happened, and the rest are told that one is running")
+    @Test("Of eight key changes at once, each either succeeds, or is refused because another one is running")
     func atOnce() async throws {
         try await TestOrganization.with { organization in
             let outcomes = await withTaskGroup(of: Result<KeyChangeSummary, any Error>.self) { group in
@@ -182,7 +184,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("A quota is kept, and says when to try again")
+    @Test("A key change beyond the quota is refused with the time after which it is allowed again")
     func quota() async throws {
         try await TestOrganization.with { organization in
             var policy = organization.deployment.policy
@@ -203,7 +205,7 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("A session idle in a transaction keeps the old tables, and the next change drops them")
+    @Test("If an idle transaction needs the old tables, they stay, and the next key change drops them")
     func longReader() async throws {
         try await TestOrganization.with { organization in
             _ = try await createMailboxes(organization.session(), 2)
@@ -225,7 +227,9 @@ struct KeyChangeTests {
         }
     }
 
-    @Test("A writer whose snapshot is older than the switch is refused", arguments: ["REPEATABLE READ", "SERIALIZABLE"])
+    @Test(
+        "A write in a transaction whose snapshot is older than the switch is refused",
+        arguments: ["REPEATABLE READ", "SERIALIZABLE"])
     func oldSnapshot(isolation: String) async throws {
         try await TestOrganization.with { organization in
             let id = try await createMailboxes(organization.session(), 1)[0]

@@ -2,10 +2,10 @@ import Testing
 
 @testable import MailFormat
 
-@Suite("The words of HTML")
+@Suite("Converting HTML to plain text")
 struct PlainTextTests {
     @Test(
-        "Markup is left out, and blocks are lines",
+        "Markup is left out, and each block is a separate line",
         arguments: [
             ("<p>Hello,</p><p>It <b>did</b>\n arrive.</p>", "Hello,\nIt did arrive."),
             ("one<br>two<BR/>three<br><br>five", "one\ntwo\nthree\n\nfive"),
@@ -19,12 +19,12 @@ struct PlainTextTests {
     func markup(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
 
     @Test(
-        "Nothing that has no end is lost",
+        "The text in a tag or an element without an end is kept",
         arguments: [("<style>never closed", "never closed"), ("cut <off", "cut <off"), ("a < b and c > d", "a < b and c > d")])
     func open(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
 
     @Test(
-        "Quotes have their signs",
+        "Lines of quoted blocks begin with `>`",
         arguments: [
             (
                 "<p>New</p><blockquote>old<br>\n<br>\nolder<blockquote>oldest</blockquote></blockquote>end",
@@ -35,7 +35,7 @@ struct PlainTextTests {
     func quotes(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
 
     @Test(
-        "Line ends and blanks stay where a style or an element keeps them",
+        "Line ends and blanks are kept in `pre`, and in an element whose style keeps them",
         arguments: [
             ("<div style=\"white-space:pre-wrap\">a  b\r\n  c</div> d\ne", "a  b\n  c\nd e"),
             ("<pre>a\n\n<b>b</b></pre>c", "a\n\nb\nc"),
@@ -44,7 +44,7 @@ struct PlainTextTests {
     func kept(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
 
     @Test(
-        "The address of a link follows its words",
+        "A link's address follows its text, unless the text is the address",
         arguments: [
             ("See <a href=\"https://example.org/a?b=1&amp;c=2\">the page</a>.", "See the page <https://example.org/a?b=1&c=2>."),
             ("<a href=\"https://example.org/\">example.org/</a>", "example.org/"),
@@ -54,7 +54,7 @@ struct PlainTextTests {
         ])
     func links(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
 
-    @Test("A long text without lines takes a time that grows with its length")
+    @Test("Converting a long text without line ends takes linear time")
     func long() {
         func seconds(_ count: Int) -> Double {
             let html = String(repeating: "<a href=\"https://a.test/\">word &amp; word</a> <b>x", count: count)
@@ -66,7 +66,7 @@ struct PlainTextTests {
         #expect(seconds(40_000) < 40 * max(seconds(4_000), 0.01))
     }
 
-    @Test("Words and addresses that resemble each other take a time that grows with their lengths")
+    @Test("Comparing a link's text with a similar address takes linear time")
     func resembling() {
         func seconds(_ count: Int) -> Double {
             let address = String(repeating: "a", count: count)

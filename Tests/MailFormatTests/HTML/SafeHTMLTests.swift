@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct SafeHTMLTests {
     @Test(
-        "Layout, texts, links and pictures of a message stay",
+        "Layout, texts, links and embedded pictures of a message are kept",
         arguments: [
             "<p style=\"color: red\">Grüße &amp; Küsse</p>",
             "<table bgcolor=\"#fff\" width=\"600\"><tr><td align=\"center\">x</td></tr></table>",
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(
-        "What connects, runs or frames is left out, and its text stays",
+        "Markup that loads from a server, runs code or opens a frame is left out, and its text is kept",
         arguments: [
             ("<link rel=preconnect href=http://evil.test/>x", "x"), ("<iframe src=http://evil.test/>x</iframe>", "x"),
             ("<base href=http://evil.test/><meta http-equiv=refresh content='0;url=http://evil.test'>x", "x"),
@@ -32,7 +32,7 @@ import Testing
             ("<a href=javascript:alert(1)>x</a>", "<a rel=\"noopener noreferrer\">x</a>"),
             ("<a href='jav&#97;script:alert(1)'>x</a>", "<a rel=\"noopener noreferrer\">x</a>"),
             ("<form action=/sign-out><input value=y><button>x</button></form>", "x"), ("a < b", "a &lt; b"),
-            // A sequence that two readers could parse differently becomes text.
+            // Markup that two browsers could parse differently becomes text.
             ("<p title=\"a>b<img src=x\">x</p>", "<p title=\"a&gt;\">b<img>x</p>"),
             ("<style><!--</style><img src=http://evil.test>", "<style></style><img>"),
             ("<noscript><p title=\"</noscript><link rel=preconnect href=//evil.test>\">", "<p title=\"&lt;/noscript&gt;\">\"&gt;"),
@@ -45,7 +45,7 @@ import Testing
         #expect(SafeHTML.rewritten(html) == safe)
     }
 
-    @Test("Random HTML is rewritten to allowed elements only")
+    @Test("Random HTML is rewritten so that only allowed elements and attributes remain")
     func anything() {
         var generator = SystemRandomNumberGenerator()
         let pieces = [
@@ -61,7 +61,7 @@ import Testing
             for forbidden in ["<link", "<iframe", "<script", "<svg", "<!", "<textarea", "<base", "<meta"] {
                 #expect(!safe.contains(forbidden), "\(html.debugDescription) is \(safe.debugDescription)")
             }
-            // A tag ends at the first `>`. Inside of a tag, an address occurs only in links.
+            // In the result, a tag ends at the first `>`, and an address occurs only in a link's tag.
             for part in safe.utf8.split(separator: UInt8(ascii: "<")).dropFirst() {
                 let tag = String(decoding: part.prefix { $0 != UInt8(ascii: ">") }, as: UTF8.self)
                 #expect(

@@ -29,7 +29,7 @@ struct MessageWriterTests {
     }
 
     @Test(
-        "What is written is read again as it was",
+        "A subject that was written is equal after it is parsed",
         arguments: [
             "plain", "Grüße aus Wien, der Stadt am Fluß, und aus Köln 🎂🎂🎂 und noch mehr, damit es sich faltet, wieder und wieder",
             "=?utf-8?Q?no_word?=", "two  blanks", String(repeating: "long ", count: 60) + "end",
@@ -49,7 +49,7 @@ struct MessageWriterTests {
         }
     }
 
-    @Test("No text of a record adds a field, a line or an end")
+    @Test("No text of a record can add a header field or end the header")
     func injection() {
         for text in [
             "a\r\nBcc: eve@x.test", "a\nBcc: eve@x.test", "a\rBcc: eve@x.test", "a\u{85}b", "a\u{2028}Bcc: x", "\r\n\r\n<b>",
@@ -63,7 +63,7 @@ struct MessageWriterTests {
         }
     }
 
-    @Test("Bodies keep their lines, blanks and characters; bare line ends become CRLF")
+    @Test("A body keeps its lines, blanks and characters, and every line end becomes CRLF")
     func bodies() {
         let text = "Über\n\nFrom here\r\n.\r\n..dots \r\n\ttab\t\nlast = 1" + String(repeating: "ü", count: 300)
         let bytes = Self.message(body: text)
@@ -72,7 +72,7 @@ struct MessageWriterTests {
         #expect(String(decoding: bytes, as: UTF8.self).components(separatedBy: "\r\n").allSatisfy { !$0.hasPrefix("From ") })
     }
 
-    @Test("Files keep their names and bytes, and a type that may be one")
+    @Test("Attachments keep their names and bytes, and a type that a file may not have becomes application/octet-stream")
     func files() {
         let data = Data((0..<1_000).map { UInt8(truncatingIfNeeded: $0 &* 7) })
         let names = ["a.pdf", "Grüße aus Wien, der Stadt am Fluß, mit einem langen Namen.pdf", "a \"b\" \\c.pdf", "日本語のファイル名.xlsx"]
@@ -83,7 +83,7 @@ struct MessageWriterTests {
         #expect(message.attachments.last?.type == "application/octet-stream")
     }
 
-    @Test("Addresses go out in ASCII wherever that is possible")
+    @Test("A domain is written with A-labels, so an address is in ASCII unless its local part is not")
     func addresses() {
         #expect(MailMessage(Self.message()).from == "info@xn--bcher-kva.test")
         #expect(EmailAddress.onTheWire("info@bücher.test") == ("info@xn--bcher-kva.test", false))
@@ -94,7 +94,7 @@ struct MessageWriterTests {
     }
 
     @Test(
-        "Addresses that are none",
+        "A text that is not exactly one address is refused",
         arguments: [
             "", "a", "@b", "a@", "a@b@c", "a b@c", "a@b c", "a@b\r\nRCPT TO:<x@y>", "a\n@b", "<a@b>", "a@b>", "\"a@b", "\"\"@b",
             "\"a\r\n\"@b", "\"a\"x@b", "a@[b",

@@ -3,14 +3,14 @@ import Testing
 
 @testable import MailRouter
 
-@Suite("Notes about messages")
+@Suite("Notes about single messages for the service")
 struct MessageNotesTests {
     private let lease = MailboxLease(
         mailboxId: "m", name: "", address: "", isForward: false, work: .receiving, serverType: 1,
         deletesAfterProcessing: false, processesReceivedAfter: nil, timeout: 60, routerState: nil, undeliverableFolder: nil,
         attachmentLimit: 0, setAside: nil, revision: "")
 
-    @Test("Many notes go out in several requests, and everything but inspected messages in the first")
+    @Test("Many inspected messages are sent in several requests, and all other notes in the first request")
     func requests() {
         var notes = MessageNotes()
         #expect(notes.isEmpty)
@@ -27,7 +27,7 @@ struct MessageNotesTests {
         #expect(requests.allSatisfy { $0.mailboxId == "m" && $0.hostId == "host" })
     }
 
-    @Test("Without inspected messages there is one request")
+    @Test("Without inspected messages, one request has all notes")
     func one() {
         var notes = MessageNotes()
         notes.settled = ["s"]

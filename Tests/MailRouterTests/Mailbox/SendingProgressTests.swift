@@ -24,7 +24,7 @@ struct SendingProgressTests {
         }
     }
 
-    @Test("The service knows of each e-mail before it is handed over, and of twice as many each time")
+    @Test("Each e-mail is announced before it is handed over, and each request announces twice as many as the one before")
     func announcements() throws {
         let (service, emails) = (Service(), emails(40))
         let progress = SendingProgress(service.tell)
@@ -41,7 +41,7 @@ struct SendingProgressTests {
         #expect(service.requests.joined().filter { $0.outcome == .sent }.map(\.emailId) == emails.map(\.emailId))
     }
 
-    @Test("If the service does not answer, no e-mail counts as handed over, and no result is lost")
+    @Test("If the service is unavailable, no further e-mail counts as announced, and no result is lost")
     func unavailable() throws {
         let (service, emails) = (Service(), emails(2))
         let progress = SendingProgress(service.tell)
@@ -57,7 +57,7 @@ struct SendingProgressTests {
         #expect(service.requests[1][0].reason?.count == 2_000)
     }
 
-    @Test("One request has no more reports than the service takes")
+    @Test("A request has at most as many reports as the service accepts, and the next request has the rest")
     func limit() throws {
         let (service, emails) = (Service(), emails(SendingReport.Request.limit + 1))
         let progress = SendingProgress(service.tell)

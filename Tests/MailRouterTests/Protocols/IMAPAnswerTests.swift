@@ -28,20 +28,20 @@ struct IMAPAnswerTests {
         #expect(items["ENVELOPE"] != nil && items["ENVELOPE"]?.bytes == nil)
     }
 
-    @Test("A quoted string keeps what is escaped in it")
+    @Test("Escaped characters in a quoted string are read")
     func quoted() throws {
         let items = try #require(answer("* 1 fetch (subject \"a \\\"b\\\" \\\\c\" uid 1)").fetched)
         #expect(text(items["SUBJECT"]) == "a \"b\" \\c" && items["UID"]?.number() == 1)
     }
 
     @Test(
-        "Anything else is no FETCH response",
+        "A line that is not a FETCH response has no items",
         arguments: ["* OK done", "a1 FETCH (UID 1)", "* 1 EXISTS", "* 1 FETCH", "* 1 FETCH UID 1", "* ", ""])
     func others(_ line: String) {
         #expect(answer(line).fetched == nil)
     }
 
-    @Test("A list that does not end, a missing literal and too deep lists are read as far as they go")
+    @Test("From a response without an end, with a missing literal or with too deep lists, the items before the error are read")
     func broken() {
         #expect(answer("* 1 FETCH (UID 5 FLAGS (\\Seen").fetched?["UID"]?.number() == 5)
         #expect(answer("* 1 FETCH (BODY[] {5} UID 5)").fetched?["UID"] == nil)
@@ -49,7 +49,7 @@ struct IMAPAnswerTests {
         #expect(answer("* 1 FETCH (UID 5 X \(deep)").fetched?["UID"]?.number() == 5)
     }
 
-    @Test("A number stands behind its word in a status text")
+    @Test("The number after a word in a status text is read, if it is a number that fits the type")
     func numbers() {
         #expect(answer("* OK [UIDNEXT 4392] Predicted").number(after: "UIDNEXT") == 4_392)
         #expect(answer("* ok [uidvalidity 3857529045] x").number(after: "UIDVALIDITY") == UInt32(3_857_529_045))
@@ -59,7 +59,7 @@ struct IMAPAnswerTests {
         #expect(tooLarge == nil)
     }
 
-    @Test("An open quote is told from an escaped one")
+    @Test("A quoted string without an end is recognized, also if it ends with an escaped quote")
     func openQuote() {
         #expect(answer("* 1 FETCH (SUBJECT \"a").hasOpenQuote)
         #expect(answer("* 1 FETCH (SUBJECT \"a\\\"").hasOpenQuote)

@@ -4,8 +4,8 @@ import Testing
 @testable import Model
 @testable import Organizations
 
-/// The output of `pg_restore` for a file that an attacker may have written: it is parsed as known rows, or refused. Nothing in it
-/// is executed. The memory does not grow with it, and the reader does not hang.
+/// Reads the output of `pg_restore` for a file that an attacker may have written. The reader must parse it as rows, or refuse it.
+/// The reader must execute nothing in the output, must not hang, and must need the same memory for an output of any length.
 ///
 /// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` set the number of mutated texts and the seed.
 @Suite("The reader of exports")
@@ -66,7 +66,7 @@ struct DumpReaderTests {
         return (items, rows)
     }
 
-    @Test("Rows and sequences come out, whatever the pieces", arguments: [1, 2, 3, 7, 4_096])
+    @Test("Rows and sequences are read, whether the text arrives in small or large pieces", arguments: [1, 2, 3, 7, 4_096])
     func whole(piece: Int) throws {
         let (items, rows) = try Self.read(Array(Self.text.utf8), piece: piece)
         #expect(
@@ -79,7 +79,7 @@ struct DumpReaderTests {
     }
 
     @Test(
-        "Columns are left out",
+        "Only the columns to keep are written",
         arguments: [
             ([true, true, false], "1\tone\\ttwo\\\\.\n2\t\u{E4}\u{1F600}\n"),
             ([false, true, true], "one\\ttwo\\\\.\t\\N\n\u{E4}\u{1F600}\t\n"),
@@ -90,7 +90,7 @@ struct DumpReaderTests {
     }
 
     @Test(
-        "What is no data is refused",
+        "A text that contains anything other than data of the schema is refused",
         arguments: [
             "COPY org_contoso.team FROM PROGRAM 'touch /tmp/owned';", "COPY org_contoso.team (teamid) FROM '/etc/passwd';",
             "COPY org_contoso.team (teamid) FROM stdin WITH (FREEZE);", "COPY org_contoso.team () FROM stdin;",
@@ -111,7 +111,7 @@ struct DumpReaderTests {
         #expect(throws: FieldsealError.self) { try Self.read(Array("\(Self.text)\(line)\n".utf8), piece: 4_096) }
     }
 
-    @Test("A row without an end is refused before it fills the memory")
+    @Test("A row without an end is refused once it exceeds the limit")
     func endlessRow() {
         var sent = 0
         let head = Array("COPY org_contoso.team (teamid) FROM stdin;\n".utf8)
@@ -132,7 +132,7 @@ struct DumpReaderTests {
         #expect(sent < DumpReader.rowLimit * 2)
     }
 
-    @Test("Mutated texts are read or refused")
+    @Test("A mutated text is read or refused within two seconds")
     func mutations() throws {
         var generator = SplitMix(state: Self.seed)
         let seed = Array(Self.text.utf8)

@@ -14,7 +14,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("Values of every type go there and come back in binary")
+    @Test("Values of every type are sent and received unchanged in the binary format")
     func values() async throws {
         try await connected { connection in
             let id = UUID()
@@ -38,7 +38,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("NULL is told from the empty value, and a type that does not fit is an error that names the column")
+    @Test("NULL and an empty value are distinguished, and a wrong type is an error that names the column")
     func nulls() async throws {
         try await connected { connection in
             let row = try connection.query(
@@ -54,7 +54,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("An error carries SQLSTATE, table, column and constraint, and never a value")
+    @Test("An error has SQLSTATE, table, column and constraint, but never a value")
     func errors() async throws {
         try await connected { connection in
             try connection.execute("CREATE TABLE t (a text NOT NULL, b int CONSTRAINT positive CHECK (b > 0), PRIMARY KEY (a))")
@@ -95,7 +95,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("Statements in a pipeline all happen, or none does and the first error is thrown")
+    @Test("Either all statements of a pipeline take effect, or none does and the first error is thrown")
     func pipeline() async throws {
         try await connected { connection in
             try connection.execute("CREATE TABLE t (a int PRIMARY KEY)")
@@ -113,7 +113,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("COPY streams out and in, and is called off by an error on either side")
+    @Test("COPY streams rows in both directions, and an error on either side cancels it")
     func copy() async throws {
         struct Stop: Error {}
         try await connected { connection in
@@ -156,7 +156,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("A pool keeps its limit, replaces a connection that the server ended, and refuses in time")
+    @Test("A pool opens at most its limit of connections, replaces a closed one, and refuses a caller after the time limit")
     func pool() async throws {
         try await TestDatabase.with { database in
             let pool = ConnectionPool(.init(conninfo: database.conninfo, limit: 3, waitLimit: .seconds(60)))
@@ -199,7 +199,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("A wrong address is an error of the connection, with libpq's words and no password")
+    @Test("A connection to a wrong address fails with a connection error that does not contain the password")
     func refusedConnection() async throws {
         let error = await #expect(throws: PostgresError.self) {
             try await PostgresConnection.connect("host=/nonexistent dbname=x password=canary-password")

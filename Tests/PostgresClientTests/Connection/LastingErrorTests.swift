@@ -2,9 +2,9 @@ import PostgresClient
 import TestSupport
 import Testing
 
-@Suite("Errors that stay, and conflicts of transactions", .timeLimit(.minutes(2)))
+@Suite("Errors that persist, and conflicts of transactions", .timeLimit(.minutes(2)))
 struct LastingErrorTests {
-    @Test("An error of SQLSTATE 0A000 that lasts is thrown, and ends nothing")
+    @Test("An error 0A000 that persists is thrown each time, and the connection stays usable")
     func unsupported() async throws {
         try await TestDatabase.with { database in
             let connection = try await PostgresConnection.connect(database.conninfo)
@@ -25,7 +25,7 @@ struct LastingErrorTests {
         }
     }
 
-    @Test("A deferred constraint that fails at the commit of a pipeline is an error of its statements")
+    @Test("If a deferred constraint fails at a pipeline's commit, the pipeline throws the error")
     func lateFailure() async throws {
         try await TestDatabase.with { database in
             let connection = try await PostgresConnection.connect(database.conninfo)
@@ -41,7 +41,7 @@ struct LastingErrorTests {
         }
     }
 
-    @Test("A transaction that conflicts is run again, and not without end")
+    @Test("A transaction that fails because of a conflict is run again, up to a limit")
     func conflicts() async throws {
         try await TestDatabase.with { database in
             let connection = try await PostgresConnection.connect(database.conninfo)

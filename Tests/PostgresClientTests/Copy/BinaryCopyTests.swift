@@ -14,7 +14,7 @@ struct BinaryCopyTests {
         }
     }
 
-    /// Rows of a number, an id and bytes. In every third row the bytes are NULL, and in every fifth they are empty.
+    /// Rows of a number, an id and bytes. In every third row the bytes are NULL, and in every fifth row the bytes are empty.
     private static func rows(_ numbers: Range<Int32>, _ ids: [UUID]) -> BinaryCopyRows {
         var rows = BinaryCopyRows()
         for number in numbers {
@@ -33,7 +33,7 @@ struct BinaryCopyTests {
         return rows
     }
 
-    @Test("Rows that are written are read again, one by one and in chunks")
+    @Test("Rows that COPY wrote are equal when COPY reads them, one by one or in chunks")
     func roundTrip() async throws {
         try await connected { connection in
             let ids = (0..<1_000).map { _ in UUID() }
@@ -77,7 +77,7 @@ struct BinaryCopyTests {
         }
     }
 
-    @Test("A row that was begun can be taken back, and a field that is not written is NULL")
+    @Test("A row that was begun can be removed again, and a field without bytes is NULL")
     func truncated() async throws {
         try await connected { connection in
             try connection.execute("CREATE TABLE t (number int4, bytes bytea)")
@@ -94,7 +94,7 @@ struct BinaryCopyTests {
         }
     }
 
-    @Test("What does not have the format is refused, and an error in a reader ends the statement")
+    @Test("Malformed rows are refused, and an error thrown by the reading closure ends the COPY statement")
     func malformed() async throws {
         struct Stop: Error {}
         #expect(throws: MalformedCopy.self) {

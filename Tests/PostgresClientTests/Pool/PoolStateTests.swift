@@ -2,7 +2,7 @@ import Testing
 
 @testable import PostgresClient
 
-@Suite("Bookkeeping of the pool, without a database")
+@Suite("The state of a connection pool, without a database")
 struct PoolStateTests {
     private func describe(_ action: PoolState<Int, String>.Action) -> String {
         switch action {
@@ -13,7 +13,7 @@ struct PoolStateTests {
         }
     }
 
-    @Test("It connects up to its limit, then lets callers wait, then refuses")
+    @Test("The pool opens connections up to its limit; then callers wait, and callers beyond the waiting limit are refused")
     func limits() {
         var pool = PoolState<Int, String>(limit: 2, waiterLimit: 1)
         #expect(describe(pool.acquire()) == "connect")
@@ -23,7 +23,7 @@ struct PoolStateTests {
         #expect(describe(pool.acquire()) == "refuse")
     }
 
-    @Test("A connection that comes back goes to the first waiter, else it rests, and the last one is used first")
+    @Test("A returned connection goes to the first waiter or becomes idle; the one that became idle last is lent first")
     func release() {
         var pool = PoolState<Int, String>(limit: 2, waiterLimit: 9)
         _ = pool.acquire()
@@ -39,7 +39,7 @@ struct PoolStateTests {
         #expect(describe(pool.acquire()) == "use 1")
     }
 
-    @Test("A connection that is gone leaves its place to the first waiter, or free")
+    @Test("When a connection was closed, the first waiter may open a new one; without a waiter, the number of open ones falls")
     func discard() {
         var pool = PoolState<Int, String>(limit: 1, waiterLimit: 9)
         _ = pool.acquire()
@@ -51,7 +51,7 @@ struct PoolStateTests {
         #expect(describe(pool.acquire()) == "connect")
     }
 
-    @Test("A borrower gets no more than its share, and those behind it pass")
+    @Test("A borrower gets no more connections than its share, and borrowers behind it in the queue are served first")
     func share() {
         let (greedy, other) = (PoolBorrower.network("greedy"), PoolBorrower.network("other"))
         var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9, borrowerLimit: 2)
@@ -62,7 +62,7 @@ struct PoolStateTests {
         pool.enqueue("greedy", id: 1, for: greedy)
         #expect(describe(pool.acquire(for: other)) == "connect")
         pool.enqueue("other", id: 2, for: other)
-        // The freed connection goes to the first waiter whose caller may have one more, and not to the first in the queue.
+        // The returned connection goes to the first waiter whose borrower is below its limit, not to the first in the queue.
         #expect(pool.release(3, by: other) == "other")
         #expect(pool.release(3, by: other) == nil)
         #expect(pool.idle == [3])
@@ -74,7 +74,7 @@ struct PoolStateTests {
         #expect(describe(pool.acquire()) == "wait")
     }
 
-    @Test("A closed pool hands out nothing, and counts down as its connections come back")
+    @Test("A closed pool lends no connection, and keeps none that is returned")
     func close() {
         var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9)
         for _ in 0..<3 { _ = pool.acquire() }

@@ -24,7 +24,7 @@ struct RowInsertTests {
         let together: [Int32]?
     }
 
-    /// Runs writes that wait together, because the connection is busy.
+    /// Runs writes that all wait at the same time, because the connection is busy.
     private func insert(
         _ numbers: [Int32], owner: @Sendable @escaping (Int32) -> String,
         _ body: @Sendable @escaping ([Outcome], PostgresConnection) async throws -> Void
@@ -63,7 +63,7 @@ struct RowInsertTests {
         try rows.map { Int32(try $0.decode(0, as: Int.self)) }
     }
 
-    @Test("They are one statement for each table, and each caller finds its own among all")
+    @Test("Rows of many callers are inserted by one statement for each table, and each caller finds its row in the result")
     func together() async throws {
         try await insert(Array(0..<24)) { _ in
             "one"
@@ -80,7 +80,7 @@ struct RowInsertTests {
         }
     }
 
-    @Test("A row whose shared values differ is inserted by a statement of its own")
+    @Test("Rows with different shared values are inserted by different statements")
     func otherSharedValues() async throws {
         try await insert(Array(0..<24)) {
             $0 % 2 == 0 ? "even" : "odd"
@@ -94,7 +94,7 @@ struct RowInsertTests {
         }
     }
 
-    @Test("A row that is refused is refused alone, and each of the others is inserted once")
+    @Test("If one row is refused, only its caller gets the error, and each other row is inserted once")
     func refused() async throws {
         let numbers = (0..<24).map { Int32($0) }
         try await insert(numbers + [7, 7]) { _ in

@@ -25,7 +25,7 @@ struct SharedConnectionTests {
 
     private func number(_ results: [PostgresResult]?) throws -> Int? { try results.map { try $0[0][0].decode(0) } }
 
-    @Test("Each caller has his own answer")
+    @Test("Each caller gets the results of its own statements")
     func answers() async throws {
         try await shared { connection, _ in
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -44,7 +44,7 @@ struct SharedConnectionTests {
         }
     }
 
-    @Test("An error is its caller's alone, and takes his other statements back")
+    @Test("If a statement fails, only its caller gets the error, and the caller's other statements are rolled back")
     func errors() async throws {
         try await shared { connection, _ in
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -70,10 +70,10 @@ struct SharedConnectionTests {
         }
     }
 
-    /// Runs writes that wait together, because the connection is busy. The writes with even numbers have this check, and all others
-    /// have another one.
+    /// Runs writes that all wait at the same time, because the connection is busy. Writes with even numbers have one check, and
+    /// writes with odd numbers have another check.
     ///
-    /// - Returns: For each write the transaction that it was done in; nil if it failed.
+    /// - Returns: For each write, the id of its transaction; nil if the write failed.
     private func waiting(
         _ count: Int, on connection: SharedConnection, divisor: @Sendable @escaping (Int) -> Int
     ) async throws -> [Int?] {
@@ -105,20 +105,20 @@ struct SharedConnectionTests {
         return transactions
     }
 
-    @Test("Writes with the same check that wait together are one transaction, and others are not part of it")
+    @Test("Waiting writes with the same check are one transaction, and writes with another check are another transaction")
     func sharedWrites() async throws {
         try await shared { connection, _ in
             let transactions = try await self.waiting(24, on: connection) { _ in 1 }
             let (even, odd) = (0..<24).reduce(into: (Set<Int?>(), Set<Int?>())) {
                 if $1 % 2 == 0 { $0.0.insert(transactions[$1]) } else { $0.1.insert(transactions[$1]) }
             }
-            // Some may have come before the slow statement was sent, or after its response.
+            // Some writes may have arrived before the slow statement was sent, or after its response.
             #expect(even.count < 6 && odd.count < 6 && !even.contains(nil) && !odd.contains(nil))
             #expect(even.isDisjoint(with: odd))
         }
     }
 
-    @Test("A write that fails is refused alone, and the others that shared its transaction are done once")
+    @Test("If a write in a shared transaction fails, only its caller gets the error, and each other write takes effect once")
     func failedAmongShared() async throws {
         try await shared { connection, other in
             let transactions = try await self.waiting(24, on: connection) { $0 % 6 == 0 ? 0 : 1 }
@@ -130,7 +130,7 @@ struct SharedConnectionTests {
         }
     }
 
-    @Test("When the check fails, all that share it are refused, and nothing is done")
+    @Test("If a check fails, all writes with this check are refused, and none takes effect")
     func failedCheck() async throws {
         try await shared { connection, other in
             let refusal = SharedStatement("SELECT 1 / $1", [.int32(0)])
@@ -149,7 +149,7 @@ struct SharedConnectionTests {
         }
     }
 
-    @Test("Who meets a lock is sent elsewhere, with nothing done, and so is everybody for a while")
+    @Test("A caller whose statement waits for a lock gets nil, and so does every caller for a while; nothing takes effect")
     func locks() async throws {
         try await shared({ $0.rest = .milliseconds(200) }) { connection, other in
             let insert: [SharedConnection.Statement] = [("INSERT INTO t VALUES (1)", [])]
@@ -165,7 +165,7 @@ struct SharedConnectionTests {
         }
     }
 
-    @Test("A connection that broke is an error for who used it, and is replaced")
+    @Test("If the connection breaks, its current callers get an error, and later callers use a new connection")
     func replacement() async throws {
         try await shared({ $0.rest = .milliseconds(1) }) { connection, other in
             let process = try self.number(try await connection.run([("SELECT pg_backend_pid()", [])])) ?? 0
@@ -192,7 +192,7 @@ struct SharedConnectionTests {
         try rows.first { try $0.decode(0, as: UUID.self) == id }
     }
 
-    @Test("Lookups that wait together are one transaction, and each finds its own row among all")
+    @Test("Waiting lookups are one transaction, and each caller finds its row in the result")
     func lookups() async throws {
         try await shared { connection, other in
             try await other.execute("CREATE TABLE numbers (id uuid PRIMARY KEY, n int)")
@@ -214,12 +214,13 @@ struct SharedConnectionTests {
                 return try await group.reduce(into: Set()) { $0.insert($1) }
             }
             #expect(try await slow?.count == 1)
-            // Some may have come before the slow statement went out, or after its answer; not each alone.
+            // Some lookups may have arrived before the slow statement was sent, or after its response, and so in other
+            // transactions.
             #expect(transactions.compactMap(\.self).count < 5)
         }
     }
 
-    @Test("A lookup whose check fails, or that meets a lock, is answered with nothing; the next one works")
+    @Test("A lookup whose check fails, or that waits for a lock, returns nil; the next lookup works")
     func refusedLookups() async throws {
         try await shared({ $0.rest = .milliseconds(1) }) { connection, other in
             let id = UUID()
@@ -240,7 +241,7 @@ struct SharedConnectionTests {
         }
     }
 
-    @Test("More shapes of statements than a connection keeps prepared are no harm")
+    @Test("More different statements can be run than a connection keeps prepared")
     func shapes() async throws {
         try await shared { connection, _ in
             for number in 0..<1_100 {

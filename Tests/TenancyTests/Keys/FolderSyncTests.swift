@@ -3,9 +3,9 @@ import Testing
 
 @testable import Tenancy
 
-@Suite("The entries of a folder on the disk")
+@Suite("Waiting until a new file's entry in its folder is on the disk")
 struct FolderSyncTests {
-    @Test("An entry of a folder is waited for; of a folder that is missing, or is a file, it can't be")
+    @Test("The call succeeds for a file in a folder, and fails if the folder is missing or is a file")
     func waiting() throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
         #expect(!FolderSync.waitForEntry(of: "\(folder)/kek"))

@@ -2,14 +2,14 @@ import Testing
 
 @testable import Tenancy
 
-/// The limits on running and waiting tasks, for all keys together and for each key.
-@Suite("The gate before work that is slow on purpose")
+/// Tests the limits on running and waiting tasks, for all keys together and for each key.
+@Suite("The gate that limits running and waiting tasks")
 struct AdmissionGateTests {
     typealias Limits = AdmissionGate<String>.Limits
 
     private enum Event { case began, refused, ended }
 
-    /// Makes tasks wait until it is opened.
+    /// A latch that makes tasks wait until it is opened.
     private actor Latch {
         private var isOpen = false
         private var held: [CheckedContinuation<Void, Never>] = []
@@ -26,7 +26,7 @@ struct AdmissionGateTests {
     }
 
     @Test(
-        "Beyond a limit tasks are refused, and those that wait run later", .timeLimit(.minutes(1)),
+        "Tasks beyond the limits are refused, and waiting tasks run later", .timeLimit(.minutes(1)),
         arguments: [
             (Limits(running: 2, runningPerKey: 2), ["a", "b"], ["c"], 1),
             (Limits(running: 2, runningPerKey: 1), ["a"], ["a"], 1),
@@ -61,11 +61,11 @@ struct AdmissionGateTests {
             if let event = await iterator.next() { later.append(event) }
         }
         #expect(later.count { $0 == .began } == asking.count - refused && !later.contains(.refused))
-        // The gate counts no task any more.
+        // After all tasks have ended, the gate has room for a new task.
         #expect((try? await gate.run("z") { true }) == true)
     }
 
-    /// Fills a gate by tasks of each key in turn until it refuses, and returns how many tasks of each key it took.
+    /// Adds tasks of each key in turn until the gate refuses them, and returns how many tasks of each key it accepted.
     private func filled(
         _ gate: AdmissionGate<String>, _ keys: [String], tasksOfEach: Int, until latch: Latch
     ) async -> [String: Int] {
@@ -90,7 +90,9 @@ struct AdmissionGateTests {
         return taken
     }
 
-    @Test("Few keys leave places for a key that has none, and one key alone may have its limit", .timeLimit(.minutes(1)))
+    @Test(
+        "A few keys with many tasks leave room for a key without tasks, and a single key may reach its own limit",
+        .timeLimit(.minutes(1)))
     func fewKeys() async {
         let gate = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
         let latch = Latch()
@@ -98,14 +100,14 @@ struct AdmissionGateTests {
         let taken = await filled(gate, keys, tasksOfEach: 8, until: latch)
         #expect(taken["network 1"] == 8 && taken.values.min() ?? 0 >= 1 && taken.values.reduce(0, +) <= 56)
         #expect((try? await gate.run("another") { true }) == true)
-        // About as many keys as there are places fill it.
+        // Only about as many keys as there are places can fill the gate.
         let others = (10...100).map { "network \($0)" }
         #expect(await filled(gate, others, tasksOfEach: 1, until: latch).count == 64 - taken.values.reduce(0, +))
         await #expect(throws: AdmissionGate<String>.Full.self) { try await gate.run("another") {} }
         await latch.open()
     }
 
-    @Test("Kept places are free while all others wait", .timeLimit(.minutes(1)))
+    @Test("A task with a kept place can wait even if all other places are taken", .timeLimit(.minutes(1)))
     func keptPlaces() async throws {
         let gate = AdmissionGate<String>(.init(running: 1, runningPerKey: 1, waiting: 1, waitingPerKey: 1, waitingKept: 1))
         let latch = Latch()
@@ -121,11 +123,11 @@ struct AdmissionGateTests {
             }
         }
         var iterator = events.makeAsyncIterator()
-        // One of the two waits, and the other is refused, in either order.
+        // One of the two tasks waits, and the other one is refused.
         ask("b", isKept: false)
         ask("b", isKept: false)
         #expect(await iterator.next() == "b refused")
-        // A task in a kept place waits beside it. A second one is refused.
+        // One task with a kept place waits in addition. A second task with a kept place is refused.
         ask("c", isKept: true)
         ask("c", isKept: true)
         #expect(await iterator.next() == "c refused")

@@ -2,8 +2,10 @@ import Testing
 
 @testable import Tenancy
 
-@Suite struct RecentValuesTests {
-    @Test func keepsWhatIsUsedAndForgetsWhatSleeps() {
+@Suite("A memory of the values that were used last")
+struct RecentValuesTests {
+    @Test("Values in use are kept, unused values are dropped, and a forgotten value is gone")
+    func use() {
         var values = RecentValues<Int, String>(limit: 10)
         values.keep("busy", for: -1)
         values.keep("asleep", for: -2)
@@ -18,7 +20,8 @@ import Testing
         #expect(values.value(of: 99) == nil)
     }
 
-    @Test func aNewValueTakesThePlaceOfAnOlderOne() {
+    @Test("A new value replaces the older value of its key, so no value remains after the key is forgotten")
+    func replacement() {
         var values = RecentValues<Int, String>(limit: 1)
         values.keep("first", for: 1)
         values.keep("other", for: 2)

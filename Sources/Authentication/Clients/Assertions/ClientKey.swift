@@ -47,7 +47,7 @@ package struct ClientKey: Sendable {
         }
         do {
             if text.contains("-----BEGIN CERTIFICATE-----") {
-                // The first certificate of a chain is the client's.
+                // In a chain, the first certificate is the client's own.
                 let certificate = try Certificate(pemDocument: try PEMDocument.parseMultiple(pemString: text)[0])
                 var serializer = DER.Serializer()
                 try serializer.serialize(certificate)

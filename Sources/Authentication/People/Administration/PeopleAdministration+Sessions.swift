@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// The sessions of a person.
+// How an administrator lists and ends a person's sessions.
 extension PeopleAdministration {
     /// The running sessions of a person, the most recently used first.
     package func sessions(of id: UUID) async throws -> [ConsoleSessions.Entry] {

@@ -52,7 +52,7 @@ extension Doctor {
     ///
     /// - Parameters:
     ///   - count: How many names of the list belong to no row, not counting the names of systemusers.
-    ///   - names: These names, and the names of systemusers.
+    ///   - names: The names that `count` counts, and the names of systemusers.
     private func missingRows(
         _ state: OrganizationState, _ count: Int, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -169,7 +169,8 @@ extension Doctor {
         }
     }
 
-    /// Checks that the schema still has the values from which the data key is derived. Recovery without `config` needs them.
+    /// Checks that the schema still has the values from which the data key is derived. Recovery without `config` needs these
+    /// values.
     private func keyDerivation(_ state: OrganizationState) throws -> [Finding] {
         let grant = state.keyDerivation
         guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)

@@ -64,7 +64,7 @@ extension Doctor {
         return findings
     }
 
-    /// Key changes that were interrupted and left something behind.
+    /// Reports key changes that were interrupted and left their row in `config.key_change`.
     private func deadChanges(of id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
         var findings: [Finding] = []
         let dead = try connection.query(

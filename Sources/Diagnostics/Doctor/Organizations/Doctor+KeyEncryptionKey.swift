@@ -33,7 +33,7 @@ extension Doctor {
             """
         ).map { try $0.decode(0, as: String.self) }
         guard !ids.isEmpty, Set(ids).isDisjoint(with: deployment.kek.ids) else { return nil }
-        // If the keys open nevertheless, SQL wrote these ids, and other findings name the rows.
+        // If this program's key opens the secrets nevertheless, SQL wrote these ids, and other findings name the rows.
         if try ids.allSatisfy({ try KeyEncryptionKeyEvidence.keyInForce(deployment.kek, besides: $0, on: connection) != nil }) {
             return nil
         }

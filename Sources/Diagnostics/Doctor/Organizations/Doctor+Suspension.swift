@@ -7,7 +7,7 @@ extension Doctor {
     ///
     /// - Parameter id: The organization to check; nil for all.
     func notServed(_ id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
-        // Another finding reports that the deployment is not migrated yet.
+        // If the column is missing, the deployment is not migrated yet, which another finding reports.
         let isKnown = try connection.query(
             """
             SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('config.organization')

@@ -7,7 +7,7 @@ import Tenancy
 
 /// Findings about profiles, mailboxes, queues and users whose settings SQL changed.
 enum MailDestinationFindings {
-    /// How many records get a finding of their own. The rest are counted.
+    /// How many records get a separate finding. One more finding gives the number of the other records.
     private static let named = 20
 
     /// - Returns: One finding for each of the first ``named`` records, and one that counts the rest.

@@ -1,4 +1,4 @@
-/// The result of a rehearsal. It changed nothing.
+/// The result of a rehearsal of a key change. A rehearsal changes nothing.
 package struct KeyRehearsalSummary: Sendable {
     package let cells: Int
     package let duration: Duration

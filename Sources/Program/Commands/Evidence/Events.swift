@@ -46,8 +46,8 @@ struct Events: AsyncParsableCommand {
                     count += events.count
                 }
                 end = await reading.attestedEnd()
-                // Events may have been recorded meanwhile. The loop ends when the export has every event up to its attested
-                // end.
+                // Events may have been recorded while the export was written. The loop ends when the export has every event up
+                // to its attested end.
             } while last > start && Self.newest(end) > last
             try put(
                 [
@@ -94,7 +94,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            // An archive or an export belongs to one organization.
+            // An archive or an export belongs to one organization, so only that organization's database is used.
             let isOne = organizations.name != nil || !archive.isEmpty || against != nil
             let chosen = try await isOne ? options.located(organizations.name) : options
             try await chosen.inDatabases(of: organizations.name, look)

@@ -24,7 +24,7 @@ struct EventsArchive: AsyncParsableCommand {
 
     func validate() throws { _ = try date }
 
-    /// How far the date may be in the future, in seconds.
+    /// How far in the future the date of `--before` may be, in seconds.
     private static let clockTolerance = 60.0
 
     private var date: Date {
@@ -32,7 +32,7 @@ struct EventsArchive: AsyncParsableCommand {
             guard let date = ISO8601.date(before) else {
                 throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
             }
-            // The clock of the database's machine may be slightly ahead.
+            // A date slightly in the future is accepted, because the clock of the database's machine may be ahead of this one.
             guard date <= Date().addingTimeInterval(Self.clockTolerance) else {
                 throw ValidationError(
                     "\(before) is in the future, so \(audit ? "the whole audit" : "every event but the newest") would be moved. Name a date in "

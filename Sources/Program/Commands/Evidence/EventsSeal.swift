@@ -37,7 +37,7 @@ struct EventsSeal: AsyncParsableCommand {
                     ["organization": .string(name), "sealed": .integer(Int64(count))],
                     "\(name): sealed \(count) entries of the audit.")
             } catch {
-                // If one organization is damaged, the other organizations are still sealed.
+                // If one organization is damaged, the audits of the other organizations are still sealed.
                 hasFailed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")

@@ -51,7 +51,7 @@ struct Kek: AsyncParsableCommand {
             options.report(Self.json(status, deployment.kek, successor, next), Self.text(status, deployment.kek, successor, next))
         }
 
-        /// The next step as a sentence.
+        /// A sentence that tells the operator the next step of the rotation of the key-encryption key.
         private static func next(_ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?) -> String {
             let target = successor ?? kek.id
             if let successor, status.replaced.contains(where: { $0.id == successor }) {
@@ -141,7 +141,7 @@ struct Kek: AsyncParsableCommand {
             CommandOutput.line(Self.next(settings, of: options.database, changing))
         }
 
-        /// What comes next in a deployment of several databases.
+        /// A sentence that tells the operator the next step after a rotation in a deployment of several databases.
         private static func next(_ settings: Settings, of chosen: String?, _ changing: [String]) -> String {
             let others = changing.filter { $0 != chosen }
             if let chosen, !others.isEmpty, (try? settings.selecting(chosen))?.hasOwnKek != true {
@@ -156,7 +156,7 @@ struct Kek: AsyncParsableCommand {
 
         /// - Parameters:
         ///   - isOnly: Whether there is no other database.
-        ///   - resting: Databases that get no new key, although other databases do.
+        ///   - resting: Databases that get no new key, although other databases get one.
         private func look(_ options: CommandOptions, isOnly: Bool, _ resting: Set<String>) async throws {
             let (deployment, settings) = try await options.deployment()
             if let name = options.database, resting.contains(name) {
@@ -224,7 +224,7 @@ struct Kek: AsyncParsableCommand {
                     censuses.append(
                         .init(database.name, try await KeyEncryptionKeyStatus.read(deployment), inForce: deployment.kek.id))
                 } catch let code as ExitCode {
-                    // The error itself was printed already.
+                    // `deployment()` printed the error before it threw the exit code.
                     let words = "So nothing was retired in any database: \(database.name) was not looked at."
                     FileHandle.standardError.write(Data("\(words)\n".utf8))
                     throw code

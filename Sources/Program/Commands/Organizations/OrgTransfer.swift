@@ -165,7 +165,7 @@ private struct RowsOfExport: Sendable {
     init(_ export: ExportFile, schema: String) throws {
         let tools = try PostgresTools()
         let (output, input) = try FileDescriptor.pipe()
-        // The child process must not inherit the reading end. The child process ends when the reading end is closed everywhere.
+        // The child process must not inherit the pipe's reading end. Otherwise closing the pipe early would not end `pg_restore`.
         _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
         self.output = output
         tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
@@ -174,7 +174,7 @@ private struct RowsOfExport: Sendable {
     /// Fills a buffer, and returns the number of bytes; 0 at the end.
     func read(_ buffer: UnsafeMutableRawBufferPointer) throws -> Int { try output.read(into: buffer) }
 
-    /// Waits until everything was printed.
+    /// Waits until `pg_restore` has printed all rows.
     ///
     /// - Throws: ``ToolError`` when `pg_restore` failed.
     func end() async throws {

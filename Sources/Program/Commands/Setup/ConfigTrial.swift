@@ -121,7 +121,7 @@ struct ConfigTrial {
         }
     }
 
-    /// Reads the files as the service does.
+    /// Reads the files that the settings name, in the same way as the service.
     private mutating func tryFiles() {
         let settings = settings
         attempt { _ = try ServerCertificate.clientAuthorities(settings) }
@@ -132,7 +132,7 @@ struct ConfigTrial {
         if let problem = files.archiveProblem { problems.append(problem) }
     }
 
-    /// Connects to the receiver of security events. The service starts without the receiver, and tries to connect again.
+    /// Connects to the receiver of security events. A failure is only a note, because the service also starts without the receiver.
     private mutating func tryReceiver() async {
         guard let receiver = try? settings.eventReceiver() as? SyslogReceiver else { return }
         do { try await receiver.check() } catch { notes.append("events.syslog: \(error)") }

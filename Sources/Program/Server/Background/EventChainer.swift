@@ -16,7 +16,7 @@ struct EventChainer: ServiceLifecycle.Service {
                 try await Task.sleep(for: .seconds(1))
             }
         }
-        // Links the events of the last second before the end.
+        // Links the events that were recorded in the last second before the service stopped.
         await chain()
     }
 

@@ -13,7 +13,7 @@ struct ReplacedProgram: ServiceLifecycle.Service {
         try? await cancelWhenGracefulShutdown {
             while !Self.isReplaced { try await Task.sleep(for: Self.interval) }
             logger.warning("the program was replaced, and the former one runs until the next restart")
-            // The other services must not end with this one.
+            // If `run` returned, the service group would stop all other services. So this service waits for the shutdown.
             while !Task.isCancelled { try await Task.sleep(for: .seconds(3_600)) }
         }
     }

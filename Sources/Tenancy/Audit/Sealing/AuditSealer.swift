@@ -114,7 +114,7 @@ struct AuditSealer {
     /// shows as ended has all its entries sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
-        // Another server may have sealed meanwhile.
+        // If another server sealed after this pass began, the snapshot of its block is later than the pass's own.
         if let former, !beginning.isLater(than: former) { return former }
         return beginning.continuing(former)
     }

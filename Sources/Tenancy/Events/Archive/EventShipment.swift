@@ -35,7 +35,7 @@ package struct EventShipment: Sendable {
                 INSERT INTO config.event_shipper (server_id, renew_by) VALUES ($1, now() + $2 * interval '1 second')
                 ON CONFLICT (is_only) DO UPDATE SET server_id = excluded.server_id, renew_by = excluded.renew_by
                     WHERE event_shipper.server_id = $1 OR event_shipper.renew_by < now()
-                       -- No server takes more than its time: SQL wrote this, or the database's clock was put back.
+                       -- No server writes such a time: SQL wrote it, or the database's clock was set back.
                        OR event_shipper.renew_by > now() + 2 * $2 * interval '1 second'
                 RETURNING is_only
                 """, [.uuid(server), .double(Self.leaseSeconds)]

@@ -6,14 +6,15 @@ import Glibc
 enum KeyTokenPIN {
     private static let limit = 256
     private static let others = 0o077
-    /// If systemd grants access by an access control list, the group's bits are the mask of that list.
+    /// The group's read bit, which a systemd credential may have. If systemd grants access by an access control list, this bit is
+    /// the list's mask, and the group itself has no access.
     private static let credentialMask = 0o040
 
     /// Checks the file's kind, owner and mode, then reads it. A final line break is not part of the PIN.
     ///
     /// - Throws: ``KeyTokenProblem``.
     static func read(_ path: String) throws -> SecretBytes {
-        // Opening a pipe without a writer must not block.
+        // With O_NONBLOCK, opening a pipe without a writer does not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw KeyTokenProblem.pinFile(path, String(cString: strerror(errno))) }
         defer { close(descriptor) }

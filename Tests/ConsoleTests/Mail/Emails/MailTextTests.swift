@@ -4,13 +4,13 @@ import Testing
 
 @Suite("The text of an e-mail")
 struct MailTextTests {
-    @Test("Plain text stays as it is, without carriage returns")
+    @Test("Plain text loses only its carriage returns, and HTML becomes plain text")
     func plain() {
         #expect(MailText("a < b\r\n\r\n> c", isHTML: false).text == "a < b\n\n> c")
         #expect(MailText("<p>a &lt; b</p>", isHTML: true).text == "a < b")
     }
 
-    @Test("A few lines without pictures or tables have a small frame")
+    @Test("A text of a few lines without pictures and tables gets a smaller frame than any other text")
     func frames() {
         #expect(MailText("<p>Hello</p>", isHTML: true).frame == "mail short")
         #expect(MailText("one\ntwo", isHTML: false).frame == "mail short")

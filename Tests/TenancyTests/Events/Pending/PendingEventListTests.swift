@@ -16,7 +16,7 @@ struct PendingEventListTests {
         PendingEvent(.passwordSet, details: "mailbox(\(number)).password", by: .commandLine(user: "test"), at: date)
     }
 
-    @Test("What was linked is not expected any more")
+    @Test("An event that was linked into the chain is no longer expected")
     func linked() {
         let list = PendingEventList()
         list.expect([event(1), event(2)], of: organization)
@@ -30,7 +30,7 @@ struct PendingEventListTests {
         #expect(list.expected(of: organization).isEmpty && list.take().isEmpty)
     }
 
-    @Test("A later write of the same password is not forgotten with the earlier one")
+    @Test("Forgetting the event of an earlier write keeps the event of a later write of the same password")
     func writtenAgain() {
         let list = PendingEventList()
         list.expect([event(1)], of: organization)
@@ -41,7 +41,7 @@ struct PendingEventListTests {
         #expect(list.expected(of: organization).map(\.since) == [later.since])
     }
 
-    @Test("An organization that can't be read is given up after a minute, and others are not")
+    @Test("After 60 failed look-ups, the events of an organization are forgotten, and those of other organizations are kept")
     func givenUp() {
         let list = PendingEventList()
         let other = Organization(id: UUID(), name: "fabrikam")
@@ -53,7 +53,7 @@ struct PendingEventListTests {
         #expect(list.take() == ["fabrikam"] && list.expected(of: other).count == 1)
     }
 
-    @Test("A server remembers a bounded number of events")
+    @Test("A server remembers at most 20,000 expected events")
     func bounded() {
         let list = PendingEventList()
         list.expect((0..<30_000).map(event), of: organization)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Tenancy
 
-@Suite("Faults of a PKCS#11 token that end the service for good")
+@Suite("Problems of a PKCS#11 token after which a restart of the service is useless")
 struct KeyTokenProblemTests {
     private static let place = KeyTokenPlace(
         module: "/usr/lib/token.so", token: "fieldseal", label: "kek", pinFile: "/etc/pin", sealedFile: "/etc/kek.sealed")
@@ -11,11 +11,11 @@ struct KeyTokenProblemTests {
     /// `CKR_DEVICE_ERROR`, `CKR_SESSION_COUNT`, `CKR_TOKEN_NOT_RECOGNIZED` and `CKR_USER_NOT_LOGGED_IN`.
     private static let passing: [UInt] = [deviceError, 0xB1, 0xE1, 0x101]
     /// `CKR_ENCRYPTED_DATA_INVALID`, `CKR_ENCRYPTED_DATA_LEN_RANGE`, and `CKR_GENERAL_ERROR`, which SoftHSM returns instead of the
-    /// two others.
+    /// first two.
     private static let damage: [UInt] = [0x40, 0x41, 0x05]
 
     @Test(
-        "A file, a PIN or a key that is wrong stays wrong at each start",
+        "A wrong file, PIN or key has to be corrected by an operator",
         arguments: [
             KeyTokenProblem.wrongPIN(place), .lockedPIN(place), .lastTry(place), .pinFile("/etc/pin", "mode"),
             .sealedFile("/etc/kek.sealed", "damaged"), .noKey(place), .otherKind(place), .readableKey(place), .severalKeys(place),
@@ -23,7 +23,7 @@ struct KeyTokenProblemTests {
     func corrected(problem: KeyTokenProblem) { #expect(problem.needsCorrection) }
 
     @Test(
-        "A token that is away or busy may be there at the next start",
+        "A missing or busy token needs no correction, because it may respond at the next start",
         arguments: [
             KeyTokenProblem.noToken(place, []), .refused(place, "C_OpenSession", code: deviceError),
         ] + passing.map { .notOpened(place, code: $0) })
