@@ -12,7 +12,7 @@ struct Backup: AsyncParsableCommand {
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Read a dump from its beginning to its end, and say what it needs to be opened.",
+            abstract: "Read a dump from its beginning to its end, and say which keys can open it.",
             discussion: """
                 The dump is one of the whole database in pg_dump's custom, directory or tar format. No database is needed. With the \
                 key-encryption key of the backup's time it also says whether that key opens each organization's.
@@ -24,7 +24,9 @@ struct Backup: AsyncParsableCommand {
             help: ArgumentHelp(
                 "Settings whose key-encryption key belongs to the backup, such as one that a token seals.", valueName: "file"))
         var settings: String?
-        @Option(help: ArgumentHelp("With --settings: the database that the backup is of; may be left out.", valueName: "name"))
+        @Option(
+            help: ArgumentHelp(
+                "With --settings: the database of the backup. Not needed if there is only one.", valueName: "name"))
         var database: String?
         @Flag(help: "Print JSON.") var json = false
 

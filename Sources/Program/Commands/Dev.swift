@@ -55,7 +55,7 @@ struct Dev: AsyncParsableCommand {
         let superuser = postgres.conninfo(database: "fieldseal")
         try home.write(
             """
-            # Written anew by every `fieldseal dev`.
+            # Each `fieldseal dev` writes this file again.
             database: "\(conninfo)"
             migrationDatabase: "\(superuser)"
             kekFile: "\(kekFile)"
@@ -101,7 +101,7 @@ struct Dev: AsyncParsableCommand {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
                 // The schema exists, and `config` does not list it. The user has to attach the schema.
-                say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
+                say("The schema of \(name) exists, but config has no row for it. Run: fieldseal org attach \(name)")
             }
         }
         var file = DevelopmentFile(

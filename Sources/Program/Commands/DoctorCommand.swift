@@ -20,7 +20,7 @@ struct DoctorCommand: AsyncParsableCommand {
             "How far a replica may lag, in MiB of write-ahead log or with a unit such as 1GiB.", valueName: "size"),
         transform: { try mebibytes($0) })
     var replicaLag = 64
-    @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization, and the deployment.", valueName: "name"))
+    @Option(name: .customLong("org"), help: ArgumentHelp("Check only this organization, and the deployment.", valueName: "name"))
     var organization: String?
     @Option(help: ArgumentHelp("Show at most this number of findings of each kind, and count the others.", valueName: "n"))
     var limit = 20

@@ -8,7 +8,7 @@ import Model
 struct RouterStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show mailboxes with problems, and a total of the others. It uses the service's settings.",
+        abstract: "Show the mailboxes with problems, and count the others. This command uses the service's settings.",
         discussion: """
             A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
             looked at it for ten minutes after it was due. Routers work for no mailbox that lacks a profile or a delivery method: those \
@@ -17,7 +17,7 @@ struct RouterStatusCommand: AsyncParsableCommand {
         example: "router status --org contoso --all")
     @OptionGroup var organization: OrganizationOption
     @OptionGroup var options: CommandOptions
-    @Flag(help: "Show the mailboxes that work too.") var all = false
+    @Flag(help: "Also show the mailboxes that work.") var all = false
 
     func run() async throws {
         let status = try MailboxStatusReading(try await organization.session(options))

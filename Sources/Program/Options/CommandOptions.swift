@@ -17,7 +17,7 @@ struct CommandOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    @Option(help: ArgumentHelp("One of the databases that the settings name; may be left out.", valueName: "name"))
+    @Option(help: ArgumentHelp("A database that the settings name. Not needed if there is only one.", valueName: "name"))
     var database: String?
 
     /// The deployment in the named database, or in the only one, and its settings.

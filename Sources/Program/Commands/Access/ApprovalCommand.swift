@@ -87,7 +87,7 @@ private func approvalID(_ text: String) throws -> UUID {
 extension Key {
     struct Control: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show or set the rules for showing and setting the key.",
+            abstract: "Show or set the rules for showing and changing the key.",
             discussion: """
                 With --approval, a second System Administrator has to approve each operation within the given time. With --sign-in, \
                 clients may use the key messages of the Web API for the given time after they signed in. A less strict rule needs the \

@@ -20,10 +20,11 @@ struct Client: AsyncParsableCommand {
             example: "client add crm-import --org contoso --role \"Basic User\" --expires 365")
         @Argument(help: "The client's name, such as crm-import.") var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
-        @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
-        @Option(help: ArgumentHelp("The certificate that it shows in the TLS handshake, in PEM.", valueName: "file"))
+        @Option(help: ArgumentHelp("The client's public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
+        @Option(help: ArgumentHelp("The certificate that the client shows in the TLS handshake, in PEM.", valueName: "file"))
         var certificate: String?
-        @Flag(help: "With --certificate: tokens are valid only on connections with the certificate.") var bindTokens = false
+        @Flag(help: "With --certificate: the client's tokens are valid only on connections with the certificate.") var bindTokens =
+            false
         @Option(help: ArgumentHelp("Days after which the secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -99,7 +100,7 @@ struct Client: AsyncParsableCommand {
             example: "client add-certificate crm-import /root/crm-import.pem --bind-tokens --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The certificate, in PEM.") var file: String
-        @Flag(help: "Tokens that it brings are valid only on connections with the certificate.") var bindTokens = false
+        @Flag(help: "The client's tokens are valid only on connections with the certificate.") var bindTokens = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -19,7 +19,7 @@ struct Issuer: AsyncParsableCommand {
                 11111111-2222-4333-8444-555555555555
                 """)
         @Argument(help: "The provider's display name.") var name: String
-        @Option(help: ArgumentHelp("Its issuer identifier.", valueName: "url")) var issuer: String
+        @Option(help: ArgumentHelp("The provider's issuer identifier.", valueName: "url")) var issuer: String
         @Option(help: ArgumentHelp("The client id of this service at the provider.", valueName: "id")) var clientID: String
         @Option(help: "The claim that identifies a person: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
         @Flag(help: "This service has no secret there, only PKCE.") var isPublic = false

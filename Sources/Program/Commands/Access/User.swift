@@ -20,7 +20,7 @@ struct User: AsyncParsableCommand {
             abstract: "Add a person, with a password from the terminal or standard input.",
             example: "user add ada --org contoso --role \"System Administrator\"")
         @Argument(help: "The name to sign in with.") var name: String
-        @Option(help: "What the person may do.") var role: PersonRole
+        @Option(help: "The person's role.") var role: PersonRole
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?
         @Option(help: ArgumentHelp("The systemuser that the person gets, in place of a new one.", valueName: "id"))

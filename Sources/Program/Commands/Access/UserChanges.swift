@@ -26,7 +26,7 @@ extension User {
             commandName: "role", abstract: "Give a person another role, from their next page on.",
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Argument(help: "What the person may do.") var role: PersonRole
+        @Argument(help: "The person's role.") var role: PersonRole
         @Flag(help: "Change the role even if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

@@ -16,7 +16,8 @@ struct EventsArchive: AsyncParsableCommand {
         example: "events archive --org contoso --before 2026-01-01 --to /var/lib/fieldseal/archive/contoso-2025.archive")
     @OptionGroup var organization: OrganizationOption
     @Option(
-        help: ArgumentHelp("What is older than this date (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.", valueName: "date"))
+        help: ArgumentHelp(
+            "Archive up to this date (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.", valueName: "date"))
     var before: String
     @Option(help: ArgumentHelp("The file to write. It must not exist.", valueName: "file")) var to: String
     @Flag(help: "Archive the audit of records instead of security events.") var audit = false

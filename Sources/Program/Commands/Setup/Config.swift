@@ -7,7 +7,7 @@ import Tenancy
 /// The command `config`, which checks and lists the settings.
 struct Config: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Check the settings, and list all that there are.", subcommands: [Check.self, Reference.self])
+        abstract: "Check the settings, or list every setting.", subcommands: [Check.self, Reference.self])
 
     struct Reference: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -11,7 +11,7 @@ import Tenancy
 /// Sets a deployment up, from its settings to its first organization.
 struct Setup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Set a deployment up, step by step. What is there already stays as it is.",
+        abstract: "Set a deployment up, step by step. Parts that already exist are not changed.",
         discussion: """
             Write the settings first, and run it as the user of the service, who gets the files. Each step is printed with the command that does it alone, and skipped where it is done: run it \
             again after correcting what it names. With --superuser it makes the database's roles, gives those without a password one, \
