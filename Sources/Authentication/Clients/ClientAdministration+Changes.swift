@@ -9,7 +9,8 @@ extension ClientAdministration {
     /// Disables a client by its name or id. The client's tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
-    /// - Throws: ``FieldsealError`` when there is no client with that name or id.
+    /// - Throws: ``FieldsealError`` when there is no client with that name or id, or when it is the last System Administrator and
+    ///   `evenIfLast` is false.
     package func disable(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

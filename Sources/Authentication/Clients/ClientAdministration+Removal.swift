@@ -8,7 +8,8 @@ extension ClientAdministration {
     /// systemuser is disabled but not removed, because records refer to it.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
-    /// - Throws: ``FieldsealError`` when there is no client with that name or id.
+    /// - Throws: ``FieldsealError`` when there is no client with that name or id, or when it is the last System Administrator and
+    ///   `evenIfLast` is false.
     package func remove(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

@@ -182,8 +182,8 @@ extension Console {
     /// How many events that mention a person's name are read to find those that the page shows.
     private static let searchedForPerson = 100
 
-    /// The values about the sessions of a person, and about the link that the person has not used yet. The page can end each
-    /// session, and the link.
+    /// The values about a person's sessions, and about the invitation that the person has not used yet. The page can end each
+    /// session, and withdraw the invitation.
     private func personSessions(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
         return [

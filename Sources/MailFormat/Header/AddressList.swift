@@ -390,7 +390,7 @@ package struct AddressList {
         return result
     }
 
-    /// The contents of a quoted string; nil for anything else.
+    /// The contents of a quoted string. Nil for an empty string, and for a word that is not a quoted string.
     private static func quotedContent(_ word: [Unicode.Scalar]) -> [Unicode.Scalar]? {
         word.count > 2 && word.first == "\"" && word.last == "\"" ? Array(word.dropFirst().dropLast()) : nil
     }

@@ -84,7 +84,10 @@ struct Events: AsyncParsableCommand {
                 "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named.",
             example: "events verify --org contoso --from-checkpoint")
         @OptionGroup var organizations: OrganizationsOption
-        @Flag(help: "Verify only the events since the last verification, and the newest of the audit.") var fromCheckpoint = false
+        @Flag(
+            help:
+                "Verify only the events since the last verification without a problem, and the newest 100,000 entries of the audit."
+        ) var fromCheckpoint = false
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
         var archive: [String] = []
         @Option(

@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The column with the name of the record that a lookup refers to, as it was at the last write.
+/// The column with the name of the record that a lookup refers to. It has the name that the record had when the lookup was written.
 struct DerivedName {
     let column: String
     private let named: [(target: EntityDefinition, name: AttributeDefinition)]

@@ -337,7 +337,10 @@ def unchanged(message):
 
 
 def test_sql_changes_no_e_mail_while_it_is_handed_over(room):
-    """The service has verified this e-mail and refuses the next one. To record the refusal, it waits for the lock on the attested state."""
+    """SQL can't change an e-mail between its verification and its release to the router.
+
+    SQL adds a copy of a submitted e-mail. The service verifies the original and refuses the copy. To record the refusal, the service waits
+    for a lock that the test holds. Meanwhile SQL changes the original, and the router still gets what was submitted."""
     for changes in ([], *([change] for change in MEANWHILE), MEANWHILE):
         mine = submitted(room)
         copy = room.sql("SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'org_contoso' AND table_name = 'email' AND column_name <> 'activityid' AND is_generated = 'NEVER'")
