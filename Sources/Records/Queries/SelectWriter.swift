@@ -42,10 +42,8 @@ struct SelectWriter {
         let value: String
         let type: AttributeType.Kind
         let isDescending: Bool
-        /// The attribute, if its texts may be long. They are compared only in rows that the caller may read.
-        var longText: QueryScope.Resolved?
-
-        func compared(_ condition: String) -> String { longText?.ifReadable(condition) ?? condition }
+        /// Whether the client's value of a later page is compared with a text.
+        var isGuarded = false
     }
 
     /// One row for each record, or for each combination of joined records.
@@ -106,8 +104,8 @@ struct SelectWriter {
 
     private mutating func condition() throws(FieldsealError) -> [String] {
         guard let filter = query.filter else { return scope.conditions }
-        let condition = try scope.condition(filter, &statement)
-        return scope.conditions + [condition]
+        let conditions = try scope.guardedConditions(filter, &statement)
+        return scope.conditions + conditions
     }
 
     private mutating func outputs(_ expressions: inout [String]) throws(FieldsealError) -> [RowShape.Column] {
@@ -170,7 +168,7 @@ struct SelectWriter {
         try statement.count(resolved, uses: uses)
         return SortKey(
             expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
-            isDescending: order.isDescending, longText: resolved.attribute.type.isLongText ? resolved : nil)
+            isDescending: order.isDescending, isGuarded: resolved.isGuarded)
     }
 
     /// What a lookup is sorted by: the name of the record that it refers to. A lookup that is NULL sorts as NULL, even if the row
@@ -208,12 +206,12 @@ struct SelectWriter {
             let typed = key.type == .text ? "lower(\(bound))" : "\(bound)::\(key.type.rawValue)"
             let greater =
                 key.isDescending
-                ? "(\(key.compared("\(key.expression) < \(typed)")) OR \(key.value) IS NULL)"
-                : key.compared("\(key.expression) > \(typed)")
+                ? "(\(key.expression) < \(typed) OR \(key.value) IS NULL)" : "\(key.expression) > \(typed)"
             alternatives.append((equal + [greater]).joined(separator: " AND "))
-            equal.append(key.compared("\(key.expression) = \(typed)"))
+            equal.append("\(key.expression) = \(typed)")
         }
-        return alternatives.count == 1 ? alternatives[0] : "(\(alternatives.map { "(\($0))" }.joined(separator: " OR ")))"
+        let condition = alternatives.count == 1 ? alternatives[0] : "(\(alternatives.map { "(\($0))" }.joined(separator: " OR ")))"
+        return keys.contains(where: \.isGuarded) ? scope.guarded(condition) : condition
     }
 
     private static var malformedToken: FieldsealError {

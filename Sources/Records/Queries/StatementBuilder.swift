@@ -14,6 +14,8 @@ package struct StatementBuilder {
     private var keylessJoins = 0
     private var longTextUses = 0
     private var patternLength = 0
+    /// How many uses of texts and subqueries the conditions have so far. Each condition with one is guarded.
+    private(set) var guardedUses = 0
 
     /// How many tables one statement has at most, including those of subqueries.
     static let tableLimit = 16
@@ -78,6 +80,9 @@ package struct StatementBuilder {
                 "A query may have at most \(Self.keylessLimit) joins in which neither attribute is a record's id. Split it.")
         }
     }
+
+    /// Notes that a condition compares a text, or has a subquery.
+    mutating func noteGuardedUse() { guardedUses += 1 }
 
     /// Counts how often a query uses long texts. Uses of other attributes are not counted.
     ///

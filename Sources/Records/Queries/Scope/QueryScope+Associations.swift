@@ -16,10 +16,8 @@ extension QueryScope {
             association.relationship.intersect, name: nil, .inner,
             on: { "\($0.alias).\(association.other.idColumn) = \(member.id)" }, &statement)
         var conditions = ["\(link.alias).\(association.own.idColumn) = \(table.id)"]
-        if let filter {
-            let condition = try inner.condition(filter, &statement)
-            conditions.append(isAll ? "((\(condition)) IS NOT TRUE)" : condition)
-        }
+        statement.noteGuardedUse()
+        if let filter { conditions += try inner.lambdaConditions(filter, isAll, &statement) }
         return (isAll ? "NOT " : "") + inner.subquery(conditions)
     }
 }

@@ -26,9 +26,7 @@ extension QueryScope {
             }
             try statement.count(left)
             try statement.count(right)
-            let condition = "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
-            let isLong = left.attribute.type.isLongText || right.attribute.type.isLongText
-            return isLong ? right.ifReadable(left.ifReadable(condition)) : condition
+            return "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
         case .isIn(let column, let literals):
             return try isIn(try resolve(column, &statement), literals, &statement)
         case .like(let column, let pattern):
@@ -39,9 +37,9 @@ extension QueryScope {
             }
             try statement.count(pattern, for: column)
             if pattern.isRegularExpression || column.attribute.type.isLongText {
-                return column.ifReadable("\(column.comparable) ~ lower(\(statement.bind(.text(pattern.regularExpression))))")
+                return "\(column.comparable) ~ lower(\(statement.bind(.text(pattern.regularExpression))))"
             }
-            return column.ifReadable("\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))")
+            return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
         case .within(let column, let from, let to):
             let column = try resolve(column, &statement)
             guard case .dateTime = column.attribute.type else { throw Self.mismatch(column.attribute, "a range of dates") }
@@ -54,8 +52,11 @@ extension QueryScope {
             guard case .dateTime = column.attribute.type else { throw Self.mismatch(column.attribute, "a fiscal year or period") }
             return fiscal(column, condition, &statement)
         case .hierarchy(let column, let place, let literal):
+            statement.noteGuardedUse()
             return try hierarchy(try resolve(column, &statement), place, literal, &statement)
-        case .isCallers(let column, let own): return try isCallers(try resolve(column, &statement), own, &statement)
+        case .isCallers(let column, let own):
+            if own != .user { statement.noteGuardedUse() }
+            return try isCallers(try resolve(column, &statement), own, &statement)
         case .exists(let link, let negated): return try exists(link, negated, &statement)
         case .lambda(let collection, let variable, let inner, let isAll):
             return try lambda(collection, variable, inner, isAll, &statement)
@@ -93,8 +94,7 @@ extension QueryScope {
         let value = try column.attribute.type.value(of: literal, for: column.attribute)
         if case .date(let date) = value { return compare(column, comparison, date, &statement) }
         try statement.count(column)
-        let condition = "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
-        return column.attribute.type.isLongText ? column.ifReadable(condition) : condition
+        return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
     }
 
     /// Compares whole seconds, because clients read dates without fractions. The conditions are ranges of the column itself, so
@@ -142,8 +142,7 @@ extension QueryScope {
         case let type: elements = "\(statement.bind(.texts(values.map(\.plainText))))::\(type.rawValue)[]"
         }
         try statement.count(column)
-        let isEqual = "\(column.comparable) = ANY (\(elements))"
-        let condition = column.attribute.type.isLongText ? column.ifReadable(isEqual) : isEqual
+        let condition = "\(column.comparable) = ANY (\(elements))"
         return hasNull ? "(\(condition) OR \(column.sql) IS NULL)" : condition
     }
 
@@ -219,8 +218,9 @@ extension QueryScope {
         try statement.count(from)
         try statement.count(to)
         for nested in link.links { try inner.add(nested, &statement) }
-        var conditions = ["\(from.sql) = \(to.sql)"]
-        if let filter = link.filter { conditions.append(try inner.condition(filter, &statement)) }
+        statement.noteGuardedUse()
+        var conditions = ["\(from.joinable(from.sql)) = \(to.sql)"]
+        if let filter = link.filter { conditions += try inner.guardedConditions(filter, &statement) }
         return (negated ? "NOT " : "") + inner.subquery(conditions)
     }
 
@@ -245,10 +245,8 @@ extension QueryScope {
         }
         var inner = try QueryScope(relationship.referencing, name: variable, outer: visible, &statement)
         var conditions = ["\(inner.main.sql(relationship.attribute)) = \(table.id)"]
-        if let filter {
-            let condition = try inner.condition(filter, &statement)
-            conditions.append(isAll ? "((\(condition)) IS NOT TRUE)" : condition)
-        }
+        statement.noteGuardedUse()
+        if let filter { conditions += try inner.lambdaConditions(filter, isAll, &statement) }
         return (isAll ? "NOT " : "") + inner.subquery(conditions)
     }
 
@@ -263,6 +261,14 @@ extension QueryScope {
             entity = relationship.referenced
         }
         return entity.primaryID
+    }
+
+    /// The conditions for the rows of a collection that `any` looks for. For `all`, these are the rows that do not fulfil the filter.
+    mutating func lambdaConditions(_ filter: Filter, _ isAll: Bool, _ statement: inout StatementBuilder) throws(FieldsealError)
+        -> [String]
+    {
+        guard isAll else { return try guardedConditions(filter, &statement) }
+        return [guarded("((\(try condition(filter, &statement))) IS NOT TRUE)")]
     }
 
     func subquery(_ more: [String]) -> String {
@@ -299,14 +305,11 @@ extension QueryScope {
             entity, name: link.alias, link.isFirstOnly ? .first : link.isOuter ? .outer : .inner, traits,
             on: { table in
                 let from = Resolved(table: table, attribute: from)
-                let isEqual = "\(from.comparable) = \(to.comparable)"
-                // A join of one row compares each of the linked entity's rows with the row that it is joined to.
-                let comparesLongTexts = from.attribute.type.isLongText || to.attribute.type.isLongText
-                return link.isFirstOnly && comparesLongTexts ? from.ifReadable(isEqual) : isEqual
+                return "\(from.joinable(from.comparable)) = \(to.joinable(to.comparable))"
             },
             filter: { (scope, statement) throws(FieldsealError) in
-                guard let filter = link.filter else { return nil }
-                return try scope.condition(filter.named(link.alias), &statement)
+                guard let filter = link.filter else { return [] }
+                return try scope.guardedConditions(filter.named(link.alias), &statement)
             }, &statement)
         for nested in link.links {
             var nested = nested

@@ -59,15 +59,6 @@ struct QueryScope {
         /// The expression to compare: dates to the second, as clients read them. The code that uses it counts each use with
         /// ``StatementBuilder/count(_:uses:)``.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
-
-        /// Makes a condition that PostgreSQL evaluates only for rows that the caller may read.
-        ///
-        /// PostgreSQL evaluates cheap conditions first, and considers a pattern cheap. So without the CASE, the time of a query
-        /// would reveal whether a text that the caller may not read matches. PostgreSQL doesn't reorder the parts of CASE (its
-        /// documentation, 4.2.14).
-        func ifReadable(_ condition: String) -> String {
-            table.restriction.map { "CASE WHEN \($0) THEN \(condition) END" } ?? condition
-        }
     }
 
     private(set) var tables: [Table]
@@ -143,8 +134,10 @@ struct QueryScope {
                 statement.unknownAttributeCode, "\(table.entity.logicalName) has no attribute \(column.name.quotedForMessage).")
         }
         guard !column.isText || attribute.type.isText else { throw Self.mismatch(attribute, "a function of texts") }
-        let resolved = Resolved(table: table, attribute: attribute)
-        return column.isName ? statement.name(of: resolved) ?? resolved : resolved
+        var resolved = Resolved(table: table, attribute: attribute)
+        if column.isName { resolved = statement.name(of: resolved) ?? resolved }
+        if resolved.isGuarded { statement.noteGuardedUse() }
+        return resolved
     }
 
     /// The refusal of a step that leads to no single record.
@@ -186,7 +179,7 @@ struct QueryScope {
         _ kind: JoinKind,
         _ traits: Table.Traits = [],
         on condition: (Table) -> String,
-        filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
+        filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> [String] = { (_, _) in [] },
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> Table {
         var table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: traits)
@@ -194,7 +187,7 @@ struct QueryScope {
         tables.append(table)
         var on = [condition(table)]
         if let own = table.restriction { on.append(own) }
-        if let more = try filter(&self, &statement) { on.append(more) }
+        on += try filter(&self, &statement)
         let condition = on.joined(separator: " AND ")
         let source = "\(statement.qualified(entity)) AS \(table.alias)"
         switch kind {
