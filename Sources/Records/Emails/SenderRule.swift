@@ -3,10 +3,12 @@ import Model
 package import Tenancy
 
 /// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner
-/// of a queue, and members of the team that owns it, may send as the queue. System Administrators may send as every user and queue.
-/// No caller may send as a disabled user or as an inactive queue.
+/// of a queue, and members of the team that owns it, may send as the queue. If the queue has the address of a user, they must also be
+/// allowed to send as that user. System Administrators may send as every user and queue. No caller may send as a disabled user or
+/// as an inactive queue.
 ///
-/// The rule is checked when an e-mail is submitted, and again before it is handed to a router.
+/// The rule is checked when an e-mail is submitted, and again before it is handed to a router. Then it also refuses e-mails of a
+/// submitter who was disabled since, and of one who is no System Administrator any more, if only that role allowed the sender.
 package enum SenderRule {
     /// SQL that joins an e-mail `e` with its sender `s`: the number of senders, the sender's record and type, and its address in
     /// the e-mail. Also joins the tables from which ``address`` reads the sender's current address.
@@ -41,8 +43,22 @@ package enum SenderRule {
     /// - Parameter user: An SQL expression for the id of the systemuser.
     static func allows(_ user: String, in organization: Organization) -> String {
         """
-        coalesce(su.systemuserid = \(user) OR us.issendasallowed OR sq.ownerid = \(user)
-            OR sq.ownerid IN (SELECT t.teamid FROM \(organization.qualified("teammembership")) AS t WHERE t.systemuserid = \(user)), false)
+        coalesce(su.systemuserid = \(user) OR us.issendasallowed
+            OR (sq.ownerid = \(user)
+                OR sq.ownerid IN (SELECT t.teamid FROM \(organization.qualified("teammembership")) AS t WHERE t.systemuserid = \(user)))
+               AND NOT EXISTS (
+                    SELECT FROM \(organization.qualified("systemuser")) AS x
+                      LEFT JOIN \(organization.qualified("usersettings")) AS xs ON xs.systemuserid = x.systemuserid
+                     WHERE lower(x.internalemailaddress) = lower(sq.emailaddress) AND x.systemuserid <> \(user)
+                       AND xs.issendasallowed IS NOT TRUE), false)
+        """
+    }
+
+    /// The SQL condition that is true if a systemuser is a System Administrator now.
+    private static func isAdministrator(_ user: String, in organization: Organization) -> String {
+        """
+        EXISTS (SELECT FROM \(organization.userRoles) AS h JOIN \(organization.qualified("role")) AS r ON r.roleid = h.roleid
+                 WHERE h.systemuserid = \(user) AND r.name = '\(Role.systemAdministrator.rawValue)')
         """
     }
 
@@ -57,7 +73,10 @@ package enum SenderRule {
              WHEN \(isInactiveQueue) THEN 'Its sender is an inactive queue (queue.statecode). Activate the queue, and send it again.'
              WHEN \(address) IS NULL OR lower(\(address)) <> lower(coalesce(s.address, ''))
                   THEN 'Its From address is not its sender''s address. Send it again.'
-             WHEN NOT (e.submitter_is_administrator OR \(allows("e.submitter", in: organization)))
+             WHEN EXISTS (SELECT FROM \(organization.qualified("systemuser")) AS b WHERE b.systemuserid = e.submitter AND b.isdisabled)
+                  THEN 'The user who submitted it is disabled (systemuser.isdisabled). Another user may send it again.'
+             WHEN NOT (\(allows("e.submitter", in: organization))
+                       OR e.submitter_is_administrator AND \(isAdministrator("e.submitter", in: organization)))
                   THEN 'The user who submitted it may not send as its sender (usersettings.issendasallowed, or the queue''s owner). Send it again.'
         END
         """
