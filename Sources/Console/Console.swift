@@ -27,7 +27,7 @@ package struct Console: Sendable {
     let retention: RetentionRules
     let figures = RecentResults<OverviewFigures>(leastLifetime: 60, patience: .seconds(2))
     let counts = RecentResults<MailboxCounts>(patience: .seconds(2))
-    let uploads = HeldUploads()
+    let uploads = HeldUploads(personLimit: heldOfPerson, limit: heldOfAll)
     let waitingForms = WaitingForms()
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 

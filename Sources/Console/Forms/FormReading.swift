@@ -14,8 +14,9 @@ extension Console {
     /// How many bytes are read of a form whose files are too large. The form is read past its limit, because a browser shows the
     /// response only after it has sent the whole form.
     private static let readLimit = 1 << 28
-    /// How many forms with files are held at a time.
-    private static let heldForms = 3
+    /// How many bytes of forms with files are held for one person, and for all.
+    static let heldOfPerson = filesLimit + 2 * formLimit
+    static let heldOfAll = 4 * heldOfPerson
 
     /// Reads a form without files into its visit.
     func readForm(_ visit: inout Visit) async throws {
@@ -30,16 +31,24 @@ extension Console {
     /// Reads a form with files. The files are kept only for a person who is signed in, up to ``filesLimit``. Otherwise only the
     /// names of the files are kept. Typed texts are kept in any case.
     func readFiles(_ visit: inout Visit, _ boundary: String) async throws {
-        visit.hold = visit.signed == nil ? nil : uploads.hold(Self.heldForms)
-        let isHeld = visit.hold != nil
-        let limit = Self.formLimit + (isHeld ? Self.filesLimit : 0)
+        visit.hold = visit.signed.flatMap { $0.session.caller.systemUserID }.map(uploads.hold)
         var (body, length) = (Data(), 0)
         for try await part in visit.request.body {
             length += part.readableBytes
             guard length <= Self.readLimit else { throw NIOTooManyBytesError(maxBytes: Self.readLimit) }
-            if body.count < limit { body.append(contentsOf: part.readableBytesView.prefix(limit - body.count)) }
+            // The first bytes have the texts. They are kept without a hold too.
+            let limit = visit.hold == nil ? Self.formLimit : Self.formLimit + Self.filesLimit
+            let kept = part.readableBytesView.prefix(max(0, limit - body.count))
+            if let hold = visit.hold, !kept.isEmpty, !hold.add(kept.count) {
+                // There is no room for the files of this form. Their bytes are given back.
+                visit.hold = nil
+                body = Data(body.prefix(Self.formLimit))
+            } else {
+                body.append(contentsOf: kept)
+            }
         }
-        let isWhole = length <= limit
+        let isHeld = visit.hold != nil
+        let isWhole = length == body.count
         let form = try MultipartForm(body, boundary: boundary, fieldLimit: Visit.fieldLimit, isWhole: isWhole)
         guard form.fields.reduce(0, { $0 + $1.key.utf8.count + $1.value.utf8.count }) <= Self.formLimit else {
             throw NIOTooManyBytesError(maxBytes: Self.formLimit)

@@ -67,8 +67,24 @@ package struct AttemptLimiter {
     /// The account that a name of a person is counted as. The name is hashed under the key-encryption key, because it may not exist:
     /// then it may be a password that was typed into the wrong field.
     package static func name(_ name: String, in organization: UUID, under kek: KeyEncryptionKey) throws -> Account {
-        let tag = try kek.tag(label: "failed_sign_in", over: [organization.bytes, Array(name.lowercased().utf8)])
+        let tag = try kek.tag(label: "failed_sign_in", over: [organization.bytes, Array(folded(name).utf8)])
         return .account("user:\(organization.text):\(hexadecimal(tag.prefix(16)))")
+    }
+
+    /// A name in the form in which it is counted: in lower case, and without marks such as the dot of İ.
+    ///
+    /// PostgreSQL finds a person by `lower(name)`, whose result depends on the locale. Names that PostgreSQL takes for one person
+    /// must be counted as one, or each spelling would have attempts of its own. It does no harm that other names are counted
+    /// together too.
+    static func folded(_ name: String) -> String {
+        var scalars = String.UnicodeScalarView()
+        for scalar in name.decomposedStringWithCompatibilityMapping.unicodeScalars {
+            scalars.append(
+                contentsOf: scalar.properties.lowercaseMapping.decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
+                    $0.properties.generalCategory != .nonspacingMark
+                })
+        }
+        return String(scalars).replacing("ı", with: "i").replacing("ς", with: "σ")
     }
 
     /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write a time that

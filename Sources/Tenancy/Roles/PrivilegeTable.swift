@@ -47,7 +47,8 @@ package enum PrivilegeTable {
         "timezoneruleversionnumber", "utcconversiontimezonecode",
     ]
     private static let emailAttributesOfAdministrators: Set<String> = [
-        "deliveryattempts", "emailsendername", "messageid", "sender", "sendersaccountname", "submittedby", "torecipients",
+        "activityadditionalparams", "deliveryattempts", "emailsendername", "messageid", "sender", "sendersaccountname",
+        "submittedby", "torecipients",
     ]
 
     private static func row(of role: Role, on entity: String) -> Row {
