@@ -108,33 +108,34 @@ package final class DeploymentFigures: Sendable {
     }
 
     private func writeTotals(of readings: [(String, DatabaseFigures.Reading)], to text: inout MetricsText) {
-        func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Int) {
-            text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, Double(value($0.1))) })
+        // The sums are floating-point numbers, because sums of numbers that SQL wrote may be too large for an integer.
+        func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Double) {
+            text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, value($0.1)) })
         }
         let due = Date(timeIntervalSinceNow: -KeyPolicy.keyLifetime)
-        total("organizations", "Organizations.") { $0.organizations.count }
+        total("organizations", "Organizations.") { Double($0.organizations.count) }
         total("organizations_key_missing", "Organizations whose key in force config has not.") {
-            $0.organizations.count { !$0.isKeyThere }
+            Double($0.organizations.count { !$0.isKeyThere })
         }
         total("organizations_key_due", "Organizations whose key should be changed.") {
-            $0.organizations.count { $0.keyChangedOn < due }
+            Double($0.organizations.count { $0.keyChangedOn < due })
         }
         total("events_pending", "Security events of all organizations that wait to be linked into a chain.") {
-            $0.contents.values.reduce(0) { $0 + $1.pendingEvents }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.pendingEvents) }
         }
         total(
             "events_unsent", "Security events of all organizations that the receiver outside of the database has not acknowledged."
         ) {
-            $0.organizations.reduce(0) { $0 + $1.unsentEvents }
+            $0.organizations.reduce(0.0) { $0 + Double($1.unsentEvents) }
         }
         total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
-            $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.waitingEmails) }
         }
         total("mailboxes_failing", "Mailboxes of all organizations that no mail is fetched for or sent from.") {
-            $0.contents.values.reduce(0) { $0 + $1.failingMailboxes }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.failingMailboxes) }
         }
         total("cells", "Encrypted values of all organizations, as PostgreSQL estimates them.") {
-            $0.contents.values.reduce(0) { $0 + $1.cells }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.cells) }
         }
     }
 

@@ -202,18 +202,37 @@ extension Session {
             let members = try connection.query(
                 "SELECT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = $1", [.uuid(id)])
             let roles = try connection.query(
-                "SELECT roleid FROM \(organization.qualified("teamroles")) WHERE teamid = $1", [.uuid(id)])
+                """
+                SELECT t.roleid, r.name FROM \(organization.qualified("teamroles")) AS t
+                  LEFT JOIN \(organization.qualified("role")) AS r USING (roleid) WHERE t.teamid = $1
+                """, [.uuid(id)])
             return try change.keepingAnAdministrator(on: connection) { change in
                 let result = try delete()
                 guard result.affectedRows > 0 else { return result }
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
+                try recordLoss(of: members, roles, by: id, &change, on: connection)
                 // SQL may hide rows of links during this deletion and restore them later. The entry that `end` makes ensures that
                 // the restored rows grant nothing, not even to a new team with the same id.
                 try change.end(Grant.links(of: id))
                 return result
             }
+        }
+    }
+
+    /// Records the members and roles that a deleted team had.
+    private func recordLoss(
+        of members: PostgresResult, _ roles: PostgresResult, by team: UUID, _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let names = try roles.map { try $0.decodeIfPresent(1, as: String.self) ?? $0.decode(0, as: UUID.self).text }
+        let users = try members.map { try $0.decode(0, as: UUID.self).text }
+        // A team without links is recorded too. SQL may hide its links.
+        let losses = [(SecurityEvent.Kind.roleTaken, "role", names), (.memberRemoved, "systemuser", users)].filter { !$0.2.isEmpty }
+        for (kind, entity, lost) in losses.isEmpty ? [(.memberRemoved, "systemuser", ["none"])] : losses {
+            let details = "team \(team.text), \(entity) \(lost.joined(separator: ", "))"
+            try change.append(SecurityEvent(kind, .succeeded, details: details), by: caller, on: connection)
         }
     }
 }

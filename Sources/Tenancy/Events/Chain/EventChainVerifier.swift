@@ -46,16 +46,16 @@ package struct EventChainVerifier {
         let newest = try newest(on: connection)
         if let attested { report.problems += Self.end(attested, newest) }
         let archived = try collect(&report) { try EventArchivePosition.read(organization, under: kek, on: connection) } ?? nil
-        if let archived {
-            let again = try connection.query(
-                "SELECT count(*) FROM \(table) WHERE security_event_id <= $1", [.int64(Int64(archived.lastID))])[0]
-            let count: Int = try again.decode(0)
-            if count > 0 {
-                report.problems.append(
-                    "\(count) events up to number \(archived.lastID), which were archived, were written again by SQL")
-            }
-        }
         let beginning = EventCheckpoint(lastID: archived?.lastID ?? 0, head: archived?.head ?? [])
+        let early = try connection.query(
+            "SELECT count(*) FROM \(table) WHERE security_event_id <= $1", [.int64(Int64(beginning.lastID))])[0]
+        let count: Int = try early.decode(0)
+        if count > 0 {
+            report.problems.append(
+                archived == nil
+                    ? "\(count) events have a number below 1, which this service never gives: SQL wrote them"
+                    : "\(count) events up to number \(beginning.lastID), which were archived, were written again by SQL")
+        }
         var start = beginning
         var limit = Int.max
         switch extent {
