@@ -333,12 +333,13 @@ CHANGED = f"UPDATE security_event SET actor = 'client:innocent' WHERE security_e
     ["INSERT INTO security_event SELECT max(security_event_id) + 1, now(), 'key read', 'succeeded', 'client:innocent', NULL, NULL, 1, NULL, NULL, NULL, sha256('x') FROM security_event"],
     ["DELETE FROM security_event WHERE security_event_id = (SELECT max(security_event_id) FROM security_event)",
      "UPDATE config.attested_state SET events = events - 1, newest_event = newest_event - 1, head = (SELECT hash FROM security_event ORDER BY security_event_id DESC LIMIT 1)"],
+    ["INSERT INTO security_event SELECT n, now(), 'key read', 'succeeded', 'client:innocent', NULL, NULL, 1, NULL, NULL, NULL, sha256('x') FROM unnest(ARRAY[0, -7]) AS n"],
     ["DELETE FROM security_event WHERE security_event_id > " + NTH, "DELETE FROM config.attested_state"],
     ["DELETE FROM security_event WHERE security_event_id <= " + NTH,
      "INSERT INTO config.event_archive SELECT a.organization_id, 3, e.security_event_id - 1, e.previous_hash, now(), a.kek_id, sha256('x') "
      "FROM config.attested_state AS a, (SELECT * FROM security_event ORDER BY security_event_id LIMIT 1) AS e"],
 ], ids=["newest cut", "tail cut", "all cut", "oldest cut", "head cut and chained anew", "one cut", "one cut and chained anew", "changed", "changed and chained anew",
-        "changed and the functions replaced", "backdated and the functions replaced", "inserted", "tail cut with its length", "tail cut with the attested state",
+        "changed and the functions replaced", "backdated and the functions replaced", "inserted", "inserted before the first", "tail cut with its length", "tail cut with the attested state",
         "head cut and said to be archived"])
 def test_the_owner_changes_the_chain(evidence, statements):
     evidence.key()
