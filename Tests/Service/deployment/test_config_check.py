@@ -174,7 +174,7 @@ def test_a_database_that_is_away_has_a_code_of_its_own(cluster, name):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         code, said, doctor = checked(cluster, "away", **{name: f"host=127.0.0.1 port={port} user=fieldseal_service dbname=fieldseal sslmode=disable"})
-    assert code == 3 and said["problems"] == [] and any("the database can't be asked" in note for note in said["notes"]), said
+    assert code == 3 and said["problems"] == [] and any("the database could not be queried" in note for note in said["notes"]), said
 
 
 def test_what_may_be_meant_is_a_note(cluster, check):

@@ -41,7 +41,7 @@ extension User {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a person, and end their sessions.",
-            discussion: "The systemuser that they acted as stays, disabled, since records name it.",
+            discussion: "The systemuser that the person acted as is disabled and stays, since records name it.",
             example: "user remove ada --org contoso")
         @Argument(help: "The person's name or id.") var name: String
         @Flag(help: "Remove the person even if they are the last System Administrator.") var evenIfLast = false
@@ -56,7 +56,7 @@ extension User {
 
     struct EndSessions: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.",
+            commandName: "end-sessions", abstract: "End all sessions of a person. The person can sign in again.",
             example: "user end-sessions ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @OptionGroup var organization: OrganizationOption
@@ -74,9 +74,9 @@ extension User {
             commandName: "require-second-factor",
             abstract: "Set the roles in which people of an organization need one-time passwords.",
             discussion: """
-                A person in such a role who has none sets them up before any other page opens. Without --role and --all, one-time \
-                passwords become optional for all roles. The command connects as the role that migrates. The setting is attested, \
-                so SQL can't change it.
+                A person in such a role without one-time passwords sets them up before any other page opens. Without --role and \
+                --all, one-time passwords become optional for all roles. The command connects as the role that migrates. The \
+                setting is attested, so SQL can't change it.
                 """,
             example: "user require-second-factor --role \"System Administrator\" --org contoso")
         @Option(help: "A role; may be given several times.") var role: [PersonRole] = []

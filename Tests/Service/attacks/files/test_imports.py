@@ -348,7 +348,7 @@ def test_a_clone_has_a_key_of_its_own_wherever_the_original_is(here, there, tmp_
     file = export(here, tmp_path / "file")
     for cluster in (there, here):
         result = cluster.run("org", "import", str(file), "--name", "clone", "--as-new", stdin=here.key)
-        assert "key of its own" in result.stdout and "key show --org clone" in result.stdout
+        assert "new generated key" in result.stdout and "key show --org clone" in result.stdout
         own = cluster.run("key", "show", "--org", "clone").stdout.strip()
         assert own != here.key
         assert opened(cluster, own, "org_clone") == here.values

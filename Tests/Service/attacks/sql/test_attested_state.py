@@ -872,8 +872,8 @@ def test_attaching_again_adopts_no_row_that_sql_wrote(own_place):
         if is_missing:
             place.sql("DELETE FROM config.attested_state")
         accepted = place.run("org", "attach", "contoso", "--yes", *(["--trust-tags"] if is_missing else [])).stdout
-        assert "client intruder" in accepted.split("grants nothing:")[1].split("Grants power")[0]
-        power = accepted.split("Grants power: ")[1]
+        assert "client intruder" in accepted.split("grant nothing:")[1].split("Rows that grant access")[0]
+        power = accepted.split("Rows that grant access: ")[1]
         assert "client good" in power and ", client gone" not in f", {power}"
         assert place.token(good).status_code == 200, place.token(good).text
         assert place.token(gone).status_code == 401
