@@ -66,7 +66,7 @@ extension Doctor {
                 Finding(
                     .error, "cell-does-not-open", organization.name,
                     "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
-                    advice: "restore it from a backup, set the password again, or clear it")
+                    advice: "restore the cell from a backup, set the password again, or clear the password")
             }
         } catch let error as FieldsealError where error.code.asksForKey || error.code == .organizationDisabled {
             return []

@@ -74,10 +74,10 @@ package final class DeploymentFigures: Sendable {
         let standbys = databases.compactMap { name, figures in figures.deployment.standby.map { (name, $0.figures) } }
         if !standbys.isEmpty {
             text.gauge(
-                "fieldseal_standby_up", "1 if the standby responds, and else 0.",
+                "fieldseal_standby_up", "1 if the standby responds and belongs to this database, else 0.",
                 standbys.map { sample($0.0, $0.1.isThere ? 1 : 0) })
             text.counter(
-                "fieldseal_lists", "Lists by the server that ran them.",
+                "fieldseal_lists", "Lists that the standby ran, and lists that ran on the primary instead.",
                 standbys.flatMap { name, figures in
                     [("standby", figures.counts.served), ("primary", figures.counts.left)].map { server, count in
                         names == nil
@@ -113,7 +113,7 @@ package final class DeploymentFigures: Sendable {
         }
         let due = Date(timeIntervalSinceNow: -KeyPolicy.keyLifetime)
         total("organizations", "Organizations.") { $0.organizations.count }
-        total("organizations_key_missing", "Organizations whose key in force config has not.") {
+        total("organizations_key_missing", "Organizations whose key in force is missing in config.") {
             $0.organizations.count { !$0.isKeyThere }
         }
         total("organizations_key_due", "Organizations whose key should be changed.") {
