@@ -66,16 +66,16 @@ package final class RouterMetrics: Sendable {
         }
         counter("waits", "Requests for work.", state.waits)
         text.gauge(
-            "fieldseal_router_watched_mailboxes", "Connections on which mail servers tell of new messages.",
+            "fieldseal_router_watched_mailboxes", "Connections on which mail servers report new messages.",
             [.init([:], Double(state.watched))])
         counter("turns", "Turns at mailboxes.", state.turns)
-        counter("messages_fetched", "Messages that mail servers gave.", state.counts.fetched)
+        counter("messages_fetched", "Messages that were fetched from mail servers.", state.counts.fetched)
         counter("messages_delivered", "Messages that became records.", state.counts.processed)
         counters(
-            "messages_refused", "Messages that the service made no record of, by its reason.", "reason",
+            "messages_refused", "Messages that the service did not make a record of, by the reason.", "reason",
             Dictionary(state.counts.refused.map { (Self.reasons[$0.key] ?? "\($0.key)", $0.value) }, uniquingKeysWith: +))
         counter("messages_undeliverable", "Messages that can't become records.", state.counts.failed)
-        counter("emails_sent", "E-mails that mail servers took.", state.counts.sent)
+        counter("emails_sent", "E-mails that mail servers accepted.", state.counts.sent)
         counters(
             "emails_failed", "E-mails that mail servers did not accept, by whether that is permanent.", "outcome",
             state.counts.unsent)

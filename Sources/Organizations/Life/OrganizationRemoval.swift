@@ -99,7 +99,7 @@ package struct OrganizationRemoval: Sendable {
             guard let row = rows.first else { throw FieldsealError.unknownOrganization(organization.name) }
             guard try row.decode(0, as: Bool.self) else {
                 throw FieldsealError(
-                    .invalidArgument, "The removal of \(organization.name) was not begun, or was taken back. Nothing was removed.")
+                    .invalidArgument, "The removal of \(organization.name) was not begun, or was undone. Nothing was removed.")
             }
             try KeySetLock.take(organization, on: connection)
             try refuseDependents(of: organization, on: connection)
@@ -144,7 +144,7 @@ package struct OrganizationRemoval: Sendable {
         guard names.isEmpty else {
             throw FieldsealError(
                 .invalidArgument,
-                "These refer to tables of \(organization.name) from other schemas: \(names.joined(separator: ", ")). They would be "
+                "Objects in other schemas refer to tables of \(organization.name): \(names.joined(separator: ", ")). They would be "
                     + "dropped too. Drop or change them first, then run this again.")
         }
     }

@@ -317,7 +317,7 @@ def test_a_disabled_person_is_not_invited(console):
     id, admin = person(console, "invited-no-more"), Visitor(console)
     assert admin.send("access/disable-user", id=id).status_code == 200
     refused = admin.send("access/invite-user", id=id)
-    assert refused.status_code == 400 and "Enable them first" in text(refused) and "token=" not in refused.text
+    assert refused.status_code == 400 and "Enable the person first" in text(refused) and "token=" not in refused.text
     assert console.sql("SELECT invitation FROM config.console_user WHERE user_id = %s", [id]) == [(None,)]
     assert admin.send("access/enable-user", id=id).status_code == 200
     assert "token=" in admin.send("access/invite-user", id=id).text
