@@ -438,7 +438,7 @@ def test_the_request_for_work_is_checked(quiet, idling):
     batch = {"requests": [{"id": "1", "method": "POST", "url": "fieldseal.WaitForWork", "headers": {"Content-Type": "application/json"},
                            "body": {"HostId": "x", "Seconds": 5, "WantsWork": True, "Watching": [], "IsLeaving": False}}]}
     answer = quiet.request("POST", "$batch", batch, client="router", Content_Type="application/json")
-    assert "can't be a part of a batch" in answer.text
+    assert "can't be part of a batch" in answer.text
     # A router can ask for the lease of one mailbox by its id.
     box = mailbox(quiet, own_profile(quiet, idling()))
     refused(quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "x", "MailboxId": "y"}, client="router"), 400, "0x80048D19")
