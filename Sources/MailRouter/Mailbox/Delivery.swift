@@ -197,7 +197,7 @@ final class Delivery {
                 outcome.note(.undeliverable, of: emails[0].source)
                 outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(
-                    .warning, "message not taken",
+                    .warning, "the service refused a message",
                     ["message-id": "\(emails[0].content.messageId)", "code": "\(code)", "error": "\(text)"])
                 return outcome
             }

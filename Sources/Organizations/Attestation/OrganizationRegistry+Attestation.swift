@@ -137,7 +137,8 @@ extension OrganizationRegistry {
         guard let row else {
             throw FieldsealError(
                 .objectDoesNotExist,
-                "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore it first."
+                "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore the "
+                    + "row first."
             )
         }
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }

@@ -23,7 +23,7 @@ enum StartError: Error, CustomStringConvertible {
         switch self {
         case .superuser(let name):
             "the database connection is a superuser's (\(name)), and a superuser can switch the database's guards off; connect as "
-                + "fieldseal_service, or say --allow-superuser"
+                + "fieldseal_service, or add --allow-superuser"
         case .portTaken(let setting, let port, let host):
             "port \(port) is taken on \(host) by another program; end that one, or set \(setting) to another port"
         case .noListener(let setting, let port, let host, let reason):
