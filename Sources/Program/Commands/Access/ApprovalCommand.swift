@@ -80,7 +80,9 @@ struct ApprovalCommand: AsyncParsableCommand {
 }
 
 private func approvalID(_ text: String) throws -> UUID {
-    guard let id = UUID(text: text) else { throw ValidationError("A request's id is one that approval list shows, not \(text).") }
+    guard let id = UUID(text: text) else {
+        throw ValidationError("\(text) is not the id of a request. `fieldseal approval list` shows the ids.")
+    }
     return id
 }
 

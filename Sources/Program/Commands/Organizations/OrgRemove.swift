@@ -76,10 +76,11 @@ extension Org {
 
         /// Sentences about copies of the organization's data that a removal can't delete.
         private static let remains = [
-            "Backups, dumps and archived WAL that were made before hold its cells and its wrapped keys. They open with the "
+            "Older backups, dumps and archived WAL hold its cells and its wrapped keys. They open with the "
                 + "key-encryption key of their time, or with a key text that was copied out. Let them expire, or destroy them.",
-            "Replicas remove it when they have replayed this. Snapshots of file systems and free blocks of disks may keep its files.",
-            "Key texts, recovery sheets, exports and archives of events that were made of it stay where they were put.",
+            "Replicas remove its data when they have replayed the removal. Snapshots of file systems and free blocks of disks may "
+                + "keep its files.",
+            "Key texts, recovery sheets, exports and archives of events stay where they were put.",
             "Logs of servers and routers name the organization and its clients. Servers forget its key at their next restart.",
         ]
 

@@ -8,8 +8,9 @@ extension Org {
         static let configuration = CommandConfiguration(
             abstract: "Give an organization another name, and its schema with it.",
             discussion: """
-                Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new one, \
-                and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts that name it.
+                Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new \
+                name, and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts \
+                that name it.
                 """,
             example: "org rename contoso contoso-europe")
         @Argument(help: "The organization.") var name: String
