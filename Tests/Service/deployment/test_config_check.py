@@ -332,5 +332,5 @@ def test_a_role_whose_password_expires_is_named(cluster, check, days, severity):
     finally:
         cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
     assert [f["severity"] for f in findings if f["code"] == "role-password-expires"] == ([severity] if severity else [])
-    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is good until" in line]
+    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is valid until" in line]
     assert len(told) == bool(severity)
