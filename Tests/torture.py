@@ -157,7 +157,7 @@ class Torture:
             lines = [
                 line for line in log.read_text(errors="replace").splitlines()
                 if ('"message":"request"' not in line if log.name.startswith("serve") else re.search("ERROR|FATAL|PANIC", line))
-                and not re.search("is retired|terminating connection|connection to server|not yet accepting|starting up|called off|cancelled|unexpected EOF", line)]
+                and not re.search("is retired|terminating connection|connection to server|not yet accepting|starting up|called off|unexpected EOF", line)]
             print(f"== {log.name}", *lines[-40:], sep="\n", flush=True)
 
     def case(self):

@@ -121,7 +121,7 @@ struct APIResponse: Sendable, ResponseGenerator {
             let message = "The request can't be answered: \(error.status.reasonPhrase)."
             return (self.error(FieldsealError(.badRequest, message), status: error.status), false)
         case is CancellationError:
-            return (self.error(FieldsealError(.unexpected, "The request was cancelled."), status: .serviceUnavailable), false)
+            return (self.error(FieldsealError(.unexpected, "The request was called off."), status: .serviceUnavailable), false)
         default:
             let message = "Something went wrong on the server. Its log has more under this request's id."
             return (self.error(FieldsealError(.unexpected, message)), true)
