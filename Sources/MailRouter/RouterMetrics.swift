@@ -83,7 +83,7 @@ package final class RouterMetrics: Sendable {
             "problems", "Turns that found something wrong with the mailbox, by the code of its alert.", "code",
             Dictionary(uniqueKeysWithValues: state.problems.map { ("\($0.key)", $0.value) }))
         gauge("mailbox_lag_seconds", "Age of the oldest message that the last turn found; 0 when there was none.") { $0.lag }
-        gauge("mailbox_turn_seconds", "How long the last turn took.") { $0.seconds }
+        gauge("mailbox_turn_seconds", "How long the last turn took, in seconds.") { $0.seconds }
         gauge("mailbox_turn_finished_timestamp_seconds", "When the last turn ended.") { $0.finished.timeIntervalSince1970 }
     }
 

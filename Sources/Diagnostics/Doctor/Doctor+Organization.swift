@@ -18,7 +18,7 @@ extension Doctor {
             say(
                 .notice, "quarantined-cells",
                 "\(try row.decode(1, as: Int.self)) cells of the retired key version \(try row.decode(0, as: Int.self)) are in quarantine",
-                "set those passwords anew, or restore the cells from a backup; then delete them from quarantined_cell")
+                "set these passwords again, or restore the cells from a backup; then delete them from quarantined_cell")
         }
         return findings
     }

@@ -56,7 +56,8 @@ struct MessageStructure {
 
     private mutating func noteLimit() {
         note(
-            "The message has more than \(Self.partLimit) parts, or more than \(Self.depthLimit) within each other: some are left out."
+            "The message has more than \(Self.partLimit) parts, or parts nested more than \(Self.depthLimit) levels deep: some "
+                + "are left out."
         )
     }
 

@@ -249,9 +249,9 @@ extension IncomingDelivery.Verdict {
     /// Why the e-mail can't become a record; nil if it is a record, or a filter refuses it.
     fileprivate var failure: String? {
         switch (shouldDeliver, reasonCode) {
-        case (false, Self.badSender): "nothing in it says who sent it"
+        case (false, Self.badSender): "it does not say who sent it"
         case (false, Self.noRecipient):
-            "it is addressed to no enabled user and no active queue, and the mailbox belongs to none"
+            "it is addressed to no enabled user and no active queue, and the mailbox belongs to no user and no queue"
         default: nil
         }
     }

@@ -121,7 +121,7 @@ package struct OrganizationRemoval: Sendable {
         FieldsealError(
             .invalidArgument,
             "\(organization.name) was not \(done): other sessions have held its tables for \(lockTimeout). Nothing was changed. See "
-                + "pg_stat_activity, end those sessions, and run this again.")
+                + "pg_stat_activity, end those sessions, and run the command again.")
     }
 
     /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop the dependent
@@ -145,7 +145,7 @@ package struct OrganizationRemoval: Sendable {
             throw FieldsealError(
                 .invalidArgument,
                 "Objects in other schemas refer to tables of \(organization.name): \(names.joined(separator: ", ")). They would be "
-                    + "dropped too. Drop or change them first, then run this again.")
+                    + "dropped too. Drop or change them first, then run the command again.")
         }
     }
 

@@ -75,7 +75,7 @@ struct DoctorCommand: AsyncParsableCommand {
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
             return (report, true)
         } catch let error as FieldsealError where error.code == .noResource {
-            throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
+            throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows the organizations.")
         } catch let error where name != nil && (error is KeyEncryptionKeyFile.Problem || error is KeyEncryptionKeyCommand.Problem) {
             var report = FindingReport(limit: limit)
             report.add([
@@ -138,7 +138,7 @@ struct DoctorCommand: AsyncParsableCommand {
             try CryptoLibrary.selfTest()
             return []
         } catch {
-            return [Finding(.error, "crypto-self-test", "\(error)", advice: "install libssl3 anew, and start the service again")]
+            return [Finding(.error, "crypto-self-test", "\(error)", advice: "reinstall libssl3, and start the service again")]
         }
     }
 }

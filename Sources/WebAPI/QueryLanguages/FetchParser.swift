@@ -135,7 +135,7 @@ struct FetchParser {
             }
             if try element.flag("distinct") {
                 guard function == .countColumn else {
-                    throw FieldsealError(.queryDoesNotFit, "distinct of <attribute> goes with the aggregate countcolumn.")
+                    throw FieldsealError(.queryDoesNotFit, "distinct of <attribute> needs the aggregate countcolumn.")
                 }
                 function = .countDistinct
             }

@@ -38,7 +38,7 @@ struct Client: AsyncParsableCommand {
                 throw ValidationError(
                     "Give --public-key or --certificate, not both. `fieldseal client add-certificate` adds a certificate later.")
             }
-            guard !bindTokens || certificate != nil else { throw ValidationError("--bind-tokens goes with --certificate.") }
+            guard !bindTokens || certificate != nil else { throw ValidationError("--bind-tokens needs --certificate.") }
         }
 
         func run() async throws {

@@ -180,7 +180,8 @@ struct Kek: AsyncParsableCommand {
                 guard !options.json else { return }
                 options.report(
                     .null,
-                    "\(outcome.organization): " + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were made anew")
+                    "\(outcome.organization): "
+                        + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were sealed or made again")
                 )
             }
             options.report(

@@ -49,8 +49,8 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
-            guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint goes with --version.") }
-            guard !force || file != nil else { throw ValidationError("--force goes with --file.") }
+            guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint needs --version.") }
+            guard !force || file != nil else { throw ValidationError("--force needs --file.") }
         }
 
         func run() async throws {

@@ -191,7 +191,8 @@ struct Migrate: AsyncParsableCommand {
             }
             options.report(
                 ["problems": .array(problems.map { .string($0) })],
-                problems.isEmpty ? "Every migration is applied as this program carries it." : problems.joined(separator: "\n"))
+                problems.isEmpty
+                    ? "Every migration of this program is applied, and none was changed." : problems.joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
         }
     }

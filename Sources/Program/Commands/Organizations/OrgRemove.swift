@@ -24,7 +24,7 @@ extension Org {
             guard (export == nil) == withoutExport else {
                 throw ValidationError("Say whether to export the data first: --export FILE, or --without-export.")
             }
-            guard !force || export != nil else { throw ValidationError("--force goes with --export.") }
+            guard !force || export != nil else { throw ValidationError("--force needs --export.") }
         }
 
         func run() async throws {

@@ -6,7 +6,7 @@ import Tenancy
 extension Org {
     struct Rename: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give an organization another name, and its schema with it.",
+            abstract: "Rename an organization and its schema.",
             discussion: """
                 Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new \
                 name, and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts \

@@ -101,7 +101,8 @@ extension Org {
         private static let remains = [
             "Passwords may still be in: WAL segments and their archives, until they are recycled and expired;",
             "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",
-            "PostgreSQL's log, if it logs statements; and the programs that wrote those columns. Set the passwords anew where that matters.",
+            "PostgreSQL's log, if it logs statements; and the programs that wrote those columns. Set new passwords where that "
+                + "matters.",
         ]
     }
 }

@@ -925,7 +925,7 @@ def test_an_older_deployment_is_attested_by_its_migration_alone(own_place):
     refused = place.run("migrate", "up", check=False)
     assert refused.returncode == 1 and "key-encryption key" in refused.stderr
     place.run("kek", "create", str(kek), settings=None)
-    assert "restore that one" in place.run("migrate", "up", check=False).stderr
+    assert "restore the key" in place.run("migrate", "up", check=False).stderr
     kek.unlink()
     (place.home / "away").rename(kek)
     migrated = place.run("migrate", "up", check=False)
