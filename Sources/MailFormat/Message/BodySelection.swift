@@ -149,7 +149,8 @@ struct BodySelection {
         } else {
             if Self.references.contains(part.type.name) {
                 notes.append(
-                    "A part of the type \(part.type.name) refers to content outside of the message. The header of the part says where it is."
+                    "A part of the type \(part.type.name) refers to content outside of the message. The header of the part says "
+                        + "where it is."
                 )
             }
             if place != .resource { files.append(part) }

@@ -95,9 +95,8 @@ struct DoctorCommand: AsyncParsableCommand {
                     .error, "database-unreachable", "the database can't be reached, so nothing was checked: \(error)",
                     advice: error.isRefusedConnection
                         ? "read the server's message: correct a password, pg_hba.conf, the server's certificate or its "
-                            + "connections, or "
-                            + "\(settings) in the settings. If a setting of the role is the cause, as a superuser: ALTER ROLE … RESET ALL; "
-                            + "ALTER ROLE … IN DATABASE … RESET ALL"
+                            + "connections, or \(settings) in the settings. If a setting of the role is the cause, as a "
+                            + "superuser: ALTER ROLE … RESET ALL; ALTER ROLE … IN DATABASE … RESET ALL"
                         : "start PostgreSQL, or correct \(settings) in the settings")
             ])
             return (report, false)

@@ -47,8 +47,8 @@ struct RouterStatusCommand: AsyncParsableCommand {
         let lacking = unready == 0 ? "" : " Routers skip \(unready) of the enabled mailboxes: --all says what these lack."
         return
             "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) without "
-            + "problems\(noted), \(watched) of them "
-            + "watched for new messages. \(pending) \(pending == 1 ? "e-mail waits" : "e-mails wait") to be sent, \(failed) failed.\(lacking)"
+            + "problems\(noted), \(watched) of them watched for new messages. \(pending) "
+            + "\(pending == 1 ? "e-mail waits" : "e-mails wait") to be sent, \(failed) failed.\(lacking)"
     }
 
     private static func line(_ routers: [MailRouterStatus]) -> String {

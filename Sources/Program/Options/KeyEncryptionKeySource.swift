@@ -121,7 +121,8 @@ extension Settings {
     static let unsupported = [
         "keks": databaseTokens, "newKeks": databaseTokens, "kekTokens": databaseTokens, "newKekTokens": databaseTokens,
         "https.ocsp":
-            "the service does not staple OCSP responses to its certificates; end TLS in a proxy that does, and set https.proxyProtocol",
+            "the service does not staple OCSP responses to its certificates; end TLS in a proxy that does, and set "
+            + "https.proxyProtocol",
         "https.crl":
             "the service does not check certificates of clients against lists of revoked ones; end the use of a certificate with "
             + "fieldseal client remove-key, or of all certificates of a client with fieldseal client disable",

@@ -96,7 +96,8 @@ package struct ClientKey: Sendable {
         guard key.certificateHash != nil else {
             throw FieldsealError(
                 .invalidArgument,
-                "The file holds a public key and no certificate. To authenticate in the TLS handshake, a client needs a certificate."
+                "The file holds a public key and no certificate. To authenticate in the TLS handshake, a client needs a "
+                    + "certificate."
             )
         }
         key.use = .tls(bindsTokens: bindsTokens)

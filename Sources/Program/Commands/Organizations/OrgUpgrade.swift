@@ -71,8 +71,7 @@ extension Org {
                 return (
                     .null,
                     "The database's files were not searched: only a connection as a superuser can do that. Until VACUUM FULL "
-                        + "pg_statistic, "
-                        + "the planner's statistics hold some of the passwords."
+                        + "pg_statistic, the planner's statistics hold some of the passwords."
                 )
             }
             do {

@@ -130,7 +130,8 @@ extension WebAPI {
         guard [header != nil, secret != nil, assertion != nil].count(where: { $0 }) <= 1 else {
             throw OAuthError(
                 "invalid_request",
-                "The request authenticates the client in several ways. Use only one: Authorization, client_secret or client_assertion."
+                "The request authenticates the client in several ways. Use only one: Authorization, client_secret or "
+                    + "client_assertion."
             )
         }
         let type = try form["client_assertion_type"]
