@@ -19,7 +19,7 @@ struct Client: AsyncParsableCommand {
             abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.",
             example: "client add crm-import --org contoso --role \"Basic User\" --expires 365")
         @Argument(help: "The client's name, such as crm-import.") var name: String
-        @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Option(help: "The client's role: System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("The client's public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
         @Option(help: ArgumentHelp("The certificate that the client shows in the TLS handshake, in PEM.", valueName: "file"))
         var certificate: String?

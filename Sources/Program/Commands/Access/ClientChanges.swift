@@ -73,7 +73,7 @@ extension Client {
             commandName: "role", abstract: "Give a client another role, from its next request on.",
             example: "client role crm-import \"Email Administrator\" --org contoso")
         @Argument(help: "The client's name or id.") var client: String
-        @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Argument(help: "The new role: System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Flag(help: "Change the role even if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

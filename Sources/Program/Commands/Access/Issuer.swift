@@ -72,9 +72,9 @@ struct Issuer: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.",
             example: "issuer link entra ada@example.com --user ada --org contoso")
-        @Argument(help: "The provider.") var name: String
-        @Argument(help: "The value of the claim at the provider.") var subject: String
-        @Option(help: "The person.") var user: String?
+        @Argument(help: "The provider's name.") var name: String
+        @Argument(help: "The value of the claim that identifies the account at the provider.") var subject: String
+        @Option(help: "The person, by name.") var user: String?
         @Option(help: "The client, by name or id.") var client: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

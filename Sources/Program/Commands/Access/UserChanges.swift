@@ -26,7 +26,7 @@ extension User {
             commandName: "role", abstract: "Give a person another role, from their next page on.",
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Argument(help: "The person's role.") var role: PersonRole
+        @Argument(help: "The person's new role.") var role: PersonRole
         @Flag(help: "Change the role even if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -79,8 +79,8 @@ extension User {
                 setting is attested, so SQL can't change it.
                 """,
             example: "user require-second-factor --role \"System Administrator\" --org contoso")
-        @Option(help: "A role; may be given several times.") var role: [PersonRole] = []
-        @Flag(help: "Every role.") var all = false
+        @Option(help: "A role that needs one-time passwords. May be given several times.") var role: [PersonRole] = []
+        @Flag(help: "Require one-time passwords for every role.") var all = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -44,7 +44,7 @@ struct Key: AsyncParsableCommand {
         var fingerprint: String?
         @Option(help: ArgumentHelp("Write the key to this file instead, readable by its owner alone.", valueName: "file"))
         var file: String?
-        @Flag(help: "Replace the file if it exists.") var force = false
+        @Flag(help: "Replace the file of --file if it exists.") var force = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -187,8 +187,8 @@ struct Key: AsyncParsableCommand {
             abstract: "Remove a retired key. Afterwards, backups from its time open only with the key's text.",
             discussion: "Without --yes, the command removes nothing, and says which backups would need the key's text.",
             example: "key purge 3 --org contoso")
-        @Argument(help: "The key version.") var keyVersion: Int
-        @Flag(help: "Do it.") var yes = false
+        @Argument(help: "The version of the retired key.") var keyVersion: Int
+        @Flag(help: "Remove the key.") var yes = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

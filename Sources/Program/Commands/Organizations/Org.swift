@@ -22,7 +22,7 @@ struct Org: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create an organization, active from its first moment under a generated key.",
             example: "org create contoso")
-        @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var name: String
+        @Argument(help: "The new organization's name: at most 39 lower-case letters, digits and hyphens.") var name: String
         @OptionGroup var options: CommandOptions
 
         func run() async throws {

@@ -15,7 +15,8 @@ extension Org {
                 """,
             example: "org move contoso --to east --rehearse")
         @Argument(help: "The organization.") var name: String
-        @Option(help: ArgumentHelp("The database to move it to, as the settings name it.", valueName: "database")) var to: String
+        @Option(help: ArgumentHelp("The database to move the organization to, by its name in the settings.", valueName: "database"))
+        var to: String
         @Flag(help: "Do everything but the last step, and say how long writes would wait. No write waits meanwhile.") var rehearse =
             false
         @Option(

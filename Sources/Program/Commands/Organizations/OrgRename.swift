@@ -14,7 +14,7 @@ extension Org {
                 """,
             example: "org rename contoso contoso-europe")
         @Argument(help: "The organization.") var name: String
-        @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var new: String
+        @Argument(help: "The new name: at most 39 lower-case letters, digits and hyphens.") var new: String
         @OptionGroup var options: CommandOptions
 
         func run() async throws {

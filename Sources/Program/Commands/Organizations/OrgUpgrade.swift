@@ -16,7 +16,7 @@ extension Org {
                 """,
             example: "org upgrade contoso --from-plaintext --rehearse")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
-        @Flag(help: "The passwords are in text columns.") var fromPlaintext = false
+        @Flag(help: "Say that the passwords are in text columns.") var fromPlaintext = false
         @Flag(help: "Run the upgrade, report the number of passwords, the duration and what would be lost, then roll back.")
         var rehearse = false
         @Option(
