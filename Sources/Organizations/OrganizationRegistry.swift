@@ -221,7 +221,7 @@ package struct OrganizationRegistry: Sendable {
                 ])
         } catch let error as PostgresError where error.state == .uniqueViolation {
             throw FieldsealError(
-                .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
+                .duplicateRecord, "The organization \(organization.name) exists already. See `fieldseal org list`.")
         }
         try UnsealedAudit.note(organization, on: connection)
     }

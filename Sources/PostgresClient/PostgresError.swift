@@ -82,8 +82,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public var description: String {
         let text = sqlState.isEmpty ? message : "\(message) [\(sqlState)]"
         guard kind == .unknownOutcome else { return text }
-        return "the connection to PostgreSQL broke while a change was saved, so it is not known whether it was: look before you "
-            + "repeat it (\(text))"
+        return "the connection to PostgreSQL broke while a change was saved, so it is not known whether it was saved. Check "
+            + "before you repeat it (\(text))"
     }
 
     /// An error that this program raises itself, without an SQLSTATE.

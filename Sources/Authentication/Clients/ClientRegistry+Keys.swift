@@ -80,7 +80,7 @@ extension ClientRegistry {
         let used = try connection.query(
             "INSERT INTO config.used_assertion (assertion_hash, expires_on) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             [.bytes(assertion.replayKey), .timestamp(assertion.expiresOn)])
-        guard used.affectedRows == 1 else { throw AssertionProblem("was used before; make a new one, with a jti of its own") }
+        guard used.affectedRows == 1 else { throw AssertionProblem("was used before. Sign a new assertion with another jti") }
         return true
     }
 

@@ -48,7 +48,9 @@ package struct ConsoleSessions: Sendable {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             guard let user = try users.find("u.user_id = $2", [.uuid(id)], in: state, on: connection) else {
-                throw FieldsealError(.accessDenied, "This person was disabled here.")
+                throw FieldsealError(
+                    .accessDenied,
+                    "This account can't sign in: it or its systemuser is disabled, or SQL changed its row. Ask an administrator.")
             }
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,

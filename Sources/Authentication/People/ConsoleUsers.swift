@@ -143,8 +143,8 @@ package struct ConsoleUsers: Sendable {
     static func foreign(_ name: String) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row of \(name.quotedForMessage) in config was changed by SQL, and not by the service. It is not reset, because it "
-                + "is not known what the row grants. "
-                + "Remove that person, and add them again: fieldseal user remove, fieldseal user add.")
+            "The row of \(name.quotedForMessage) in config was changed by SQL, and not by the service. The password was not "
+                + "reset, because it is not known what the row grants. Remove that person, and add them again: fieldseal user "
+                + "remove, fieldseal user add.")
     }
 }

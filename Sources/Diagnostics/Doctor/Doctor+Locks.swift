@@ -35,7 +35,8 @@ extension Doctor {
             let (name, owner, since): (String, String, String) = (try row.decode(0), try row.decode(1), try row.decode(2))
             return Finding(
                 .warning, "transaction-prepared",
-                "the prepared transaction \(name) of the login \(owner) has held its locks since \(since), also without a session",
+                "the prepared transaction \(name) of the login \(owner) has held locks since \(since), and keeps them without a "
+                    + "session",
                 advice:
                     "Fieldseal prepares no transactions: find out who did, then ROLLBACK PREPARED '\(name.replacing("'", with: "''"))' "
                     + "as that login or as a superuser")

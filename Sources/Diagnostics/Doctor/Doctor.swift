@@ -201,7 +201,7 @@ package struct Doctor: Sendable {
             Finding(
                 .error, "name-of-service", organization.name,
                 "the service uses this name for its own addresses, so no person can sign in to the organization",
-                advice: "give it another name: fieldseal org rename \(organization.name) NEW-NAME")
+                advice: "give the organization another name: fieldseal org rename \(organization.name) NEW-NAME")
         ]
     }
 

@@ -85,7 +85,8 @@ package struct BackupContents: Sendable {
             let name = entry.name ?? entry.schema
             if attests, !entry.isAttested {
                 problems.append(
-                    "\(name): config.attested_state has no row of it, so servers refuse it until fieldseal org attach \(name) accepts its state"
+                    "\(name): config.attested_state has no row of the organization, so servers refuse its requests until "
+                        + "fieldseal org attach \(name) accepts its state"
                 )
             }
             problems += BackupGaps(catalog: catalog, schema: entry.schema, subject: name)

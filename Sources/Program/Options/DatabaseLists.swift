@@ -80,7 +80,9 @@ struct DatabaseLists: Sendable {
     /// The end of a message about an organization that was not found.
     private var remainder: String {
         let names = lists.values.flatMap(\.keys).sorted()
-        let known = names.isEmpty ? "There is none yet: fieldseal org create NAME." : "There are: \(CommandOptions.listed(names))."
+        let known =
+            names.isEmpty
+            ? "There is no organization yet: fieldseal org create NAME." : "There are: \(CommandOptions.listed(names))."
         return known
             + failures.sorted { $0.key < $1.key }.map { " The database \($0.key) can't be reached: \($0.value)." }.joined()
     }

@@ -158,7 +158,8 @@ extension Session {
         guard role != .emailRouter else {
             throw FieldsealError(
                 .invalidArgument,
-                "Email Router is a role of clients alone, because passwords are released to it: fieldseal client add.")
+                "Only clients can have the role Email Router, because passwords are released to it. Add a client: fieldseal "
+                    + "client add.")
         }
         if role == .systemAdministrator { try change.refuseGivingAccess(by: caller, on: connection) }
         if try !change.grants.names(Grant.rolesWereGiven.name) { _ = try change.grant(Grant.rolesWereGiven) }
@@ -181,7 +182,8 @@ extension Session {
             "SELECT FROM \(organization.qualified("teammembership")) WHERE teamid = $1 AND systemuserid = $2",
             [.uuid(team), .uuid(user)])
         guard members.isEmpty else { return }
-        throw FieldsealError(.userDisabled, "The user \(name) is disabled and becomes a member of no team. Enable the user first.")
+        throw FieldsealError(
+            .userDisabled, "The user \(name) is disabled and can't become a member of a team. Enable the user first.")
     }
 
     /// How an event names a record: a role by its name, any other record by its id.

@@ -137,7 +137,8 @@ extension WebAPI {
             throw await afterDiscardingBody(
                 of: request,
                 FieldsealError(
-                    .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)."))
+                    .badRequest,
+                    "The content type of a SOAP request must be text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)."))
         }
         let bytes = try await body(request, upTo: limit, share)
         let document = try XMLReader.read(bytes, charset: ContentTypeParameter.value("charset", in: type))

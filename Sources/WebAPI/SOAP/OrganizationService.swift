@@ -136,7 +136,7 @@ struct OrganizationService: Sendable {
 
     static func require(_ message: EntityDefinition.Message, of entity: EntityDefinition) throws(FieldsealError) {
         guard entity.has(message) else {
-            throw FieldsealError(.notImplemented, "Records of \(entity.logicalName) do not know the message \(message.rawValue).")
+            throw FieldsealError(.notImplemented, "Records of \(entity.logicalName) do not have the message \(message.rawValue).")
         }
     }
 

@@ -316,7 +316,7 @@ def test_the_check_names_roles_that_may_too_much_or_too_little():
         assert "must not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
         cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
         assert "migrator" not in check(migrationDatabase=f"{direct} user=fieldseal_migrator").split("problem:", 1)[-1]
-        assert "a superuser, for whom no guard holds" in check(database=f"{direct} user=postgres")
+        assert "a superuser, whom no guard stops" in check(database=f"{direct} user=postgres")
         cluster.sql("GRANT fieldseal_owner TO fieldseal_service")
         assert "remove guards" in check(migrationDatabase=f"{direct} user=fieldseal_migrator")
         with socket.socket() as taken:

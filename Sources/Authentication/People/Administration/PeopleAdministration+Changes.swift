@@ -20,7 +20,7 @@ extension PeopleAdministration {
             var new = user
             new.role = role
             guard new.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable the person first.")
             }
             if role == .systemAdministrator {
                 try change.requireAccessControl(

@@ -14,7 +14,7 @@ extension PeopleAdministration {
     package func invite(_ id: UUID) async throws -> String {
         try await change(id) { user, change, connection in
             guard user.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable the person first.")
             }
             try change.requireAccessControl(to: user, "invite", by: caller, on: connection)
             let token = try Invitation.make(

@@ -184,7 +184,8 @@ package struct PeopleAdministration: Sendable {
     static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(
             .objectDoesNotExist,
-            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends what it granted."
+            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends the "
+                + "access that it gave."
         )
     }
 }

@@ -26,7 +26,7 @@ extension User {
             commandName: "role", abstract: "Give a person another role, from their next page on.",
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Argument(help: "The person's role.") var role: PersonRole
+        @Argument(help: "The person's new role.") var role: PersonRole
         @Flag(help: "Change the role even if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -41,7 +41,7 @@ extension User {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a person, and end their sessions.",
-            discussion: "The systemuser that they acted as stays, disabled, since records name it.",
+            discussion: "The systemuser that the person acted as is disabled and stays, since records name it.",
             example: "user remove ada --org contoso")
         @Argument(help: "The person's name or id.") var name: String
         @Flag(help: "Remove the person even if they are the last System Administrator.") var evenIfLast = false
@@ -56,7 +56,7 @@ extension User {
 
     struct EndSessions: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.",
+            commandName: "end-sessions", abstract: "End all sessions of a person. The person can sign in again.",
             example: "user end-sessions ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @OptionGroup var organization: OrganizationOption
@@ -74,13 +74,13 @@ extension User {
             commandName: "require-second-factor",
             abstract: "Set the roles in which people of an organization need one-time passwords.",
             discussion: """
-                A person in such a role who has none sets them up before any other page opens. Without --role and --all, one-time \
-                passwords become optional for all roles. The command connects as the role that migrates. The setting is attested, \
-                so SQL can't change it.
+                A person in such a role without one-time passwords sets them up before any other page opens. Without --role and \
+                --all, one-time passwords become optional for all roles. The command connects as the role that migrates. The \
+                setting is attested, so SQL can't change it.
                 """,
             example: "user require-second-factor --role \"System Administrator\" --org contoso")
-        @Option(help: "A role; may be given several times.") var role: [PersonRole] = []
-        @Flag(help: "Every role.") var all = false
+        @Option(help: "A role that needs one-time passwords. May be given several times.") var role: [PersonRole] = []
+        @Flag(help: "Require one-time passwords for every role.") var all = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -116,7 +116,7 @@ package struct EventChainVerifier {
         guard let found, found.lastID > beginning.lastID else { return beginning }
         let rows = try connection.query("SELECT hash FROM \(table) WHERE security_event_id = $1", [.int64(Int64(found.lastID))])
         guard let hash = try rows.first?.decode(0, as: PostgresBytes.self).bytes, hash == found.head else {
-            report.problems.append("\(found.lastID): this event was verified before, and was changed or taken out since")
+            report.problems.append("\(found.lastID): this event was verified before, and was changed or removed since")
             return beginning
         }
         return found
@@ -141,7 +141,7 @@ package struct EventChainVerifier {
             let count: Int = try row.decode(0)
             guard count > 0 else { break }
             let broken = try (row.decodeIfPresent(2, as: [Int].self) ?? []).map {
-                ($0, "an event before this one was taken out, put in or moved")
+                ($0, "an event before this one was removed, added or moved")
             }
             let changed = try (row.decodeIfPresent(3, as: [Int].self) ?? []).map { ($0, "this event was changed") }
             let problems = (broken + changed).sorted { $0.0 < $1.0 }.map { "\($0.0): \($0.1)" }
