@@ -212,7 +212,7 @@ extension Console {
         }
         let aside = outlook.setAside.map { message -> [String: Any] in
             [
-                "name": message.messageID ?? visit.text("unnamed"), "reason": message.reason,
+                "name": message.messageID ?? visit.text("unnamed"), "reason": visit.texts.toldReport(message.reason),
                 "attempts": visit.texts.count("outlookAttempts", message.attempts),
                 "next": visit.texts.timeAgo(message.nextAttempt),
             ]
