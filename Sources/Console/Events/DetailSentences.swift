@@ -1,4 +1,3 @@
-import Authentication
 import Foundation
 import JSON
 import Model
@@ -45,6 +44,7 @@ struct DetailSentences {
         case "role": value.components(separatedBy: ", ").map { texts.optional("role:\($0)") ?? $0 }.joined(separator: ", ")
         case "actor": ActorName.shown(value, texts)
         case "subject": texts.subject(value)
+        case "direction": texts.optional("direction:\(value)") ?? value
         case "time": ISO8601.date(value).map(texts.moment) ?? value
         case "details": toldOrQuoted(value, of: values["1"] ?? "")
         case "reason": reason(value)

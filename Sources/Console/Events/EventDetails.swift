@@ -14,13 +14,13 @@ enum EventDetails {
             let record = "\(texts["entity:\(mention.entity.logicalName)"]) \(names.shownLater(mention.id, texts))"
             return other.map { texts.labelled(record, $0) } ?? record
         }
-        return told(details, of: event.kind, names, texts)
+        return told(details, of: event.kind, texts, names: names)
     }
 
     /// Details of a kind of event.
     ///
     /// - Parameter names: The names of the records in the details; nil to show ids.
-    static func told(_ details: String, of kind: String, _ names: RecordNames? = nil, _ texts: Texts) -> String {
+    static func told(_ details: String, of kind: String, _ texts: Texts, names: RecordNames? = nil) -> String {
         DetailSentences(texts: texts, names: names).told(details, of: kind) ?? shown(details, texts) ?? texts.verbatim(details)
     }
 

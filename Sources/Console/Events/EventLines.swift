@@ -159,7 +159,8 @@ struct EventLines {
     private func facts(_ event: RecordedEvent, _ names: RecordNames) -> [[String: Any]] {
         let version = event.keyVersion.map { "\($0)" }
         let facts: [(String, String?)] = [
-            ("details", EventDetails.told(event, names, texts)), ("address", event.networkAddress.map(Self.address)), ("operator", event.operatorClaim),
+            ("details", EventDetails.told(event, names, texts)), ("address", event.networkAddress.map(Self.address)),
+            ("operator", event.operatorClaim),
             ("keyVersion", version),
             ("fingerprint", event.fingerprint), ("requestId", event.requestID), ("eventNumber", texts.number(event.id)),
         ]

@@ -108,7 +108,8 @@ extension Console {
         var values: [String: Any] = [
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
             "text": visit.texts.toldReport(try text("text")),
-            "details": orFalse(details.isEmpty ? nil : sentences.toldOrQuoted(details, of: "")), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
+            "details": orFalse(details.isEmpty ? nil : sentences.toldOrQuoted(details, of: "")),
+            "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
             "mayDelete": Self.may(.delete, entity, visit), "about": false, "solved": false,
             "email": orFalse(try await emailPage(namedIn: details, visit)),
         ]

@@ -36,6 +36,7 @@ struct EventDetailsTests {
         #expect(EventDetails.told(unknown, of: "user changed", english) == unknown)
         #expect(EventDetails.told(unknown, of: "user changed", german) == "Im Wortlaut: „\(unknown)“")
         #expect(german.toldReport("550 no such user") == "Der Mailserver antwortete: „550 no such user“")
-        #expect(try EventDetails.told("read: privilegeDenied", of: "key message refused", ConsoleFiles().texts("fr")).contains(" : "))
+        #expect(
+            try EventDetails.told("read: privilegeDenied", of: "key message refused", ConsoleFiles().texts("fr")).contains(" : "))
     }
 }
