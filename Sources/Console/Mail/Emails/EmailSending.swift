@@ -51,7 +51,9 @@ extension Console {
                 if let record, composing.takesAttachments { try await takenAlong(record.id, visit) } else { [] }
             let attached = try attached(besides: taken, visit)
             if !attached.isEmpty { members.append(.init("email_activity_mime_attachment", .array(attached))) }
-            return Self.sentReply(try await submit(members, as: try await emailID(visit, attached: attached), visit), visit)
+            let id = try await submit(members, as: try await emailID(visit, attached: attached), visit)
+            if composing == .again, let record { await noteSentAgain(record, as: id, visit) }
+            return Self.sentReply(id, visit)
         } catch {
             guard let (message, status) = Self.refusal(error) else { throw error }
             return try await again(visit.texts.told(message), status)
