@@ -40,6 +40,7 @@ extension Console {
             "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(PeopleAdministration.invitationDays)",
             "isInvited": visit.form["how"] != "password", "users": Self.options(options, chosen: chosen),
             "hasUsers": !free.isEmpty, "passwordError": false,
+            "address": visit.form[Self.mailboxAddressField] ?? "", "mayMakeMailbox": Self.may(.create, .mailbox, visit),
             "inviteWhy": visit.text("inviteWhy", ["days": "\(PeopleAdministration.invitationDays)"]),
         ]
         values["problem"] = problem
@@ -66,6 +67,7 @@ extension Console {
             }
         }
         let id = try await people.add(name: name, password: isInvited ? nil : password, role: role, existing: existing)
+        if address != nil { try await makeMailbox(of: try await entry(id.text, visit), visit) }
         let page = "access/people/\(id.text)?done=add-user"
         guard isInvited else { return .redirect("\(visit.root)/\(page)") }
         return try showing(try await people.invite(id), of: id, on: page, visit)

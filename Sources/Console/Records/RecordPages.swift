@@ -33,6 +33,10 @@ extension Console {
             values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
         }
         if entity.logicalName == "mailbox" { values["notice"] = orFalse(try await passwordNotice(record, visit)) }
+        if entity.logicalName == EntityDefinition.userSettings.logicalName, let own = try await mailbox(ofUser: record.id, visit) {
+            let link = ["text": visit.text("linkMailbox"), "href": "\(visit.root)/records/mailboxes/\(own.id.text)"]
+            values["links"] = [link] + (values["links"] as? [[String: Any]] ?? [])
+        }
         if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
             let links = values["links"] as? [[String: Any]] ?? []
             values["links"] = links + [try await signInLink(of: record.id, visit)]
