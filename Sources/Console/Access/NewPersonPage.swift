@@ -58,6 +58,11 @@ extension Console {
         }
         var name = visit.form["name"] ?? ""
         if name.isEmpty, let existing { name = try await people.free(id: existing, limit: 1).first?.name ?? "" }
+        guard !name.allSatisfy(\.isWhitespace) else { throw FieldsealError(.invalidArgument, visit.text("personNeedsName")) }
+        let address = try await typedMailboxAddress(visit)
+        if let existing, address != nil, try await mailbox(ofUser: existing, visit) != nil {
+            throw FieldsealError(.invalidArgument, visit.text("userHasMailbox"))
+        }
         if existing == nil, choice != Self.another + name {
             let same = try await people.free(named: name, limit: Self.offeredUsers)
             if !same.isEmpty {
