@@ -14,10 +14,11 @@ struct DetailSentences {
 
     /// The translation of details of a kind of event; nil if there is none.
     func told(_ details: String, of kind: String) -> String? {
-        if let sentence = sentence("\(kind)/\(details)") ?? sentence("/\(details)") { return sentence }
         let parts = details.components(separatedBy: "; ")
-        guard parts.count > 1 else { return nil }
-        let told = parts.map { sentence("\(kind)/\($0)") }
+        let told = parts.count > 1 ? parts.map { sentence("\(kind)/\($0)") } : []
+        // A pattern for the beginning would take the other parts for a value.
+        if !told.isEmpty, !told.contains(nil) { return told.compactMap(\.self).joined(separator: "; ") }
+        if let sentence = sentence("\(kind)/\(details)") ?? sentence("/\(details)") { return sentence }
         guard told.contains(where: { $0 != nil }) else { return nil }
         return zip(parts, told).map { $1 ?? texts.verbatim($0) }.joined(separator: "; ")
     }

@@ -8,13 +8,18 @@ enum EventDetails {
     /// All details of an event, with names instead of ids. Details that the console has no words for are quoted.
     static func told(_ event: RecordedEvent, _ names: RecordNames, _ texts: Texts) -> String? {
         guard let details = event.details else { return nil }
-        let linked = RecordMention.linked(by: event).map { names.shownLater($0.id, texts) }
         if SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind), let mention = RecordMention(of: event) {
-            let other = linked.isEmpty ? roles(details, texts) : linked.joined(separator: ", ")
             let record = "\(texts["entity:\(mention.entity.logicalName)"]) \(names.shownLater(mention.id, texts))"
-            return other.map { texts.labelled(record, $0) } ?? record
+            return linked(by: event, names, texts).map { texts.labelled(record, $0) } ?? record
         }
         return told(details, of: event.kind, texts, names: names)
+    }
+
+    /// The members or roles that an event about a team or a role names beside its first record; nil for other events.
+    static func linked(by event: RecordedEvent, _ names: RecordNames, _ texts: Texts) -> String? {
+        guard SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind), let details = event.details else { return nil }
+        let linked = RecordMention.linked(by: event).map { names.shownLater($0.id, texts) }
+        return linked.isEmpty ? roles(details, texts) : linked.joined(separator: ", ")
     }
 
     /// Details of a kind of event.

@@ -99,7 +99,8 @@ extension EventLines {
         let names = try await names(in: events)
         return events.map { event in
             let mention = RecordMention(of: event)
-            let words = EventDetails.told(event, names, texts)
+            // The first record of an event has columns of its own.
+            let words = EventDetails.linked(by: event, names, texts) ?? EventDetails.told(event, names, texts)
             return [
                 "\(event.id)", ISO8601.text(event.occurredOn), event.kind, texts.optional("event:\(event.kind)") ?? event.kind,
                 event.outcome, texts["outcome:\(event.outcome)"], event.actor, who(event.actor), event.details ?? "", words ?? "",
