@@ -1,3 +1,4 @@
+import Model
 import PostgresClient
 
 extension Doctor {
@@ -43,3 +44,28 @@ extension Doctor {
         return sessions + prepared
     }
 }
+
+    /// Reports sessions with a snapshot from before the last key change. Sweeps keep the tables of the old key while such a session can
+    /// still read them.
+    func heldSnapshots(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        try connection.query(
+            """
+            SELECT a.pid, concat_ws(', ', a.usename, coalesce(nullif(a.application_name, ''), a.backend_type), a.state),
+                   coalesce(to_char(a.xact_start, '" since "YYYY-MM-DD HH24:MI:SS'), ''), e.key_version
+              FROM pg_stat_activity AS a, \(organization.qualified("encryption")) AS e
+             WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND age(a.backend_xmin) >= age(e.xmin)
+               AND coalesce(a.xact_start < clock_timestamp() - $2 * interval '1 ms', true)
+               AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace"))
+                       AND c.relkind = 'r' AND substring(c.relname FROM '_cell_k([0-9]+)$')::numeric < e.key_version)
+             ORDER BY a.xact_start, a.pid LIMIT 20
+            """, [.text(quoteIdentifier(organization.schema)), .double(Self.longHeld / .milliseconds(1))]
+        ).map { row in
+            let (process, words, since): (Int, String, String) = (try row.decode(0), try row.decode(1), try row.decode(2))
+            return Finding(
+                .warning, "snapshot-held", organization.name,
+                "process \(process) (\(words)) has had a snapshot\(since) from before key version \(try row.decode(3, as: Int.self)) was "
+                    + "put in force, so the passwords under the old key stay in the database",
+                advice: "let a dump or an export finish; otherwise find out who opened that transaction, and end it: SELECT "
+                    + "pg_terminate_backend(\(process)). The next sweep drops the old tables")
+        }
+    }
