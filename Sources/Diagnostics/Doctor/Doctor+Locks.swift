@@ -1,5 +1,6 @@
 import Model
 import PostgresClient
+import Tenancy
 
 extension Doctor {
     /// How long a statement waits for a lock of another transaction. Many statements may wait for the same lock.
@@ -7,21 +8,26 @@ extension Doctor {
 
     /// How long a transaction has held locks when it is reported.
     private static let longHeld = Duration.seconds(10)
+    /// How long a session has waited for a lock when the session that it waits for is reported.
+    private static let longWaited = Duration.seconds(1)
 
     /// The finding that a part of the examination waited too long for a lock. It names the process that holds the lock.
-    func heldUp(_ what: String, of subject: String) async -> Finding {
-        let holder = try? await connect().run { try LockHolder.list(.againstReaders, for: .zero, limit: 1, on: $0) }.first
-        return Finding(
+    func heldUp(_ what: String, of subject: String, by holder: LockHolder?) -> Finding {
+        Finding(
             .error, "not-checked", subject,
             "\(what) could not be checked: for \(Self.lockLimit.components.seconds) seconds, "
                 + (holder?.words ?? "some transaction held a lock on it"),
             advice: holder.map { "\($0.ending); then run fieldseal doctor again" } ?? "run fieldseal doctor again")
     }
 
-    /// Reports open and prepared transactions that have held locks for a long time. E-mail, key changes, moves, migrations and
-    /// commands may wait for such a transaction.
+    /// Reports open and prepared transactions that have held locks for a long time, and sessions for which another session waits now.
+    /// E-mail, key changes, moves, migrations and commands may wait for such a transaction.
     func longHeldLocks(on connection: isolated PostgresConnection) throws -> [Finding] {
-        let sessions = try LockHolder.list(.againstWriters, for: Self.longHeld, limit: 20, on: connection).map { holder in
+        let held = try LockHolder.list(for: Self.longHeld, limit: 20, on: connection)
+        // A session that only reads holds up a statement that drops or alters its table. Prepared transactions are reported below.
+        let waitedFor = try LockHolder.blocking(.all(since: Self.longWaited), limit: 20, on: connection)
+            .filter { holder in holder.process != 0 && !held.contains { $0.process == holder.process } }
+        let sessions = (held + waitedFor).map { holder in
             Finding(
                 .warning, "lock-held", "\(holder.words), so the service or its commands may wait",
                 advice: "let a key change, a move, an import or a migration finish; otherwise \(holder.ending)")
@@ -43,7 +49,6 @@ extension Doctor {
         }
         return sessions + prepared
     }
-}
 
     /// Reports sessions with a snapshot from before the last key change. Sweeps keep the tables of the old key while such a session can
     /// still read them.
@@ -69,3 +74,4 @@ extension Doctor {
                     + "pg_terminate_backend(\(process)). The next sweep drops the old tables")
         }
     }
+}

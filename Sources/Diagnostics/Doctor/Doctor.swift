@@ -103,8 +103,10 @@ package struct Doctor: Sendable {
         return findings.filter { Self.isWanted($0, name) }
     }
 
+    static let applicationName = "fieldseal doctor"
+
     func connect() async throws -> PostgresConnection {
-        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: Self.applicationName)
         try await connection.limitLocks(to: Self.lockLimit)
         return connection
     }
