@@ -45,7 +45,7 @@ extension PeopleAdministration {
     package func reset(_ name: String, password: String) async throws -> Role {
         try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(password, salt: salt, for: .network(network))
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: asker)
         return try await session.requestingApproval { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (old, tag, _) = try ConsoleUsers.row(named: name, &change, on: connection) else {
@@ -83,7 +83,7 @@ extension PeopleAdministration {
             return (user, try VerifierLayers.read(of: user, under: deployment.kek, on: connection))
         }
         guard let (user, layers) = found else { return false }
-        let derived = try await deployment.hashing.derive(password, salt: user.salt, for: .network(network))
+        let derived = try await deployment.hashing.derive(password, salt: user.salt, for: asker)
         let check = try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         return check == .current || check == .outdated
     }

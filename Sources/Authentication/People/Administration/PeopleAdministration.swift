@@ -16,9 +16,8 @@ package struct PeopleAdministration: Sendable {
     var organization: Organization { session.organization }
     var caller: Caller { session.caller }
     var deployment: Deployment { session.deployment }
-    /// The network, or else the caller's name, by which the caller's password computations are counted and limited
-    /// (``PasswordHashing``).
-    var network: String { caller.address.map(IPAddress.network) ?? caller.actor }
+    /// For whom passwords are hashed: for the signed-in administrator, whose places strangers can't take, or for the command line.
+    var asker: PasswordHashing.Asker { caller.systemUserID.map { .person($0) } ?? .network(caller.actor) }
 
     /// A person in a list.
     package struct Entry: Sendable {
@@ -67,7 +66,7 @@ package struct PeopleAdministration: Sendable {
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
-                try await deployment.hashing.derive(password, salt: salt, for: .network(network))
+                try await deployment.hashing.derive(password, salt: salt, for: asker)
             } else {
                 try randomBytes(count: 32)
             }
