@@ -38,12 +38,13 @@ extension Doctor {
     func part(
         _ what: String, of subject: String = Finding.deployment, _ body: () async throws -> [Finding]
     ) async throws -> [Finding] {
+        let watch = LockWatch(.application(Self.applicationName), in: administrativeConninfo)
         do {
             return try await body()
         } catch let error as PostgresError where error.isConnectionLoss {
             throw error
         } catch let error as PostgresError where error.state == .lockNotAvailable {
-            return [await heldUp(what, of: subject)]
+            return [heldUp(what, of: subject, by: error.lockHolder ?? watch.holder)]
         } catch {
             return [
                 Finding(

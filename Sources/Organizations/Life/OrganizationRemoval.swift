@@ -108,20 +108,13 @@ package struct OrganizationRemoval: Sendable {
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.maintenance = 'on'")
                 try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(organization.schema)) CASCADE")
             } catch let error as PostgresError where error.state == .lockNotAvailable {
-                throw Self.inUse(organization, "removed")
+                throw HeldTables(organization: organization, change: "removed")
             }
             try deleteRows(of: organization, on: connection)
             return report
         }
         try? await vacuum()
         return summary
-    }
-
-    static func inUse(_ organization: Organization, _ done: String) -> FieldsealError {
-        FieldsealError(
-            .invalidArgument,
-            "\(organization.name) was not \(done): other sessions have held its tables for \(lockTimeout). Nothing was changed. See "
-                + "pg_stat_activity, end those sessions, and run the command again.")
     }
 
     /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop the dependent

@@ -33,11 +33,9 @@ struct DatabaseLists: Sendable {
         do {
             answer = .success(
                 try await pool.withConnection { connection in
-                    let rows = try connection.query(
-                        "SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
-                    // Without its constraints, the table may have several rows of a name.
-                    return try Dictionary(
-                        rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) }, uniquingKeysWith: { min($0, $1) })
+                    try OrganizationPlaces.list(
+                        connection.query("SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
+                    )
                 })
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
             // The database is not migrated yet, so it has no organization.
