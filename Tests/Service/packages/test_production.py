@@ -170,7 +170,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
             database.query("SELECT pg_reload_conf()")
         outputs.append(follow(block).stdout)
         if "examples/fieldseal.yaml" in block:
-            # The page says: "Change the names in it."
+            # The page says: "change the names in the copy".
             file = root.path("/etc/fieldseal/fieldseal.yaml")
             text = file.read_text().replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
             file.write_text(text.replace("port: 8443", f"port: {port}"))
