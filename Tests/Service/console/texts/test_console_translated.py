@@ -88,7 +88,8 @@ def test_no_event_has_an_english_sentence(evidence, language):
     assert found == []
     # The columns in words of the export, too. The column of the stored details keeps them.
     rows = list(csv.DictReader(io.StringIO(admin.get("events.csv").content.decode("utf-8-sig"))))
-    wrong = [row["detailsname"] for row in rows if ENGLISH.search(NAMES.sub("", QUOTES.sub("", row["detailsname"])))]
+    words = [row["detailsname"].replace(test_console_pages.LONG, "") for row in rows]
+    wrong = [text for text in words if ENGLISH.search(NAMES.sub("", QUOTES.sub("", text)))]
     assert wrong == [] and any(row["details"] == EVENTS[0][2].replace(ID, evidence.ids["mailbox"]) for row in rows)
 
 
