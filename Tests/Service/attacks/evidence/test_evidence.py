@@ -171,7 +171,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     # A change by SQL has no person, so its entry in the audit names only the database role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
-    third = evidence.create("mailboxes", {"name": "third", "password": SECRET})
+    third, fourth, fifth = (evidence.create("mailboxes", {"name": name, "password": SECRET}) for name in ("third", "fourth", "fifth"))
     evidence.sql("DELETE FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [third])
 
     def changes(record):
@@ -182,9 +182,26 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     superuser = evidence.sql("SELECT session_user::text")[0][0]
     for record in (other, third):
         assert changes(record) == [("# dev-admin", "fieldseal_service", "set"), (None, superuser, "cleared")]
-    # Deleting a record also deletes its password. The password is in no entry of the audit.
-    assert evidence.request("DELETE", f"mailboxes({id})").status_code == 204
+    # The role of the entry is the one that signed in to the database, and no other that the session took on.
+    evidence.sql("SET ROLE fieldseal_owner; UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s".replace("%s", f"'{fourth}'"))
+    evidence.sql(f"SET SESSION AUTHORIZATION fieldseal_service; UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = '{fifth}'")
+    assert changes(fourth)[1:] == [(None, superuser, "cleared")] and changes(fifth)[1:] == [(None, "fieldseal_service", "cleared")]
+    # The password is in no entry of the audit.
     assert evidence.sql("SELECT count(*) FROM org_contoso.audit WHERE changedata LIKE %s", [f"%{SECRET}%"])[0][0] == 0
+
+
+@pytest.mark.parametrize("entity_set, entity, attribute", ATTRIBUTES)
+def test_a_password_that_is_deleted_with_its_record(evidence, entity_set, entity, attribute):
+    """The audit's entry about the deletion says that there was a password, and who deleted it. There is no event of the password."""
+    ids = {has_password: evidence.create(entity_set, {"name": "deleted", **({attribute: SECRET} if has_password else {})}) for has_password in (True, False)}
+    mark = newest(evidence)
+    for has_password, id in ids.items():
+        assert evidence.request("DELETE", f"{entity_set}({id})").status_code == 204
+        [(name, role, data)] = evidence.sql("SELECT useridname, databaserole, changedata FROM org_contoso.audit WHERE objectid = %s AND operation = 3", [id])
+        [flag] = [c for c in json.loads(data)["changedAttributes"] if c["logicalName"] == f"is{attribute}set"]
+        assert (name, role) == ("# dev-admin", "fieldseal_service")
+        assert (flag["oldValue"], flag["newValue"]) == (has_password, None) and SECRET not in data
+    assert passwords(evidence, mark) == [] and "passwords-lost" not in codes(evidence)
 
 
 def test_a_killed_server_leaves_the_trace(own_service):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import uuid
 
 import psycopg
@@ -472,11 +473,20 @@ def test_an_entry_that_is_forged_after_everything_was_archived_is_doubted(own_cl
     assert "its time is before its transaction began" in doubted and problems(own_cluster) == []
 
 
-def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path):
+@pytest.mark.parametrize("change", ["useridname = 'innocent'", "createdon = createdon - interval '50 days'", "block = 2"])
+def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path, change):
+    """All entries are older than the date, and SQL has changed one of them. The same archive succeeds before the change."""
+    for _ in range(2):
+        seal(own_cluster)
+        write(own_cluster, "more", 2)
     seal(own_cluster)
-    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET useridname = 'innocent'")
-    refused = archive(own_cluster, tmp_path / "x", "--audit")
-    assert refused.returncode and "is not as it was sealed" in refused.stderr and not (tmp_path / "x").exists()
+    until(lambda: own_cluster.sql("SELECT max(createdon) < date_trunc('second', now()) FROM audit") != [(False,)])
+    count = own_cluster.sql("SELECT count(*) FROM audit")
+    with tampered(own_cluster, f"UPDATE audit SET {change} WHERE auditid = (SELECT auditid FROM audit WHERE block = 1 ORDER BY auditid LIMIT 1)"):
+        refused = archive(own_cluster, tmp_path / "x", "--audit")
+        assert refused.returncode == 1 and re.search(r"The audit is not as it was sealed \(audit block [12]: .*\), so nothing was archived", refused.stderr), refused
+        assert not (tmp_path / "x").exists() and own_cluster.sql("SELECT count(*) FROM audit") == count
+    assert archive(own_cluster, tmp_path / "x", "--audit").returncode == 0 and own_cluster.sql("SELECT count(*) FROM audit") == [(0,)]
 
 
 def test_exports_keep_the_blocks_and_a_clone_goes_on(own_cluster, tmp_path):
