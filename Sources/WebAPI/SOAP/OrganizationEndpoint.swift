@@ -170,12 +170,12 @@ extension WebAPI {
                 session: session, sessions: sessions, user: user, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
             // No other code refers to what the closure captured.
-            nonisolated(unsafe) let write = try await service.answer(message.body)
+            nonisolated(unsafe) let answer = try await service.answer(message.body)
             let action = Self.action(message, "Response")
-            let isLong = OrganizationService.isLong(message.body)
             let body =
-                isLong
-                ? try await BackgroundQueue.run { try message.envelope(action, write) } : try message.envelope(action, write)
+                answer.isLong
+                ? try await BackgroundQueue.run { try message.envelope(action, answer.write) }
+                : try message.envelope(action, answer.write)
             return APIResponse(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }

@@ -119,8 +119,8 @@ extension Console {
         return isCut ? LargeHTML.withoutOpenEnd(body) : body
     }
 
-    /// Runs work with the text of an e-mail outside of the event loops, which serve other clients meanwhile.
-    static func inBackground<Value>(_ work: () async throws -> Value) async throws -> Value {
+    /// Runs work with a long text, such as that of an e-mail, outside of the event loops, which serve other clients meanwhile.
+    static func inBackground<Value>(_ work: () async throws -> Value) async rethrows -> Value {
         try await withTaskExecutorPreference(BackgroundExecutor.shared, operation: work)
     }
 
