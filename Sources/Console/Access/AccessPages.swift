@@ -301,11 +301,11 @@ extension Console {
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=nothingChanged")
             }
-            if let question = try roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
-                return question
-            }
-            try await people.setRole(role, of: entry.id)
-            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))")
+            let question = try roleQuestion(
+                action, entry.id.text, name: entry.name, from: entry.role, to: role, person: entry, visit)
+            if let question { return question }
+            let ended = try await people.setRole(role, of: entry.id) ? "&ended=password" : ""
+            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))\(ended)")
         case "end-user-sessions": try await people.endSessions(of: entry.id)
         case "end-user-session": try await people.endSession(visit.form["session"] ?? "", of: entry.id)
         case "remove-user":

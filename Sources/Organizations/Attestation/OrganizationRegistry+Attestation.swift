@@ -194,6 +194,9 @@ extension OrganizationRegistry {
                 }
                 continue
             }
+            if let password = row.person.map({ Grant.ownPassword(of: $0.row.id, salt: $0.row.salt) }) {
+                if try former?.holds(password, under: kek) ?? false { try grants.set(password, under: kek) }
+            }
             if row.isDisabled {
                 try grants.revoke(row.grant.name, tag: row.tag, under: kek)
             } else {

@@ -34,6 +34,9 @@ extension Session {
                 let teams = association.own === association.relationship.first ? [id] : others
                 try change.refuseGivingAccess(by: caller, on: connection) { teams.contains(where: $0.makesAdministrators) }
             }
+            let former =
+                areLinked
+                ? try PeopleRoles(actingAs: users(association, id, others, on: connection), in: change, on: connection) : nil
             let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
                 try others.filter { other in
                     try requireRecord(association.other, other, on: connection)
@@ -54,7 +57,22 @@ extension Session {
                 try "\(association.own.logicalName) \(id.text), \(association.other.logicalName) "
                 + changed.map { try title(of: $0, association.other, on: connection) }.joined(separator: ", ")
             try change.append(SecurityEvent(kind, .succeeded, details: details), by: caller, on: connection)
+            try former?.endFormerAccess(&change, by: caller, deployment.hashing, on: connection)
         }
+    }
+
+    /// The systemusers whose roles new links change.
+    private func users(
+        _ association: Association, _ id: UUID, _ others: [UUID], on connection: isolated PostgresConnection
+    ) throws -> [UUID] {
+        func ids(of entity: EntityDefinition) -> [UUID] { association.own === entity ? [id] : others }
+        guard association.relationship.schemaName == ManyToManyRelationship.teamRoles.schemaName else {
+            return ids(of: .systemUser)
+        }
+        return try connection.query(
+            "SELECT DISTINCT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = ANY ($1)",
+            [.uuids(ids(of: .team))]
+        ).map { try $0.decode(0) }
     }
 
     /// One link, from the first entity of its relationship to the second one.

@@ -179,7 +179,8 @@ def test_a_password_that_was_reset_is_changed_first(server, run):
 
 def test_a_second_factor_is_required_by_role(server, run):
     run("user", "add", "dora", "--role", "Email Administrator", stdin="dora's long words\n")
-    run("user", "add", "edith", "--role", "Basic User", stdin="edith's long words\n")
+    run("user", "add", "edith", "--role", "Basic User", stdin="edith's first words\n")
+    Person(server, "edith", "edith's first words").change_password("edith's first words", "edith's long words")
     person = Person(server, "dora", "dora's long words")
     assert person.get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--role", "Email Administrator", "--role", "System Administrator")

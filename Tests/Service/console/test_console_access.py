@@ -118,6 +118,7 @@ def test_a_change_of_role_is_asked_and_says_what_it_means(console):
     said = text(asked)
     assert "Give changing another role?" in said and "changing is System Administrator now, and becomes Basic User at once." in said
     assert "Loses: all mailboxes, server profiles, queues and alerts; the encryption key" in said and "Gains" not in said
+    assert "Open sessions continue with the new role." in said
     assert "sets the earlier role on this person's page" in said and role() == "System Administrator", "the question alone changes nothing"
     done = admin.send("access/role-user", **fields_of_question(asked))
     assert "changing is Basic User now. Before: System Administrator." in text(done) and role() == "Basic User"

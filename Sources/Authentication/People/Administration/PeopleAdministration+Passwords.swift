@@ -29,7 +29,7 @@ extension PeopleAdministration {
     /// Ends the unused invitation of a person, if there is one.
     package func withdrawInvitation(of id: UUID) async throws {
         try await change(id) { user, change, connection in
-            guard try Invitation.end(of: id, &change, on: connection) else { return }
+            guard try change.endInvitation(of: id, on: connection) else { return }
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invitation withdrawn"), by: caller,
                 on: connection)
@@ -64,7 +64,8 @@ extension PeopleAdministration {
                     UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL,
                            must_change_password = true WHERE user_id = $1
                     """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
-                try Invitation.end(of: user.id, &change, on: connection)
+                try change.endInvitation(of: user.id, on: connection)
+                try change.remove(.ownPassword(of: user.id))
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(

@@ -127,7 +127,7 @@ extension Doctor {
         case .link: "link-not-made-here"
         case .approval: "approval-not-made-here"
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl,
-            .invitation, .secrets, .sessions, .codes, .keys, .links:
+            .invitation, .ownPassword, .secrets, .sessions, .codes, .keys, .links:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }

@@ -24,6 +24,10 @@ extension User {
     struct SetRole: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "role", abstract: "Give a person another role, from their next page on.",
+            discussion: """
+                If the role gives new rights, all sessions of the person end. The password ends too, unless it is on record that the \
+                person chose it. Then create a link on the person's page in the console, or use user reset.
+                """,
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Argument(help: "What the person may do.") var role: PersonRole
@@ -33,8 +37,16 @@ extension User {
 
         func run() async throws {
             let people = try await PeopleAdministration(organization.session(options))
-            try await people.setRole(role.role, of: people.id(of: name), evenIfLast: evenIfLast)
-            options.report(["name": .string(name), "role": .string(role.rawValue)], "\(name) is \(role.rawValue) now.")
+            let endsPassword = try await people.setRole(role.role, of: people.id(of: name), evenIfLast: evenIfLast)
+            var text = "\(name) is \(role.rawValue) now."
+            if endsPassword {
+                text += """
+                     The password ended, because it is not on record that \(name) chose it. Create a link on the person's page in the \
+                    console, or set a password to begin with: fieldseal user reset \(name)
+                    """
+            }
+            options.report(
+                ["name": .string(name), "role": .string(role.rawValue), "passwordEnded": .bool(endsPassword)], text)
         }
     }
 
