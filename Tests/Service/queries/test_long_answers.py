@@ -4,8 +4,6 @@ import os
 import pathlib
 
 import pytest
-import requests
-from service import PATIENCE
 from soap import DECLARATIONS, SERVICES, parameter, reference, send
 
 LENGTH = 6 << 20
@@ -22,13 +20,15 @@ def email(service):
 
 def seconds(process):
     """The seconds of processor time of the event loops, and of all threads."""
-    loops = total = 0
-    for task in pathlib.Path(f"/proc/{process}/task").iterdir():
+    total, loops = 0, {}
+    for task in sorted(pathlib.Path(f"/proc/{process}/task").iterdir(), key=lambda task: int(task.name)):
         name, fields = (task / "comm").read_text(), (task / "stat").read_text().rsplit(")", 1)[1].split()
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         total += used
-        loops += used if name.startswith("NIO-ELT") else 0
-    return loops, total
+        # The threads that an event loop makes get its name. So only the oldest thread of a name is the loop.
+        if name.startswith("NIO-"):
+            loops.setdefault(name, used)
+    return sum(loops.values()), total
 
 
 def envelope(operation):
@@ -57,15 +57,8 @@ def execute(name, parameters):
 
 def batch(service, id):
     return service.request(
-        "POST", "$batch", {"requests": [{"id": "1", "method": "GET", "url": f"emails({id})?$select=description"}]}, Accept="application/json")
-
-
-def page(service, id):
-    person, session = service.dev["console"], requests.Session()
-    session.verify, session.trust_env = service.dev["caFile"], False
-    session.headers.update({"Origin": service.base, "Accept-Language": "en", "Accept": "text/html"})
-    session.post(f"{service.base}/contoso/sign-in", {"name": person["username"], "password": person["password"]}, timeout=PATIENCE)
-    return session.get(f"{service.base}/contoso/records/mailboxes/{id}", timeout=PATIENCE)
+        "POST", "$batch", {"requests": [{"id": "1", "method": "GET", "url": f"emails({id})?$select=description"}]},
+        Accept="application/json", Content_Type="application/json")
 
 
 WAYS = {
@@ -90,17 +83,6 @@ def test_no_event_loop_writes_a_long_text(service, email, way):
     loops, total = (now - then for now, then in zip(seconds(service.process.pid), before))
     assert all(answer.status_code == 200 and len(answer.content) >= LENGTH for answer in answers), answers[0].text[:500]
     assert loops < total / 3, (loops, total)
-
-
-def test_no_event_loop_renders_a_long_page(service):
-    """The console shows the error of a mailbox in a form."""
-    box = service.create("mailboxes", {"name": "with a long error"})
-    service.sql("UPDATE org_contoso.mailbox SET description = repeat('abcdefghi<', %s) WHERE mailboxid = %s", [LENGTH // 10, box])
-    before = seconds(service.process.pid)
-    answer = page(service, box)
-    loops, total = (now - then for now, then in zip(seconds(service.process.pid), before))
-    assert answer.status_code == 200 and len(answer.content) >= LENGTH, answer.text[:2000]
-    assert loops < total / 2, (loops, total)
 
 
 def test_the_figures_tell_loops_from_other_threads(service):
