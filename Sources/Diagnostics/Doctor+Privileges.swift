@@ -7,7 +7,7 @@ extension Doctor {
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
             + foreignViews(on: connection) + recoveryFunctions(on: connection) + serviceLogins(on: connection)
-            + defaultPrivileges(on: connection)
+            + powerfulLogins(on: connection) + defaultPrivileges(on: connection)
     }
 
     /// SQL for the program's roles.
