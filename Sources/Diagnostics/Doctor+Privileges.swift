@@ -7,7 +7,7 @@ extension Doctor {
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
             + foreignViews(on: connection) + recoveryFunctions(on: connection) + serviceLogins(on: connection)
-            + defaultPrivileges(on: connection)
+            + powerfulLogins(on: connection) + defaultPrivileges(on: connection)
     }
 
     /// SQL for the program's roles.
@@ -111,8 +111,7 @@ extension Doctor {
               JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind IN ('v', 'm') AND v.oid <> t.oid
               CROSS JOIN LATERAL aclexplode(v.relacl) AS x LEFT JOIN pg_roles AS r ON r.oid = x.grantee
              WHERE t.relnamespace = 'config'::regnamespace AND v.relnamespace NOT IN (
-                   SELECT oid FROM pg_namespace WHERE nspname IN ('config', 'cell')
-                   UNION ALL SELECT to_regnamespace(quote_ident(schema_name)) FROM config.organization WHERE to_regnamespace(quote_ident(schema_name)) IS NOT NULL)
+                   SELECT oid FROM pg_namespace WHERE nspname IN ('config', 'cell'))
                AND x.grantee <> v.relowner AND x.privilege_type = 'SELECT' AND NOT coalesce(r.rolsuper, false)
                AND NOT EXISTS (
                    SELECT FROM pg_options_to_table(v.reloptions) AS o WHERE o.option_name = 'security_invoker' AND o.option_value::boolean)

@@ -8,7 +8,7 @@ extension Doctor {
         guard shipsEvents else { return [] }
         let rows = try connection.query(
             """
-            SELECT a.newest_event - \(EventShipment.position), to_char(e.occurred_on AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+            SELECT a.newest_event - \(EventShipment.position), \(ReadableMoment.text("e.occurred_on"))
               FROM config.attested_state AS a LEFT JOIN config.event_shipment AS s USING (organization_id)
               JOIN LATERAL (SELECT v.occurred_on FROM \(organization.qualified("security_event")) AS v
                              WHERE v.security_event_id > \(EventShipment.position) ORDER BY v.security_event_id LIMIT 1) AS e ON true

@@ -121,7 +121,7 @@ extension Doctor {
                        AND t.tgenabled IN ('O', 'A') AND p.proname = 'refuse_retired' AND p.pronamespace = c.relnamespace),
                    substring(c.relname FROM '_k([0-9]+)$')::numeric > e.key_version
               FROM pg_class AS c, \(organization.qualified("encryption")) AS e
-             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND \(CellGenerations.isTable("c"))
             """, [.text(quoteIdentifier(schema))])
         for row in leaves {
             let partition: String = try row.decode(0)

@@ -44,8 +44,8 @@ extension Doctor {
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
-            SELECT rolname, to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), rolvaliduntil < now() + interval '7 days'
-              FROM pg_roles WHERE rolname = current_user AND rolvaliduntil < now() + interval '30 days' AND isfinite(rolvaliduntil)
+            SELECT rolname, \(ReadableMoment.text("rolvaliduntil", as: #"YYYY-MM-DD"T"HH24:MI:SS"Z""#)), rolvaliduntil < now() + interval '7 days'
+              FROM pg_roles WHERE rolname = current_user AND rolvaliduntil < now() + interval '30 days'
             """)
         return try rows.map { row in
             let role: String = try row.decode(0)

@@ -18,9 +18,13 @@ struct SchemaDescription: Sendable {
     ///
     /// - Parameters:
     ///   - keyVersion: The key version whose cell tables are described. The cell tables of other versions are left out.
+    ///   - moveFunctions: The oids of functions of a move's journal. The triggers of a move that call them are left out.
     ///   - isDetailed: Whether to return the lines, and not only their digest.
-    init(of schema: String, keyVersion: Int?, isDetailed: Bool, on connection: isolated PostgresConnection) throws {
-        let parameters: [PostgresParameter] = [.text(schema), .int32(keyVersion.map(Int32.init))]
+    init(
+        of schema: String, keyVersion: Int?, moveFunctions: [Int64] = [], isDetailed: Bool,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let parameters: [PostgresParameter] = [.text(schema), .int32(keyVersion.map(Int32.init)), .int64s(moveFunctions)]
         let digest = try connection.query(
             """
             \(Self.described)
@@ -50,7 +54,7 @@ struct SchemaDescription: Sendable {
         ), relation AS (
             SELECT c.* FROM member AS m JOIN pg_class AS c ON c.oid = m.objid
              WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
-               AND NOT (c.relname ~ '_cell_k[0-9]+$' AND c.relname !~ ('_cell_k' || coalesce($2::integer, 0) || '$'))
+               AND ($2::integer IS NULL OR NOT \(CellGenerations.isTable("c")) OR c.relname ~ ('_cell_k' || $2::integer || '$'))
         ), raw (kind, name, definition) AS (
             \([namespaces, relations, columns, rules, triggers, functions, grants, objects].joined(separator: "\n    UNION ALL\n"))
         ), line AS (
@@ -114,8 +118,8 @@ struct SchemaDescription: Sendable {
           FROM relation AS r JOIN pg_policy AS p ON p.polrelid = r.oid
         """
 
-    /// The triggers, without those of generations that a key change makes and drops. Triggers of foreign keys are left out too,
-    /// because the foreign keys themselves are described.
+    /// The triggers, without those that a running key change or move adds. Triggers of foreign keys are left out too, because the
+    /// foreign keys themselves are described.
     ///
     /// `pg_get_triggerdef` reads the functions of the same name in all schemas, and the backend caches them. So the statement calls
     /// it only for a trigger's condition. The call requests few parentheses, because a trigger from a restored dump has fewer of
@@ -129,18 +133,27 @@ struct SchemaDescription: Sendable {
                             WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)))
                END
           FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
-         WHERE NOT t.tgisinternal AND NOT (t.tgname = 'notes_change' AND p.pronamespace = r.relnamespace AND p.proname LIKE '%\\_notes_change')
-           AND NOT \(isOfMove)
+         WHERE NOT t.tgisinternal AND NOT \(isNoting)
         UNION ALL
         SELECT 'trigger state', r.relname || '.' || CASE WHEN t.tgisinternal THEN 'foreign key ' || k.conname ELSE t.tgname END, t.tgenabled::text
           FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
           LEFT JOIN pg_constraint AS k ON k.oid = t.tgconstraint
-         WHERE t.tgname <> 'notes_change' AND NOT \(isOfMove)
+         WHERE NOT \(isNoting)
         """
 
-    private static let isOfMove = """
-        (t.tgname IN ('notes_move', 'notes_move_truncate')
-            AND EXISTS (SELECT FROM pg_namespace AS n WHERE n.oid = p.pronamespace AND n.nspname ~ '^moving_[0-9a-f]{32}$'))
+    /// SQL that tells whether a trigger is exactly as a key change or a move makes it. Each part of its definition is compared,
+    /// because a trigger with another timing or condition can suppress writes.
+    ///
+    /// The types are those of `pg_trigger`: 29 is AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and 34 is BEFORE TRUNCATE FOR EACH
+    /// STATEMENT.
+    private static let isNoting = """
+        (NOT t.tgisinternal AND r.relkind = 'r' AND t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = '' AND t.tgconstraint = 0
+            AND NOT t.tgdeferrable AND t.tgoldtable IS NULL AND t.tgnewtable IS NULL
+            AND (t.tgname = 'notes_change' AND t.tgtype = 29 AND t.tgenabled IN ('O', 'D') AND r.relispartition
+                    AND \(CellGenerations.isTable("r")) AND p.pronamespace = r.relnamespace
+                    AND p.proname::text = regexp_replace(r.relname::text, '_cell_k[0-9]+$', '_notes_change')
+                OR (t.tgname = 'notes_move' AND t.tgtype = 29 OR t.tgname = 'notes_move_truncate' AND t.tgtype = 34)
+                    AND t.tgenabled = 'A' AND p.oid::bigint = ANY ($3) AND p.proname = r.relname))
         """
 
     private static let functions = """

@@ -52,20 +52,53 @@ extension Doctor {
         return try findings + cellFunctions(on: connection) + hiddenObjects(on: connection) + eventTriggers(on: connection)
     }
 
-    /// The differences of an organization's schema from the reference. Without differences this takes one query.
+    /// The differences of an organization's schema from the reference. Without differences this takes two queries.
     func structure(
         of organization: Organization,
         _ reference: SchemaReference,
         on connection: isolated PostgresConnection
     ) throws -> [Finding] {
-        let row = try connection.query("SELECT key_version FROM \(organization.qualified("encryption"))").first
-        let version = try row?.decode(0, as: Int.self)
-        let quick = try SchemaDescription(of: organization.schema, keyVersion: version, isDetailed: false, on: connection)
-        if quick.digest == reference.organization.digest { return [] }
-        let description = try SchemaDescription(of: organization.schema, keyVersion: version, isDetailed: true, on: connection)
-        return Self.findings(
-            SchemaDifference.list(description, against: reference.organization), in: organization.schema, about: organization.name,
+        var generations = try CellGenerations(of: organization, on: connection)
+        var findings: [Finding] = []
+        for _ in 1...Self.comparisonAttempts {
+            let quick = try SchemaDescription(
+                of: organization.schema, keyVersion: generations.keyVersion, isDetailed: false, on: connection)
+            if quick.digest == reference.organization.digest, generations.others.isEmpty { return [] }
+            let moveFunctions = try MoveJournalContents(of: organization, on: connection).functions
+            findings = try differences(of: organization, generations, moveFunctions, from: reference, on: connection)
+            if findings.isEmpty { return [] }
+            // If a key change, a sweep or a move changed the schema between two statements, the two descriptions don't match.
+            let now = try CellGenerations(of: organization, on: connection)
+            let functionsNow = try MoveJournalContents(of: organization, on: connection).functions
+            if now == generations, functionsNow == moveFunctions { return findings }
+            generations = now
+        }
+        return findings
+    }
+
+    /// How often a schema is compared at most, if a key change or a move changes it meanwhile.
+    private static let comparisonAttempts = 3
+
+    private func differences(
+        of organization: Organization,
+        _ generations: CellGenerations,
+        _ moveFunctions: [Int64],
+        from reference: SchemaReference,
+        on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let (schema, version) = (organization.schema, generations.keyVersion)
+        let description = try SchemaDescription(
+            of: schema, keyVersion: version, moveFunctions: moveFunctions, isDetailed: true, on: connection)
+        var findings = Self.findings(
+            SchemaDifference.list(description, against: reference.organization), in: schema, about: organization.name,
             keyVersion: version)
+        for (other, tables) in generations.byVersion {
+            let description = try SchemaDescription(
+                of: schema, keyVersion: other, moveFunctions: moveFunctions, isDetailed: true, on: connection)
+            let differences = tables.flatMap { SchemaDifference.list(of: $0, description, against: reference.organization) }
+            findings += Self.findings(differences, in: schema, about: organization.name, keyVersion: other)
+        }
+        return findings
     }
 
     // MARK: Words

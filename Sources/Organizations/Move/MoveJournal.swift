@@ -64,11 +64,18 @@ struct MoveJournal: Sendable {
     }
 
     private func function(of table: MoveTable) -> String {
+        """
+        CREATE FUNCTION \(qualified(table.name))() RETURNS trigger
+            LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$\(body(of: table))$body$
+        """
+    }
+
+    /// The body of a table's trigger function.
+    func body(of table: MoveTable) -> String {
         func row(_ side: String) -> String { table.keys.map { "\(side).\($0)" }.joined(separator: ", ") }
         let journal = qualified(table.name)
         return """
-            CREATE FUNCTION \(journal)() RETURNS trigger
-                LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+
             BEGIN
                 -- The lock is granted only if no move is running. Then nothing is recorded, because no move would read it.
                 IF current_setting('fieldseal.moving', true) IS DISTINCT FROM 'on'
@@ -87,7 +94,7 @@ struct MoveJournal: Sendable {
                 END IF;
                 RETURN NULL;
             END
-            $body$
+
             """
     }
 

@@ -241,7 +241,8 @@ def test_a_journal_that_was_left_notes_nothing(deployment, struck):
     ((database, schema),) = journals(deployment)
     deployment.sql("main", "UPDATE org_struck.businessunit SET name = name")
     assert database == "main" and deployment.sql("main", f"SELECT count(*) FROM {schema}.businessunit") == [(0,)]
-    assert "move-journal-left" in codes(deployment)
+    found = codes(deployment)
+    assert "move-journal-left" in found and not found & {"foreign-object", "object-changed", "object-missing"}
     move(deployment, "struck", "east", "--rehearse")
     assert journals(deployment) == [] and "move-journal-left" not in codes(deployment)
 

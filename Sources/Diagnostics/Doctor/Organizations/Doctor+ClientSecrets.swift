@@ -9,7 +9,7 @@ extension Doctor {
     func clientSecrets(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         try connection.query(
             """
-            SELECT c.name, to_char(max(p.ends) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), max(p.ends) < now()
+            SELECT c.name, \(ReadableMoment.text("max(p.ends)")), max(p.ends) < now()
               FROM config.api_client AS c JOIN (
                    SELECT client_id, coalesce(expires_on, 'infinity') AS ends FROM config.api_client_secret
                    UNION ALL SELECT client_id, coalesce(expires_on, 'infinity') FROM config.api_client_key) AS p USING (client_id)

@@ -16,7 +16,7 @@ extension Doctor {
         guard isKnown else { return [] }
         return try connection.query(
             """
-            SELECT name, to_char(coalesce(removal_begun_on, suspended_on) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+            SELECT name, \(ReadableMoment.text("coalesce(removal_begun_on, suspended_on)")),
                    removal_begun_on IS NOT NULL, suspended_by
               FROM config.organization WHERE suspended_on IS NOT NULL AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY name
             """, [.uuid(id)]

@@ -70,7 +70,52 @@ def test_a_fence_that_is_taken_down_is_named(cluster, table, trigger, how):
 #: Hides a function from the doctor: a superuser deletes the rows of pg_depend that connect the function with its schema.
 HIDES = "DELETE FROM pg_depend WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_proc WHERE proname = 'refuse_change')"
 
+
+
+def journal(timing, body="BEGIN RETURN NULL; END", table="audit", name=None):
+    """SQL that creates a trigger `notes_move`, which calls a function in a schema with the name of the journal of a move."""
+    name = f"'{name}'" if name else "'moving_' || replace(organization_id::text, '-', '')"
+    return f"""
+        DO $do$ DECLARE journal text := (SELECT {name} FROM config.organization WHERE name = 'contoso');
+        BEGIN
+            EXECUTE format('CREATE SCHEMA %I AUTHORIZATION fieldseal_owner', journal);
+            EXECUTE format('CREATE FUNCTION %I.audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', journal, '{body}');
+            EXECUTE format('CREATE TRIGGER notes_move {timing} ON {table} FOR EACH ROW EXECUTE FUNCTION %I.audit()', journal);
+            ALTER TABLE {table} ENABLE ALWAYS TRIGGER notes_move;
+        END $do$"""
+
+
+#: A trigger with the name and the function of a key change's trigger.
+NOTES = "CREATE TRIGGER notes_change {} ON mailbox_cell_k{{k}} FOR EACH ROW {} EXECUTE FUNCTION mailbox_notes_change()"
+ANY_WRITE = "AFTER INSERT OR UPDATE OR DELETE"
+
 CHANGES = [
+    # Triggers with the names of the triggers that a move or a key change makes
+    (journal("BEFORE INSERT"), "foreign-object", "the trigger audit.notes_move of org_contoso is not the program's"),
+    (journal("BEFORE INSERT"), "foreign-object", "the function audit() of moving_"),
+    (journal(ANY_WRITE), "foreign-object", "audit.notes_move"),
+    (journal("BEFORE INSERT", name="moving_" + 32 * "0"), "foreign-object", "audit.notes_move"),
+    (journal("BEFORE INSERT", name="moving_" + 32 * "0"), "move-journal-left", "no organization of this database has its id"),
+    (journal("BEFORE INSERT", table="config.organization_key"), "foreign-object", "organization_key.notes_move"),
+    (NOTES.format("BEFORE INSERT OR UPDATE OR DELETE", ""), "foreign-object", "the trigger mailbox_cell_k{k}.notes_change of org_contoso is not the program's"),
+    (NOTES.format(ANY_WRITE, "WHEN (random() < 0)"), "foreign-object", "mailbox_cell_k{k}.notes_change"),
+    (NOTES.format(ANY_WRITE, "") + "; ALTER TABLE mailbox_cell_k{k} ENABLE ALWAYS TRIGGER notes_change", "foreign-object", "mailbox_cell_k{k}.notes_change"),
+    (NOTES.format(ANY_WRITE, "").replace("mailbox_notes", "queue_notes"), "foreign-object", "mailbox_cell_k{k}.notes_change"),
+    (NOTES.format(ANY_WRITE, "").replace("mailbox_cell_k{k}", "mailbox"), "foreign-object", "mailbox.notes_change"),
+    # Relations with names like those of cell tables of another key version
+    ("CREATE VIEW z_cell_k99 AS SELECT * FROM config.organization_key; GRANT SELECT ON z_cell_k99 TO PUBLIC", "foreign-object", "view z_cell_k99"),
+    ("CREATE VIEW z_cell_k99 AS SELECT * FROM config.organization_key; GRANT SELECT ON z_cell_k99 TO PUBLIC", "foreign-view", "PUBLIC may read the view org_contoso.z_cell_k99"),
+    ("CREATE VIEW mailbox_cell_k99 AS SELECT * FROM config.organization_key", "foreign-object", "view mailbox_cell_k99"),
+    ("CREATE TABLE z_cell_k99 AS SELECT * FROM config.organization_key", "foreign-object", "table z_cell_k99"),
+    ("CREATE TABLE mailbox_cell_k099 AS SELECT * FROM mailbox_cell", "foreign-object", "table mailbox_cell_k099"),
+    ("CREATE TABLE mailbox_cell_k4000000000 AS SELECT * FROM mailbox_cell", "foreign-object", "table mailbox_cell_k4000000000"),
+    ("CREATE SEQUENCE mailbox_cell_k99", "foreign-object", "sequence mailbox_cell_k99"),
+    ("CREATE TABLE config.mailbox_cell_k99 AS SELECT * FROM config.organization_key", "foreign-object", "table mailbox_cell_k99 of config"),
+    ("CREATE TABLE mailbox_cell_k99 AS SELECT * FROM config.organization_key", "foreign-object", "column mailbox_cell_k99.wrapped_text"),
+    ("SELECT create_generation(99); GRANT SELECT ON mailbox_cell_k99 TO PUBLIC", "foreign-grant", "SELECT on mailbox_cell_k99 to PUBLIC"),
+    ("SELECT create_generation(99); CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+     "CREATE TRIGGER copies BEFORE INSERT ON queue_cell_k99 FOR EACH ROW EXECUTE FUNCTION evil()", "foreign-object", "queue_cell_k99.copies"),
+    ("SELECT create_generation(99); ALTER TABLE queue_cell_k99 OWNER TO postgres", "object-changed", "table queue_cell_k99"),
     ("CREATE OR REPLACE FUNCTION refuse_truncate() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$",
      "object-changed", "refuse_truncate"),
     ("ALTER FUNCTION switch_generation SECURITY INVOKER", "object-changed", "switch_generation"),
@@ -127,6 +172,51 @@ CHANGES = [
 ]
 
 
+def codes(cluster):
+    return {finding["code"] for finding in doctor(cluster)}
+
+
+def test_tables_and_triggers_of_key_changes_are_not_foreign(broken):
+    """The control: tables and triggers of a key change that waits, that was interrupted, or whose former tables are still needed."""
+    cluster, _ = broken
+    cluster.sql("SELECT create_generation(9)")
+    assert codes(cluster) == {"later-generation"}
+    cluster.sql("SELECT finish_generation(9)")
+    assert codes(cluster) == {"later-generation"}
+    maintain(cluster, "DROP TABLE mailbox_cell_k9, queue_cell_k9, emailserverprofile_cell_k9, usersettings_cell_k9")
+    cluster.sql("SELECT announce_change()")
+    assert codes(cluster) == set()
+    cluster.sql("SELECT end_change()")
+    assert codes(cluster) == set()
+    former = cluster.key_version()
+    with psycopg.connect(cluster.superuser) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM org_contoso.team")
+        cluster.run("key", "change")
+        found = codes(cluster)
+        assert "old-generation" in found and found <= {"old-generation", "key-never-copied", "lock-held"}, doctor(cluster)
+        # A change of such a table is still reported.
+        maintain(cluster, f"GRANT SELECT ON mailbox_cell_k{former} TO PUBLIC")
+        assert any(f"SELECT on mailbox_cell_k{former} to PUBLIC" in f["message"] for f in doctor(cluster))
+    cluster.run("key", "change")
+    cluster.run("key", "show")
+    assert doctor(cluster) == []
+
+
+def test_a_lock_of_the_service_s_login_is_no_move(broken):
+    cluster, _ = broken
+    [(schema,)] = cluster.sql("SELECT 'moving_' || replace(organization_id::text, '-', '') FROM config.organization WHERE name = 'contoso'")
+    cluster.sql(f"CREATE SCHEMA {schema}")
+    try:
+        assert codes(cluster) == {"move-journal-left"}
+        with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal") as other:
+            other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [schema])
+            [found] = [f for f in doctor(cluster) if f["code"].startswith("move-")]
+            assert found["code"] == "move-journal-left" and "a session of fieldseal_service holds the lock" in found["message"]
+    finally:
+        cluster.sql(f"DROP SCHEMA {schema}")
+
+
 @pytest.fixture(scope="module")
 def broken():
     """One cluster for all changes. Its database is restored after each change."""
@@ -152,9 +242,10 @@ def test_what_is_changed_is_named(broken, statement, code, words):
 
     administer("CREATE DATABASE whole TEMPLATE fieldseal")
     try:
-        maintain(cluster, statement.replace("{k}", str(cluster.key_version())))
+        version = str(cluster.key_version())
+        maintain(cluster, statement.replace("{k}", version))
         found = [f for f in doctor(cluster) if f["code"] == code]
-        assert any(words in f["message"] for f in found), doctor(cluster)
+        assert any(words.replace("{k}", version) in f["message"] for f in found), doctor(cluster)
     finally:
         administer("DROP DATABASE fieldseal WITH (FORCE)", "ALTER DATABASE whole RENAME TO fieldseal", "GRANT CREATE ON DATABASE fieldseal TO fieldseal_owner")
     assert doctor(cluster) == []

@@ -190,6 +190,25 @@ def test_counts_of_failed_sign_ins_that_sql_made_up(service, row, failures, last
         service.sql("DELETE FROM config.failed_sign_in")
 
 
+@pytest.mark.parametrize("time, words", [("-infinity", "-infinity"), ("4000-01-01 00:00+00 BC", "4000-01-01 00:00:00+00 BC")])
+def test_an_end_without_a_date_is_named(service, time, words):
+    client = service.json("client", "add", f"ends-{len(time)}", "--role", "System Administrator", "--org", "contoso")
+    service.sql("UPDATE config.api_client_secret SET expires_on = %s WHERE client_id = %s", [time, client["clientId"]])
+    (found,) = [each for each in findings(service, "client-secret-expires") if f"ends-{len(time)}" in each]
+    assert f"expired on {words} UTC" in found and not findings(service, "not-checked")
+    service.run("client", "disable", f"ends-{len(time)}", "--org", "contoso")
+
+
+def test_a_password_of_the_service_s_role_that_was_never_valid_is_named(service):
+    [(role,)] = service.sql("SELECT rolname FROM pg_roles WHERE rolname = 'fieldseal_service'")
+    service.sql(f"ALTER ROLE {role} VALID UNTIL '-infinity'")
+    try:
+        assert any("-infinity" in each for each in findings(service, "role-password-expires"))
+        assert not findings(service, "not-checked")
+    finally:
+        service.sql(f"ALTER ROLE {role} VALID UNTIL 'infinity'")
+
+
 @pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "'294276-12-31'", "'1999-12-31'"])
 def test_an_event_of_no_time_keeps_no_other_out_of_the_chain(service, time):
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -17,7 +17,7 @@ def cluster():
         cluster.sql("CREATE ROLE backup LOGIN")
         cluster.sql("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup")
         cluster.sql("GRANT SET ON PARAMETER log_statement TO backup")
-        cluster.sql("GRANT pg_read_all_data TO backup")
+        cluster.sql("GRANT pg_monitor, pg_signal_backend TO backup")
         cluster.sql("CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public")
         cluster.sql("CREATE FUNCTION public.harmless() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
         assert doctor(cluster) == []
@@ -75,6 +75,12 @@ RIGHTS = [
     ("ALTER ROLE fieldseal_service BYPASSRLS", "ALTER ROLE fieldseal_service NOBYPASSRLS", "role-attributes", "BYPASSRLS"),
     ("GRANT fieldseal_service TO back_door", "REVOKE fieldseal_service FROM back_door", "may-act-as-service", "back_door may act as fieldseal_service"),
     ("GRANT pg_write_all_data TO back_door", "REVOKE pg_write_all_data FROM back_door", "may-act-as-service", "back_door may act as pg_write_all_data"),
+    ("GRANT pg_read_all_data TO back_door", "REVOKE pg_read_all_data FROM back_door", "may-read-keys", "back_door may act as pg_read_all_data"),
+    ("GRANT pg_read_server_files TO back_door", "REVOKE pg_read_server_files FROM back_door", "may-read-keys", "back_door may act as pg_read_server_files"),
+    ("ALTER ROLE back_door REPLICATION", "ALTER ROLE back_door NOREPLICATION", "may-read-keys", "back_door has the attribute REPLICATION"),
+    ("GRANT pg_write_server_files TO back_door", "REVOKE pg_write_server_files FROM back_door", "may-act-as-owner", "back_door may act as pg_write_server_files"),
+    ("GRANT pg_execute_server_program TO back_door", "REVOKE pg_execute_server_program FROM back_door", "may-act-as-owner", "pg_execute_server_program"),
+    ("CREATE ROLE wheel SUPERUSER; GRANT wheel TO back_door", "DROP ROLE wheel", "may-act-as-owner", "back_door may act as wheel, a superuser"),
 ]
 
 
@@ -89,6 +95,22 @@ def test_a_right_that_leads_around_the_guards_is_named(cluster, statement, undo,
             assert {f["code"] for f in found} <= {code, "definer-function", "recovery-function-changed", "foreign-object"}, found
         finally:
             connection.execute(undo)
+
+
+@pytest.mark.parametrize("statement, undo, role", [
+    ("ALTER ROLE back_door CREATEROLE", "ALTER ROLE back_door NOCREATEROLE", "back_door"),
+    ("CREATE ROLE wheel CREATEROLE; GRANT wheel TO back_door", "DROP ROLE wheel", "wheel"),
+])
+def test_a_login_that_may_grant_itself_the_owner_is_named(cluster, statement, undo, role):
+    """Up to PostgreSQL 15, CREATEROLE lets a login grant itself any role. Later versions ask for ADMIN OPTION."""
+    cluster.sql(statement)
+    try:
+        can_grant = cluster.sql("SELECT current_setting('server_version_num')::integer < 160000") == [(True,)]
+        found = doctor(cluster)
+        assert [(f["code"], f["severity"]) for f in found] == ([("may-act-as-owner", "notice")] if can_grant else [])
+        assert all(f"{role}" in f["message"] and "CREATEROLE" in f["message"] and f'"{role}" NOCREATEROLE' in f["advice"] for f in found), found
+    finally:
+        cluster.sql(undo)
 
 
 def test_what_default_privileges_opened_is_named_and_nothing_else(cluster):
