@@ -90,7 +90,8 @@ extension Console {
         let role = AddressParameter.choice("was", Role.allCases.map(\.rawValue))
         let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
         let shown = AddressParameter.any(Self.shown)
-        get(router, "access/people/:id", [Self.accessDone, role, shown, .text(Self.heirParameter)] + counts, person)
+        let ended = AddressParameter.choice("ended", ["password"])
+        get(router, "access/people/:id", [Self.accessDone, role, ended, shown, .text(Self.heirParameter)] + counts, person)
         get(router, "access/clients/:id", [Self.accessDone, role, shown], client)
         get(router, "access/people/:id/reset", resetPage)
         for ending in AccessEnding.allCases {
