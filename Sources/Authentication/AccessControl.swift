@@ -9,7 +9,7 @@ extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
     /// - Parameters:
-    ///   - row: The client's row. The caller verified that the row is as this service wrote it last.
+    ///   - row: The client's row. The calling code must have verified that this service wrote the row last.
     ///   - what: The operation, for the approver. The client's name is appended.
     mutating func requireAccessControl(
         to row: OrganizationState.ClientRow, _ what: String, by caller: Caller, on connection: isolated PostgresConnection

@@ -24,7 +24,7 @@ struct CredentialSource {
     private let profileTag: [UInt8]?
     /// The queue or the user of the mailbox, with the tag.
     private let holder: (destination: MailDestination, tag: [UInt8]?)?
-    /// Values as text, by name.
+    /// The values of the columns in `facts`, as text, by the name there.
     private let values: [String: String]
     private let cells: [String: [UInt8]]
 

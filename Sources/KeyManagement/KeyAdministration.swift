@@ -3,7 +3,8 @@ import Model
 import PostgresClient
 package import Tenancy
 
-/// How a System Administrator sees the state of the organization's key, and reads, changes, activates, verifies and purges it.
+/// The operations of System Administrators on an organization's keys: show the state and the key, change it, rehearse or cancel a
+/// change, activate, verify, and purge retired keys.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct KeyAdministration: Sendable {

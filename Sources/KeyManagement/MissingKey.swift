@@ -16,8 +16,8 @@ package struct MissingKey: Sendable, Equatable {
         .organizationCreated, .organizationUpgraded, .organizationCloned, .keyChanged, .keyActivated, .keyRead,
     ]
 
-    /// The missing keys of an organization. The attested list has a digest of each row's name, and the security events have the
-    /// versions and the fingerprints.
+    /// The missing keys of an organization: keys that a security event names and the attested list contains, but that have no row.
+    /// The list has only a digest of each key's version and fingerprint, so both are read from the events.
     ///
     /// The key in force is not among them: if its row is missing, encryption has to be activated again.
     package static func all(of state: OrganizationState, on connection: isolated PostgresConnection) throws -> [MissingKey] {

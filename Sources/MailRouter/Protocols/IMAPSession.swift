@@ -10,7 +10,7 @@ struct IMAPSession {
     var idleTag = ""
     /// Whether the server notified of messages since the inbox was opened. A list that was read before may lack these messages.
     var hasNews = false
-    /// How the inbox numbered its messages when it was opened.
+    /// The UIDVALIDITY and UIDNEXT of the inbox when it was opened.
     private(set) var opened: Folder?
     /// The largest literal that is accepted, in bytes.
     let limit: Int

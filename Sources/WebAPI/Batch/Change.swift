@@ -201,7 +201,8 @@ extension DataAPI {
     func reference(_ request: APIRequest) throws(FieldsealError) -> String {
         let members = try request.members()
         if let unknown = members.first(where: { !["@odata.id", "@odata.context", "@odata.type"].contains($0.name) }) {
-            throw FieldsealError(.payloadDoesNotFit, "The body of a link has no member \(unknown.name.quotedForMessage).")
+            throw FieldsealError(
+                .payloadDoesNotFit, "The body of a link can't have the member \(unknown.name.quotedForMessage). Leave it out.")
         }
         guard let address = members.first(where: { $0.name == "@odata.id" })?.value.string else {
             throw FieldsealError(

@@ -50,7 +50,8 @@ private struct EntityMetadataQuery {
             throw FieldsealError(.badRequest, "RetrieveMetadataChanges takes a Query in JSON: (Query=@p)?@p={…}.")
         }
         if let other = members.first(where: { !Self.members.contains($0.name) && !$0.name.contains("@") }) {
-            throw FieldsealError(.badRequest, "A query of metadata has no member '\(other.name.prefix(100))'.")
+            throw FieldsealError(
+                .badRequest, "A query of metadata can't have the member '\(other.name.prefix(100))'. Leave it out.")
         }
         try Self.check(labels: query["LabelQuery"])
         try MetadataMembers.check(query, of: MetadataMembers.entity)
@@ -65,7 +66,7 @@ private struct EntityMetadataQuery {
         guard case .object(let members)? = labels else { return }
         let known = ["FilterLanguages", "MissingLabelBehavior"]
         if let other = members.first(where: { !known.contains($0.name) && !$0.name.contains("@") }) {
-            throw FieldsealError(.badRequest, "LabelQuery has no member '\(other.name.prefix(100))'.")
+            throw FieldsealError(.badRequest, "LabelQuery can't have the member '\(other.name.prefix(100))'. Leave it out.")
         }
     }
 

@@ -20,7 +20,7 @@ struct MetadataKinds {
         let found = known[name] ?? lookUp(path)
         known[name] = found
         guard found.isThere || values.isEmpty else {
-            throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+            throw FieldsealError(.queryDoesNotFit, "'\(name.prefix(100))' is not a member of this metadata.")
         }
         return found.kinds
     }

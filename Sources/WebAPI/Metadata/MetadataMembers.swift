@@ -122,7 +122,7 @@ enum MetadataMembers {
         guard let value, value != .null else { return }
         guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) must be an object.") }
         for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
-            throw FieldsealError(.badRequest, "\(what) has no member '\(member.name.prefix(100))'.")
+            throw FieldsealError(.badRequest, "\(what) can't have the member '\(member.name.prefix(100))'. Leave it out.")
         }
     }
 
@@ -132,6 +132,6 @@ enum MetadataMembers {
                 .badRequest, "A condition of a metadata query must have a PropertyName, and PropertyNames must be texts.")
         }
         guard !known.contains(name) else { return }
-        throw FieldsealError(.badRequest, "This metadata has no member '\(name.prefix(100))'.")
+        throw FieldsealError(.badRequest, "'\(name.prefix(100))' is not a member of this metadata.")
     }
 }

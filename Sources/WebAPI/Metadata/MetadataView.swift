@@ -100,7 +100,7 @@ struct MetadataView {
             guard !MetadataMembers.related.contains(name) else {
                 throw FieldsealError(.queryDoesNotFit, "\(name) is other metadata: it is in the response where $expand names it.")
             }
-            throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+            throw FieldsealError(.queryDoesNotFit, "'\(name.prefix(100))' is not a member of this metadata.")
         }
         guard let filter else { return }
         var kinds = MetadataKinds(values)

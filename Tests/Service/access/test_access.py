@@ -1,4 +1,4 @@
-"""Which messages each role may send for own records and records of others, and which rights teams and shares add."""
+"""Which operations each role may perform on own records and records of others, and which rights teams and shares add."""
 
 import uuid
 

@@ -62,7 +62,7 @@ class Load:
         return {answer.status_code for answer in self.answers}
 
     def kept(self, cluster):
-        """Whether exactly the acknowledged writes exist."""
+        """Whether there are as many records as acknowledged writes."""
         written = sum(answer.status_code == 204 for answer in self.answers)
         return cluster.sql("SELECT count(*) FROM mailbox WHERE name LIKE %s", [f"{self.name}-%"]) == [(written,)]
 

@@ -370,8 +370,8 @@ def test_many_emails_are_announced_and_reported_together(routed, sender):
 
 @pytest.mark.parametrize("prompt", [0, 5, 40])
 def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, sender, prompt):
-    """A router is killed. The e-mails that it had announced become Failed, and one alert names them. The next router sends the others. None is sent
-    twice."""
+    """A router is killed. E-mails that it had reported as being sent become Failed, and one alert names them. The next router sends the others.
+    None is sent twice."""
     server = SMTPServer(certificate(routed), delay=10 * PATIENCE)
     server.prompt = prompt
     q, box = sender(server)

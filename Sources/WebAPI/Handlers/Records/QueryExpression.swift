@@ -76,7 +76,8 @@ enum QueryExpression {
     private static func check(_ value: JSONValue, _ known: Set<String>, _ what: String) throws(FieldsealError) {
         guard case .object(let members) = value else { return }
         for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
-            throw FieldsealError(.payloadDoesNotFit, "\(what) has no member '\(member.name.prefix(100))' here. Leave it out.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(what) can't have the member '\(member.name.prefix(100))' here. Leave it out.")
         }
     }
 

@@ -98,7 +98,7 @@ def test_a_mailbox_stays_with_its_profile(room, victim, way):
 
 @pytest.mark.parametrize("holder", ["queue", "user"])
 def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
-    """The password is released only if the queue or user permits it. The password stays with its server as a mailbox's own password does."""
+    """The password is released only if the queue or user permits it. If the server changes, the password is not released until it is set again."""
     profile, secret = room.profile(), f"the {holder}'s secret"
     if holder == "queue":
         record, box = room.queue_box(profile, password=None, allowemailconnectortousecredentials=False)

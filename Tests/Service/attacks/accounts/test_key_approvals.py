@@ -148,7 +148,7 @@ def test_a_key_is_activated_for_an_approval(server, key, controlled, second):
     assert approve(second, id).status_code == 204
     assert server.request("POST", "SetDataEncryptionKey", activation).status_code == 204
     assert server.request("GET", "IsDataEncryptionActive()").json()["IsActive"] is True
-    # SQL deleted a row, and the service gives no access while it is missing. Attaching accepts the deletion.
+    # SQL deleted a row of a key. Until `org attach` accepts that, the service makes no one a System Administrator.
     server.cluster.run("org", "attach", "contoso", "--yes")
 
 
