@@ -71,11 +71,6 @@ QUERIES = {
     "a name": lambda kind: fetch(
         "mailbox", "mailboxes", "name",
         f"<filter>{condition('username', 'eq', f'{kind} name')}{slow('mailboxid', 'owningbusinessunit', 'businessunitid')}</filter>"),
-    "a collection": lambda kind: fetch(
-        "usersettings", "usersettingscollection", "systemuserid",
-        '<link-entity name="email" from="owningbusinessunit" to="businessunitid" alias="l"><filter>'
-        f'{condition("subject", "eq", f"{kind} merger")}</filter></link-entity>'
-        f"<filter>{slow('systemuserid', 'businessunitid', 'businessunitid')}</filter>"),
 }
 
 
@@ -114,14 +109,18 @@ JOINS = {
 
 
 @pytest.mark.parametrize("kind", JOINS)
+def test_no_join_finds_a_hidden_text(office, kind):
+    found = office.get(fetch("usersettings", "usersettingscollection", "systemuserid", JOINS[kind]), client="user").json()["value"]
+    assert len(found) == (1 if kind in ("an outer link", "not any") else 0)
+
+
+# PostgreSQL shows only the beginning of a statement, and that of a subquery is too long.
+@pytest.mark.parametrize("kind", [kind for kind in JOINS if "link" in kind])
 def test_no_join_compares_a_hidden_text(office, kind):
-    """In the statement, each text of an e-mail is in a CASE whose condition is the right to read the e-mail. No hidden e-mail is joined."""
-    path = fetch("usersettings", "usersettingscollection", "systemuserid", JOINS[kind])
-    query = guarded(office, path, "email")
+    """In the statement, each text of an e-mail is in a CASE whose condition is the right to read the e-mail."""
+    query = guarded(office, fetch("usersettings", "usersettingscollection", "systemuserid", JOINS[kind]), "email")
     texts = [query[:match.start()] for match in re.finditer(r'\bt1\."?subject"? |lower\(t1\."?subject"?\)', query)]
     assert texts and all(before.rstrip().endswith("THEN") for before in texts), query
-    found = office.get(path, client="user").json()["value"]
-    assert len(found) == (1 if kind in ("an outer link", "not any") else 0)
 
 
 def test_joins_by_own_texts_work(office):
