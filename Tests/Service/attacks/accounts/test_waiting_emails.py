@@ -248,6 +248,20 @@ def test_it_is_not_sent_for_a_submitter_who_lost_the_role_that_allowed_it(room, 
     assert kept in taken(room, box)
 
 
+def test_a_role_of_a_team_allows_it_until_the_team_is_left(room):
+    name, user = client_of(room, "Basic User")
+    team = team_of(room, user)
+    [role] = room.get("roles?$filter=name eq 'System Administrator'&$select=roleid").json()["value"]
+    assert room.request("POST", f"teams({team})/teamroles_association/$ref", {"@odata.id": f"roles({role['roleid']})"}).status_code == 204
+    sender, box = room.queue_box(room.profile())
+    id, late = put_off(room, sender, name), put_off(room, sender, name)
+    come_due(room, id)
+    assert id in taken(room, box)
+    join(room, team, user, "RemoveMembersTeam")
+    come_due(room, late)
+    failed(room, late, box, "may not send as its sender")
+
+
 # Queues with the address of a user
 
 
