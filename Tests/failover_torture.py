@@ -99,7 +99,7 @@ def check(torture, flow, changes, seed):
         counts[way] = {
             "saved": len(traffic.writers.saved), "refused": len(traffic.writers.refused), "unknown": len(traffic.writers.unknown),
             "read": len(traffic.readers.answered)}
-    changes.check()
+    changes.check(leader)
     flow.check(leader)
     assert torture.patroni.run("verify").returncode == 0
     assert all(server.process.poll() is None for server in torture.place.servers)

@@ -31,7 +31,8 @@ extension Session {
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
     package func privileges(of user: UUID) async throws -> (unit: UUID, privileges: [Privilege]) {
         guard user == caller.systemUserID || caller.role == .systemAdministrator else {
-            throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may ask for its own user's privileges alone.")
+            throw FieldsealError(
+                .privilegeDenied, "A caller with the role \(caller.role.rawValue) may ask only for the privileges of its own user.")
         }
         let (unit, roles) = try await deployment.pool.withConnection { connection -> (UUID, Set<Role>) in
             let rows = try connection.query(

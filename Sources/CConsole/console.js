@@ -304,6 +304,10 @@ document.addEventListener("click", (event) => {
     const link = event.target.closest("main a.button[href]");
     if (link && !link.target && !event.ctrlKey && !event.metaKey) warn(event, link, null);
 }, true);
+// A reload or a closed tab would lose a typed e-mail, so the browser asks first. A form that is under way is not asked about.
+addEventListener("beforeunload", (event) => {
+    if ([...document.querySelectorAll("form[data-keep]")].some(isUnsent)) event.preventDefault();
+});
 // What is still under way is looked at again, without touching what is being typed.
 const live = document.querySelector("[data-live]");
 if (live) {

@@ -74,7 +74,8 @@ package struct Console: Sendable {
         } catch {
             reply = failure(error, visit, context)
         }
-        return response(to: reply, visit)
+        // Rendering a long text takes so long that it would delay other clients.
+        return reply.isLong ? await Self.inBackground { response(to: reply, visit) } : response(to: reply, visit)
     }
 
     private func answer(

@@ -17,6 +17,9 @@ struct Texts: Sendable {
     let reports: MessagePatterns
     /// Patterns for error messages that many records share, which name no single record.
     let manyErrors: MessagePatterns
+    /// Patterns for the details of security events and alerts (``DetailSentences``), and for the doctor's findings.
+    let facts: MessagePatterns
+    let findings: MessagePatterns
 
     init(language: String, messages: [String: String], english: [String: String]) {
         self.language = language
@@ -26,6 +29,8 @@ struct Texts: Sendable {
         reports = MessagePatterns(messages, prefix: "report:")
         subjects = MessagePatterns(messages, prefix: "subject:")
         manyErrors = MessagePatterns(messages, prefix: "manyError:")
+        facts = MessagePatterns(messages, prefix: "fact:")
+        findings = MessagePatterns(messages, prefix: "finding:")
     }
 
     subscript(_ key: String) -> String { messages[key] ?? english[key] ?? key }
@@ -37,7 +42,10 @@ struct Texts: Sendable {
     func text(_ key: String, _ values: [String: String]) -> String { filled(self[key], values) }
 
     /// A text with values for `{name}`.
-    func filled(_ text: String, _ values: [String: String]) -> String {
+    func filled(_ text: String, _ values: [String: String]) -> String { filled(text) { values[$0] } }
+
+    /// A text with what `value` returns for each `{name}`.
+    func filled(_ text: String, _ value: (String) -> String?) -> String {
         var rest = Substring(text)
         var result = ""
         while let open = rest.firstIndex(of: "{") {
@@ -45,7 +53,7 @@ struct Texts: Sendable {
             rest = rest[rest.index(after: open)...]
             guard let close = rest.firstIndex(of: "}") else { break }
             let name = String(rest[..<close])
-            result += values[name] ?? "{\(name)}"
+            result += value(name) ?? "{\(name)}"
             rest = rest[rest.index(after: close)...]
         }
         return result + rest

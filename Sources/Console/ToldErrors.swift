@@ -12,19 +12,46 @@ extension Texts {
     /// differs between the records.
     func toldOfMany(_ message: String) -> String { translated(message, "manyError:", manyErrors) ?? told(message) }
 
-    /// A router's report about a mailbox, in this language if it is translated; otherwise the original.
+    /// A router's report about a mailbox, in this language. A report without a translation is quoted.
     func toldReport(_ text: String) -> String {
         for note in [MailboxLeases.disabledNote, MailboxLeases.noTypeNote] where text.hasSuffix(" \(note)") {
             return "\(toldReport(String(text.dropLast(note.count + 1)))) \(told(note))"
         }
-        return report(text) ?? told(text)
+        return report(text) ?? translated(text, "error:", errors) ?? verbatim(text)
     }
 
-    /// The translation of a report. The values in a report may themselves be reports and errors.
+    /// A finding of the doctor, or its advice, in this language. A text without a translation is quoted.
+    func toldFinding(_ text: String) -> String { finding(text) ?? verbatim(text) }
+
+    /// The translation of a finding. The values in a finding may themselves be texts of findings.
+    private func finding(_ text: String) -> String? {
+        if let text = messages["finding:\(text)"] { return text }
+        guard let (translation, values) = findings.match(text) else { return nil }
+        return filled(translation) { name in
+            let parts = name.split(separator: ":", maxSplits: 1)
+            guard let value = values[String(parts[0])] else { return nil }
+            return finding(value) ?? (parts.count > 1 ? verbatim(value) : named(value))
+        }
+    }
+
+    /// A text from elsewhere as a quotation, such as a mail server's answer. A single word, such as a name or a code, is data and
+    /// has no quotation marks.
+    func verbatim(_ text: String) -> String {
+        guard text.contains(where: \.isWhitespace) else { return text }
+        let isReply = text.wholeMatch(of: /[2-5]\d\d[ -].*/.dotMatchesNewlines()) != nil
+        return self.text(isReply ? "serverAnswered" : "verbatim", ["text": text])
+    }
+
+    /// The translation of a report. The values in a report may themselves be reports and errors. If the translation has
+    /// `{1:said}`, a value without a translation is quoted there.
     private func report(_ text: String) -> String? {
         if let text = messages["report:\(text)"] { return text }
         guard let (translation, values) = reports.match(text) else { return nil }
-        return filled(translation, values.mapValues { report($0) ?? translated($0, "error:", errors) ?? named($0) })
+        return filled(translation) { name in
+            let parts = name.split(separator: ":", maxSplits: 1)
+            guard let value = values[String(parts[0])] else { return nil }
+            return report(value) ?? translated(value, "error:", errors) ?? (parts.count > 1 ? verbatim(value) : named(value))
+        }
     }
 
     /// A report without the note that the mailbox is disabled; nil if it has no such note.

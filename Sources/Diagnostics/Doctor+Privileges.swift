@@ -65,8 +65,9 @@ extension Doctor {
             let (name, privilege): (String, String) = (try row.decode(0), try row.decode(1))
             let role: String = try row.decode(2)
             return Finding(
-                .error, "foreign-grant", "\(privilege) on \(name) is granted to \(role), and PostgreSQL does not grant it",
-                advice: "REVOKE it from \(role), and find out who granted it")
+                .error, "foreign-grant",
+                "\(privilege) on \(name) is granted to \(role). PostgreSQL itself does not grant this right",
+                advice: "REVOKE the right from \(role), and find out who granted it")
         }
     }
 
@@ -152,9 +153,11 @@ extension Doctor {
         return try rows.map { row in
             Finding(
                 .error, "recovery-function-changed",
-                "the function \(try row.decode(0, as: String.self)) is not the one of pgcrypto: with it, cell.open refuses cells that are whole",
+                "the function \(try row.decode(0, as: String.self)) is not pgcrypto's own function. With it, cell.open may reject "
+                    + "undamaged cells",
                 advice:
-                    "as a superuser: drop it or DROP EXTENSION pgcrypto, then fieldseal migrate recovery where it is used; and find out who made it"
+                    "as a superuser, drop the function or DROP EXTENSION pgcrypto. If this database is used for recovery, run "
+                    + "fieldseal migrate recovery again. Find out who made the function"
             )
         }
     }

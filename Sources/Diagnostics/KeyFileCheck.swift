@@ -66,12 +66,12 @@ final class KeyFileCheck: Sendable {
                 findings.append(
                     Finding(
                         .error, "kek-copy-differs", "\(copy) is another key-encryption key than the one in use",
-                        advice: "copy the one that opens the keys of this deployment"))
+                        advice: "copy the key-encryption key that opens the keys of this deployment"))
             } else if let file, try Self.device(copy) == Self.device(file) {
                 findings.append(
                     Finding(
                         .warning, "kek-copy-nearby", "\(copy) is on the same file system as the key-encryption key itself",
-                        advice: "keep the copy where it survives the loss of the original"))
+                        advice: "keep the copy on another file system, which survives the loss of the original"))
             }
         } catch let problem as KeyEncryptionKeyFile.Problem {
             findings.append(Finding(.error, "kek-copy-unusable", "\(problem)", advice: "copy the key-encryption key again"))

@@ -93,7 +93,8 @@ package final class MailOAuthTokens: Sendable {
         guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
             throw FileError(
                 file,
-                "is not a JSON array of objects with servers, tokenEndpoint, clientId, grant (client_credentials or refresh_token), and perhaps scope and clientSecretFile"
+                "is not a JSON array of objects with servers, tokenEndpoint, clientId, grant (client_credentials or "
+                    + "refresh_token), and optionally scope and clientSecretFile"
             )
         }
         var applications: [String: Application] = [:]

@@ -36,9 +36,7 @@ extension KeyAdministration {
                         + keys.map(\.fingerprint).joined(separator: ", ") + ".")
             }
             let text = try opened(stored, in: state)
-            let data = try? deployment.kek.unwrapData(
-                stored.wrappedData, organization: organization.id, keyVersion: UInt32(version))
-            guard data?.fingerprint == stored.fingerprint else {
+            guard stored.data(of: organization.id, under: deployment.kek)?.fingerprint == stored.fingerprint else {
                 throw FieldsealError.notTheKeysText(version, stored.fingerprint)
             }
             try recordReading(of: stored, in: state, on: connection) { try deliver(text) }
@@ -58,8 +56,7 @@ extension KeyAdministration {
     /// Unwraps a key's text, if this service wrote it for that version and fingerprint.
     func opened(_ stored: StoredKey, in state: OrganizationState) throws -> OrganizationKeyText {
         guard try state.grants.holds(stored.grant, under: deployment.kek),
-            let text = try? deployment.kek.unwrapText(
-                stored.wrappedText, organization: organization.id, keyVersion: UInt32(stored.version))
+            let text = stored.text(of: organization.id, under: deployment.kek)
         else { throw FieldsealError.notTheKeysText(stored.version, stored.fingerprint) }
         return text
     }

@@ -144,7 +144,7 @@ package final class Router: Sendable {
                 try run(work, number, open)
                 pause = RouterConfiguration.pauses.first
             } catch ServiceError.leaseLost {
-                logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
+                logger.notice("another router has leased the mailbox", metadata: ["worker": "\(number)"])
             } catch {
                 logger.warning(
                     "work on a mailbox failed",

@@ -66,16 +66,16 @@ package final class RouterMetrics: Sendable {
         }
         counter("waits", "Requests for work.", state.waits)
         text.gauge(
-            "fieldseal_router_watched_mailboxes", "Connections on which mail servers tell of new messages.",
+            "fieldseal_router_watched_mailboxes", "Connections on which mail servers report new messages.",
             [.init([:], Double(state.watched))])
         counter("turns", "Turns at mailboxes.", state.turns)
-        counter("messages_fetched", "Messages that mail servers gave.", state.counts.fetched)
+        counter("messages_fetched", "Messages that were fetched from mail servers.", state.counts.fetched)
         counter("messages_delivered", "Messages that became records.", state.counts.processed)
         counters(
-            "messages_refused", "Messages that the service made no record of, by its reason.", "reason",
+            "messages_refused", "Messages that the service did not make a record of, by the reason.", "reason",
             Dictionary(state.counts.refused.map { (Self.reasons[$0.key] ?? "\($0.key)", $0.value) }, uniquingKeysWith: +))
         counter("messages_undeliverable", "Messages that can't become records.", state.counts.failed)
-        counter("emails_sent", "E-mails that mail servers took.", state.counts.sent)
+        counter("emails_sent", "E-mails that mail servers accepted.", state.counts.sent)
         counters(
             "emails_failed", "E-mails that mail servers did not accept, by whether that is permanent.", "outcome",
             state.counts.unsent)
@@ -83,7 +83,7 @@ package final class RouterMetrics: Sendable {
             "problems", "Turns that found something wrong with the mailbox, by the code of its alert.", "code",
             Dictionary(uniqueKeysWithValues: state.problems.map { ("\($0.key)", $0.value) }))
         gauge("mailbox_lag_seconds", "Age of the oldest message that the last turn found; 0 when there was none.") { $0.lag }
-        gauge("mailbox_turn_seconds", "How long the last turn took.") { $0.seconds }
+        gauge("mailbox_turn_seconds", "How long the last turn took, in seconds.") { $0.seconds }
         gauge("mailbox_turn_finished_timestamp_seconds", "When the last turn ended.") { $0.finished.timeIntervalSince1970 }
     }
 

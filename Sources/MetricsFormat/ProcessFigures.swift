@@ -19,15 +19,15 @@ package struct ProcessFigures: Sendable {
             let seconds =
                 Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
                 / 1e6
-            text.counter("process_cpu_seconds", "Processor time that the program took.", [.init([:], seconds)])
+            text.counter("process_cpu_seconds", "Processor time that the program used, in seconds.", [.init([:], seconds)])
         }
         if let pages = Self.residentPages {
             text.gauge(
-                "process_resident_memory_bytes", "Memory that the program has.",
+                "process_resident_memory_bytes", "Resident memory of the program, in bytes.",
                 [.init([:], Double(pages * sysconf(Int32(_SC_PAGESIZE))))])
         }
         if let files = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count {
-            text.gauge("process_open_fds", "Files and connections that are open.", [.init([:], Double(files))])
+            text.gauge("process_open_fds", "Open files and connections of the program.", [.init([:], Double(files))])
         }
     }
 

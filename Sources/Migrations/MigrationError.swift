@@ -52,11 +52,12 @@ package enum MigrationError: Error, Sendable, CustomStringConvertible {
         case .needsKeyEncryptionKey(let name):
             "config: migration \(name) attests every organization with the key-encryption key, which could not be read; check kekFile "
                 + "in the settings"
-        case .unknownTarget(let name): "there is no organization \(name); `fieldseal migrate status` lists what there is"
+        case .unknownTarget(let name): "there is no organization \(name); `fieldseal migrate status` lists the organizations"
         case .schemaMissing(let target):
-            "\(target): its schema, or the table migration in it, is not there; restore it from a backup"
+            "\(target): its schema, or the table migration in the schema, is missing; restore it from a backup"
         case .ledgersDiffer(let target, let schema):
-            "\(target): its schema is at \(schema.last ?? "no migration"), and config says something else; restore the one that is wrong"
+            "\(target): its schema is at \(schema.last ?? "no migration"), but config records another migration; restore the one "
+                + "of the two that is wrong"
         case .encoding(let encoding):
             "the database's encoding is \(encoding), and Fieldseal needs UTF8; make the database with ENCODING 'UTF8' and TEMPLATE template0"
         case .failed(let target, let name, let reason):

@@ -49,7 +49,7 @@ package struct EvidenceArchiver: Sendable {
             let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
             guard locked == start else {
                 throw FieldsealError(
-                    .concurrencyVersionMismatch, "Events were archived meanwhile. Nothing was removed; run it again.")
+                    .concurrencyVersionMismatch, "Events were archived meanwhile. Nothing was removed. Run the command again.")
             }
             let audit = try known(on: connection)
             try remove(
@@ -136,7 +136,8 @@ package struct EvidenceArchiver: Sendable {
             let audit = try known(on: connection)
             guard audit.anchor?.first == summary.first else {
                 throw FieldsealError(
-                    .concurrencyVersionMismatch, "Entries of the audit were archived meanwhile. Nothing was removed; run it again.")
+                    .concurrencyVersionMismatch,
+                    "Entries of the audit were archived meanwhile. Nothing was removed. Run the command again.")
             }
             let snapshot = audit.anchor?.last == summary.last ? try audit.endedTransactions(on: connection) : nil
             try removeAudit(summary, entries, on: connection)
@@ -167,7 +168,8 @@ package struct EvidenceArchiver: Sendable {
         guard try constantTimeEqual(gone.decode(0, as: PostgresBytes.self).bytes, digest) else {
             throw FieldsealError(
                 .concurrencyVersionMismatch,
-                "Entries of the audit were changed while the file was written. Nothing was removed; delete the file and run it again."
+                "Entries of the audit were changed while the file was written. Nothing was removed. Delete the file, and run the "
+                    + "command again."
             )
         }
         try remove(
@@ -268,7 +270,7 @@ package struct EvidenceArchiver: Sendable {
         guard FileManager.default.fileExists(atPath: path) else { return }
         guard let there = try? EventArchiveFile(path).claimed(), there.organizationID == organization.id.text, isLeftOver(there)
         else {
-            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) exists. Name another.")
+            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) exists. Name another file.")
         }
     }
 
@@ -311,7 +313,8 @@ package struct EvidenceArchiver: Sendable {
         guard removed == count else {
             throw FieldsealError(
                 .concurrencyVersionMismatch,
-                "The file holds \(count) entries, and there are \(removed) now. Nothing was removed; delete the file and run it again."
+                "The file holds \(count) entries, and there are \(removed) now. Nothing was removed. Delete the file, and run the "
+                    + "command again."
             )
         }
     }

@@ -177,6 +177,7 @@ package struct OrganizationRegistry: Sendable {
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
         try await connection.limitLocks(to: lockLimit)
+        let watch = LockWatch(.backends([await connection.backendID]), in: conninfo)
         do {
             return try await connection.run { connection in
                 try connection.transaction(isolation: isolation) {
@@ -186,8 +187,10 @@ package struct OrganizationRegistry: Sendable {
             }
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
             throw FieldsealError.lostTable(error.message)
-        } catch let error as PostgresError where error.state == .lockNotAvailable && lockLimit > .zero {
-            throw await LockHolder.explain(error, after: lockLimit, in: [conninfo])
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
+            throw error.heldUp(for: lockLimit, by: watch)
+        } catch let held as HeldTables {
+            throw held.error(watch.holder)
         }
     }
 
@@ -221,7 +224,7 @@ package struct OrganizationRegistry: Sendable {
                 ])
         } catch let error as PostgresError where error.state == .uniqueViolation {
             throw FieldsealError(
-                .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
+                .duplicateRecord, "The organization \(organization.name) exists already. See `fieldseal org list`.")
         }
         try UnsealedAudit.note(organization, on: connection)
     }

@@ -30,6 +30,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public let schema: String?, table: String?, column: String?, constraint: String?
     /// The server process whose transaction has an unknown outcome; 0 otherwise.
     public let backend: Int32
+    /// The session that held the lock for which the statement waited; nil if it is not known.
+    public private(set) var lockHolder: LockHolder?
     /// The server's function that raised the error. Unlike the message, the function's name is the same in every language.
     private let routine: String?
 
@@ -82,8 +84,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public var description: String {
         let text = sqlState.isEmpty ? message : "\(message) [\(sqlState)]"
         guard kind == .unknownOutcome else { return text }
-        return "the connection to PostgreSQL broke while a change was saved, so it is not known whether it was: look before you "
-            + "repeat it (\(text))"
+        return "the connection to PostgreSQL broke while a change was saved, so it is not known whether it was saved. Check "
+            + "before you repeat it (\(text))"
     }
 
     /// An error that this program raises itself, without an SQLSTATE.
@@ -129,14 +131,23 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         PostgresError(kind: .unknownOutcome, sqlState: sqlState, message: message, backend: backend)
     }
 
-    /// The error of a statement that waited for a lock. Its transaction changed nothing.
-    func heldUp(for limit: Duration, by holder: LockHolder?) -> PostgresError {
+    /// The error of a statement that waited for a lock. Its transaction changed nothing. An error that names the session already is
+    /// unchanged.
+    ///
+    /// - Parameters:
+    ///   - limit: How long the statement waited.
+    ///   - watch: The watch over the session that waited.
+    public func heldUp(for limit: Duration, by watch: LockWatch) -> PostgresError {
+        guard lockHolder == nil else { return self }
+        let holder = watch.holder
         let advice = holder?.ending ?? "fieldseal doctor names sessions that hold locks"
         let words = holder?.words ?? "another transaction held a lock"
-        return PostgresError(
+        var error = PostgresError(
             kind: kind, sqlState: sqlState,
             message: "a statement waited for a lock, and its transaction was rolled back: "
-                + "for \(limit.components.seconds) seconds, \(words); \(advice)")
+                + (limit > .zero ? "for \(limit.components.seconds) seconds, " : "") + "\(words); \(advice)")
+        error.lockHolder = holder
+        return error
     }
 
     /// This error. If the connection was lost after a whole transaction that writes was sent, with its commit, the kind becomes

@@ -14,6 +14,18 @@ package struct RecordPage: Sendable {
 }
 
 extension RecordPage {
+    /// From this number of bytes on, writing the page takes so long that it would delay other clients.
+    private static let longLength = 256 << 10
+
+    /// Whether a response with this page takes long to write, so that another thread should write it.
+    package var isLong: Bool { length > Self.longLength }
+
+    /// The bytes that the page's rows take in memory. All records of a page are rows of one statement.
+    private var length: Int {
+        (records.first?.row.resultLength ?? 0)
+            + expanded.reduce(0) { $0 + $1.page.length + $1.alternatives.reduce(0) { $0 + $1.page.length } }
+    }
+
     /// How many records the page has, with its expanded records.
     package var recordCount: Int {
         records.count

@@ -194,7 +194,8 @@ package struct WebAPI: Sendable {
     /// Writes the figures of the service's listeners and requests as metrics.
     package func write(to text: inout MetricsText) {
         requests.figures.write(to: &text)
-        text.gauge("fieldseal_http_requests_in_flight", "Requests that are worked on.", [.init([:], Double(requests.running))])
+        text.gauge(
+            "fieldseal_http_requests_in_flight", "Requests that are being processed.", [.init([:], Double(requests.running))])
         text.gauge(
             "fieldseal_http_connections", "Connections of clients, apart from those of trusted proxies.",
             [.init([:], Double(listeners.connections))])

@@ -63,7 +63,8 @@ extension ClientAdministration {
     ) throws -> UUID {
         if let expiresOn = key.expiresOn, expiresOn <= Date() {
             throw FieldsealError(
-                .invalidArgument, "The certificate expired on \(ISO8601.text(expiresOn)). Give one that has not, or a public key.")
+                .invalidArgument,
+                "The certificate expired on \(ISO8601.text(expiresOn)). Give a valid certificate, or a public key.")
         }
         let count: Int = try connection.query(
             "SELECT count(*) FROM config.api_client_key WHERE client_id = $1", [.uuid(client)])[0].decode(0)
@@ -88,7 +89,7 @@ extension ClientAdministration {
                     .bytes(try change.grant(row.grant)), .text(caller.actor), .bytes(row.certificate), .bool(row.bindsTokens),
                 ])
         } catch let error as PostgresError where error.state == .uniqueViolation {
-            throw FieldsealError(.duplicateRecord, "The client has this key already.")
+            throw FieldsealError(.duplicateRecord, "The client already has this key.")
         }
         return row.id
     }

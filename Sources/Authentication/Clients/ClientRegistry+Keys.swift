@@ -59,9 +59,10 @@ extension ClientRegistry {
         }
     }
 
-    /// Whether one of the client's keys signed an assertion. Records the use of the assertion.
+    /// Whether one of the client's keys signed an assertion. Records the use of the assertion, if `isRecorded`.
     func accepts(
-        _ assertion: ClientAssertion, of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
+        _ assertion: ClientAssertion, of client: UUID, isRecorded: Bool, in state: OrganizationState,
+        on connection: isolated PostgresConnection
     ) throws -> Bool {
         guard assertion.client == client.text else { return false }
         let rows = try connection.query(
@@ -76,11 +77,11 @@ extension ClientRegistry {
             }
             return try assertion.isSigned(by: ClientKey(der: key.publicKey, expiresOn: nil))
         }
-        guard isSigned else { return false }
+        guard isSigned, isRecorded else { return isSigned }
         let used = try connection.query(
             "INSERT INTO config.used_assertion (assertion_hash, expires_on) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             [.bytes(assertion.replayKey), .timestamp(assertion.expiresOn)])
-        guard used.affectedRows == 1 else { throw AssertionProblem("was used before; make a new one, with a jti of its own") }
+        guard used.affectedRows == 1 else { throw AssertionProblem("was used before. Sign a new assertion with another jti") }
         return true
     }
 

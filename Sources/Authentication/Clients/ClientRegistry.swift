@@ -97,6 +97,9 @@ package struct ClientRegistry: Sendable {
 
     /// Whether a client authenticated with one of its valid secrets or keys, is enabled, and has an attested row.
     ///
+    /// An id that no enabled client has is counted, looked up and recorded in the same way, except that its event is rolled back. So
+    /// neither answers nor response times tell which ids exist.
+    ///
     /// - Throws: 429 after too many failures of this client from this network, or of all clients from this network.
     ///   ``AssertionProblem`` for an assertion that was used before.
     package func verify(
@@ -106,28 +109,29 @@ package struct ClientRegistry: Sendable {
         address: String,
         requestID: String?
     ) async throws -> Bool {
-        let (failures, wait) = try await deployment.pool.withConnection { connection in
-            let isKnown: Bool = try connection.query(
-                "SELECT EXISTS (SELECT FROM config.api_client WHERE client_id = $1 AND organization_id = $2)",
-                [.uuid(clientID), .uuid(organization.id)])[0].decode(0)
-            let failures = AttemptLimiter(
-                isKnown ? .account("client:\(clientID)") : .unknownID, from: address, policy: deployment.policy)
-            return (failures, try failures.begin(on: connection))
-        }
+        let failures = AttemptLimiter(.account("client:\(clientID)"), from: address, policy: deployment.policy)
+        let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
         if wait > .zero { try await Task.sleep(for: wait) }
         return try await deployment.pool.withConnection { connection in
             var problem: AssertionProblem?
             let (name, isRight) = try isRight(proof, for: clientID, of: organization, &problem, on: connection)
-            if isRight { try failures.succeed(on: connection) }
-            if let name {
-                let caller = Caller(
-                    actor: "client:\(name)", clientID: clientID, systemUserID: nil, role: .basicUser, address: address,
-                    requestID: requestID)
-                try SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
-                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+            let caller = Caller(
+                actor: "client:\(name ?? clientID.text)", clientID: clientID, systemUserID: nil, role: .basicUser, address: address,
+                requestID: requestID)
+            let event = SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
+            guard !isRight else {
+                try failures.succeed(on: connection)
+                try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
+                return true
+            }
+            try connection.transaction {
+                try connection.execute("SAVEPOINT event")
+                try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
+                try connection.execute(name == nil ? "ROLLBACK TO SAVEPOINT event" : "RELEASE SAVEPOINT event")
+                try failures.fail(on: connection)
             }
             if let problem { throw problem }
-            return isRight
+            return false
         }
     }
 
@@ -143,18 +147,20 @@ package struct ClientRegistry: Sendable {
         // The attested list is read before the secrets. So a secret that is added between the two reads is not accepted yet, which
         // is safe.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
-        guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
+        let client = try state.client.flatMap { try state.mayAct($0, under: deployment.kek) ? $0 : nil }
         do {
-            switch proof {
-            case .secret(let secret): return (client.name, try accepts(secret, of: clientID, in: state, on: connection))
-            case .assertion(let assertion):
-                return (client.name, try accepts(assertion, of: clientID, in: state, on: connection))
-            case .certificate(let certificate):
-                return (client.name, try row(of: certificate, of: clientID, in: state, on: connection) != nil)
-            }
+            let isRight =
+                switch proof {
+                case .secret(let secret): try accepts(secret, of: clientID, in: state, on: connection)
+                case .assertion(let assertion):
+                    // The use of an assertion of a disabled client is not recorded, so it stays valid until the client is enabled.
+                    try accepts(assertion, of: clientID, isRecorded: client != nil, in: state, on: connection)
+                case .certificate(let certificate): try row(of: certificate, of: clientID, in: state, on: connection) != nil
+                }
+            return (client?.name, client != nil && isRight)
         } catch let error as AssertionProblem {
             problem = error
-            return (client.name, false)
+            return (client?.name, false)
         }
     }
 
@@ -164,7 +170,8 @@ package struct ClientRegistry: Sendable {
         let rows = try connection.query(
             "SELECT secret_id, salt, verifier, expires_on, tag, now() FROM config.api_client_secret WHERE client_id = $1",
             [.uuid(clientID)])
-        var isRight = false
+        // For an id without secrets, a hash is computed too.
+        var isRight = try rows.isEmpty && Self.verifier(of: secret, salt: randomBytes(count: 16)).isEmpty
         for row in rows {
             let (secretRow, tag) = try Self.secretRow(row, of: clientID)
             let isAuthentic = try state.grants.authenticates(secretRow.grant, tag: tag, under: deployment.kek)

@@ -58,7 +58,7 @@ package struct IssuerAdministration: Sendable {
                         .text(claim), .bytes(try change.grant(entry.grant)), .text(caller.actor),
                     ])
             } catch let error as PostgresError where error.state == .uniqueViolation {
-                throw FieldsealError(.duplicateRecord, "This issuer, or one of that name, is trusted already.")
+                throw FieldsealError(.duplicateRecord, "This issuer, or another issuer of that name, is trusted already.")
             }
         }
     }
@@ -94,7 +94,8 @@ package struct IssuerAdministration: Sendable {
     ///   - client: The client's name or id, or nil.
     package func link(_ subject: String, of name: String, user: String?, client: String?) async throws {
         guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {
-            throw FieldsealError(.invalidArgument, "A subject has 1 to 255 characters, and is one person or one client.")
+            throw FieldsealError(
+                .invalidArgument, "A subject has 1 to 255 characters, and is linked either to a person or to a client.")
         }
         let known = try await TrustedIssuers(deployment).list(organization)
         guard let issuer = known.first(where: { $0.name == name && $0.isAuthentic }) else { throw Self.unknown(name) }
@@ -125,7 +126,7 @@ package struct IssuerAdministration: Sendable {
             ).id
         }
         guard let (row, tag, _) = try ConsoleUsers.row(named: user, &change, on: connection) else {
-            throw FieldsealError(.objectDoesNotExist, "There is no \(user.quotedForMessage) here.")
+            throw FieldsealError(.objectDoesNotExist, "There is no person named \(user.quotedForMessage) here.")
         }
         guard try row.isNewest(tag, in: change.grants, under: change.kek) else {
             throw ConsoleUsers.foreign(user)
@@ -149,7 +150,7 @@ package struct IssuerAdministration: Sendable {
     private static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(
             .objectDoesNotExist,
-            "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list. If SQL deleted the row, `fieldseal org attach` "
-                + "ends what it granted.")
+            "No issuer \(name.quotedForMessage) is trusted here. See fieldseal issuer list. If SQL deleted the issuer's row, "
+                + "`fieldseal org attach` ends the access that the row granted.")
     }
 }

@@ -94,7 +94,7 @@ package final class OpenIDProviders: Sendable {
             // provider.
             guard metadata.issuer == issuer else {
                 throw Self.unusable(
-                    "says that its issuer is \(metadata.issuer.quotedForMessage), and not the one that was added here")
+                    "says that its issuer is \(metadata.issuer.quotedForMessage), which is not the issuer that was added here")
             }
             let keys = try await get(metadata.jwksURI, as: KeySet.self).keys.compactMap(\.key)
             let provider = Provider(metadata: metadata, keys: keys, readOn: Date())
@@ -116,7 +116,7 @@ package final class OpenIDProviders: Sendable {
         request.headers = ["Accept: application/json"]
         let answer = try await send(request)
         guard answer.status == 200, let value = try? JSONDecoder().decode(type, from: Data(answer.body)) else {
-            throw Self.unusable("answers \(answer.status) and not what was expected at \(url)")
+            throw Self.unusable("gave an unexpected response with the status \(answer.status) at \(url)")
         }
         return value
     }
@@ -292,7 +292,7 @@ package final class OpenIDProviders: Sendable {
         do {
             answer = try await exchanges.run(issuer) { try await send(ready) }
         } catch is AdmissionGate<String>.Full {
-            throw Self.away("is asked by many sign-ins at the moment", seconds: 2)
+            throw Self.away("already has as many requests of sign-ins as this server sends it at a time", seconds: 2)
         }
         guard answer.status == 200, let token = try? JSONDecoder().decode(TokenAnswer.self, from: Data(answer.body)) else {
             throw Self.refused("was not given (status \(answer.status))")

@@ -63,9 +63,9 @@ extension ConsoleSessions {
     static func endOne(
         _ tokenHash: [UInt8], _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> Bool {
-        let isListed = try change.names(name(tokenHash))
+        let isListed = try change.names(.session(tokenHash))
         try end("token_hash = $1", [.bytes(tokenHash)], &change, on: connection)
-        try change.remove(name(tokenHash))
+        try change.remove(.session(tokenHash))
         return isListed
     }
 }

@@ -48,7 +48,9 @@ package struct ConsoleSessions: Sendable {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             guard let user = try users.find("u.user_id = $2", [.uuid(id)], in: state, on: connection) else {
-                throw FieldsealError(.accessDenied, "This person was disabled here.")
+                throw FieldsealError(
+                    .accessDenied,
+                    "This account can't sign in: it or its systemuser is disabled, or SQL changed its row. Ask an administrator.")
             }
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
@@ -114,7 +116,7 @@ package struct ConsoleSessions: Sendable {
                 try AttestedState.change(of: found, under: deployment.kek, on: connection) { change in
                     let person = try everywhere ? Self.owner(of: hash, change, on: connection) : nil
                     _ = try Self.endOne(hash, &change, on: connection)
-                    if let person { try Self.endAll(of: person, &change, on: connection) }
+                    if let person { try change.endSessions(of: person, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
                     // If SQL later restores an older attested state, the event chain in that state ends before this event. So the
                     // verification of the chain finds the difference.
@@ -143,7 +145,7 @@ package struct ConsoleSessions: Sendable {
             let hash = try Self.hash(token)
             // For an unknown token the function returns here, before any lock. So a stranger's cookies can't hold locks.
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            guard try state.grants.names(Self.name(hash)) else { return }
+            guard try state.grants.names(.session(hash)) else { return }
             let wasHidden = try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
             if wasHidden, everywhere { throw Self.endedAlone }
         }
@@ -246,15 +248,7 @@ package struct ConsoleSessions: Sendable {
     ) throws {
         let ended = try connection.query(
             "DELETE FROM config.console_session WHERE \(condition) RETURNING token_hash", parameters)
-        for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
-    }
-
-    /// Ends all sessions of a person, also those whose rows were hidden by SQL.
-    static func endAll(
-        of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
-    ) throws {
-        try end("user_id = $1", [.uuid(person)], &change, on: connection)
-        try change.end(all(of: person))
+        for row in ended { try change.remove(.session(try row.decode(0, as: PostgresBytes.self).bytes)) }
     }
 
     static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
@@ -273,15 +267,10 @@ package struct ConsoleSessions: Sendable {
         /// whose rows SQL hid.
         package func grant(of user: ConsoleUsers.Row) -> Grant {
             Grant(
-                ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt],
-                in: ConsoleSessions.all(of: userID))
+                .session(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt],
+                in: .sessions(of: userID))
         }
     }
-
-    static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
-
-    /// The group of all sessions of a person in the attested list.
-    static func all(of person: UUID) -> Grant.Name { Grant.Name(.sessions, [person.bytes]) }
 
     private static let columnCount = 5
 

@@ -8,9 +8,13 @@ package import Tenancy
 extension ConsoleUsers {
     /// The name of the person whom an invitation is for; nil if the invitation is not valid.
     package func invited(_ token: String, to organization: Organization) async throws -> String? {
+        try await person(invitedBy: token, to: organization)?.name
+    }
+
+    private func person(invitedBy token: String, to organization: Organization) async throws -> (id: UUID, name: String)? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            return try self.user(invitedBy: token, in: state, on: connection)?.name
+            return try self.user(invitedBy: token, in: state, on: connection).map { ($0.id, $0.name) }
         }
     }
 
@@ -20,10 +24,11 @@ extension ConsoleUsers {
     package func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
         async throws
     {
-        guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
+        guard let (id, name) = try await person(invitedBy: token, to: organization) else { throw Self.noInvitation }
         try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(password, salt: salt, for: .network(IPAddress.network(of: address)))
+        // The link is valid, so strangers can't take the person's place in the queue.
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: .person(id))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 // While the password's hash was computed, another request may have used the invitation.

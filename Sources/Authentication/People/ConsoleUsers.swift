@@ -105,7 +105,7 @@ package struct ConsoleUsers: Sendable {
             [.uuid(user.id), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
     }
 
-    /// Stores a new password. All sessions of the person end. One-time passwords stay on.
+    /// Stores a new password that the person chose, and puts on record that they did. All sessions of the person end. One-time passwords stay on.
     ///
     /// - Parameter derived: The result of ``PasswordHashing``.
     func replacePassword(
@@ -122,7 +122,8 @@ package struct ConsoleUsers: Sendable {
         _ = try connection.query(
             "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, must_change_password = false WHERE user_id = $1",
             [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
-        try Invitation.end(of: user.id, &change, on: connection)
+        _ = try change.grant(.ownPassword(of: user.id, salt: salt))
+        try change.endInvitation(of: user.id, on: connection)
         try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
         return user
     }
@@ -143,8 +144,8 @@ package struct ConsoleUsers: Sendable {
     static func foreign(_ name: String) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row of \(name.quotedForMessage) in config was changed by SQL, and not by the service. It is not reset, because it "
-                + "is not known what the row grants. "
-                + "Remove that person, and add them again: fieldseal user remove, fieldseal user add.")
+            "The row of \(name.quotedForMessage) in config was changed by SQL, and not by the service. The password was not "
+                + "reset, because it is not known what the row grants. Remove that person, and add them again: fieldseal user "
+                + "remove, fieldseal user add.")
     }
 }

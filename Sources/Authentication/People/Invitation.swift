@@ -21,10 +21,8 @@ package struct Invitation: Sendable {
 
     /// The entry of the invitation in the attested list.
     package var grant: Grant {
-        Grant(Self.name(person), [hash, salt, Grant.field(maker), Grant.field(end)])
+        Grant(.invitation(of: person), [hash, salt, Grant.field(maker), Grant.field(end)])
     }
-
-    private static func name(_ person: UUID) -> Grant.Name { Grant.Name(.invitation, [person.bytes]) }
 
     /// The invitations of all people of an organization, unverified.
     package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Invitation] {
@@ -57,21 +55,6 @@ package struct Invitation: Sendable {
             [.uuid(user.id), .bytes(invitation.hash), .text(invitation.maker), .moment(invitation.end)])
         _ = try change.grant(invitation.grant)
         return Data(user.id.bytes + secret).base64URL
-    }
-
-    /// Ends the unused invitation of a person.
-    ///
-    /// - Returns: Whether there was an unused invitation.
-    @discardableResult
-    static func end(of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
-        let waited = try change.names(name(person))
-        try change.remove(name(person))
-        _ = try connection.query(
-            """
-            UPDATE config.console_user SET invitation = NULL, invited_by = NULL, invited_until = NULL
-             WHERE user_id = $1 AND invitation IS NOT NULL
-            """, [.uuid(person)])
-        return waited
     }
 
     private static let secretLength = 32

@@ -370,6 +370,11 @@ package struct SecondFactor: Sendable {
             _ = try connection.query(
                 "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2", [.uuid(user.id), .bytes(hash)])
             try change.remove(grant.name)
+            // Without an event in this transaction, SQL could put back the row and the attested state, and the code with them.
+            let caller = Caller(
+                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: nil,
+                requestID: nil)
+            try change.append(SecurityEvent(.recoveryCodeUsed, .succeeded), by: caller, on: connection)
             return true
         }
     }

@@ -10,7 +10,7 @@ import Tenancy
 extension Console {
     static let accessActions = [
         "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "withdraw-invitation",
-        "role-user", "hand-over-user",
+        "role-user", "hand-over-user", "mailbox-user",
         "end-user-sessions",
         "end-user-session", "add-client", "disable-client", "enable-client", "remove-client", "role-client", "rotate-client",
         "end-secret-client",
@@ -136,6 +136,8 @@ extension Console {
         ]
         values.merge(try await personSessions(entry, visit)) { own, _ in own }
         values.merge(try await belongings(entry, visit)) { own, _ in own }
+        let isEnabled: Bool = entry.disabledOn == nil
+        values.merge(try await mailboxValues(ofUser: entry.systemUserID, isEnabled: isEnabled, visit)) { own, _ in own }
         values["heirs"] = try await heirs(besides: Holder(entry), visit)
         values["problem"] = problem
         values["notice"] = doneNotice(entry.name, entry.role, visit)
@@ -301,11 +303,12 @@ extension Console {
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=nothingChanged")
             }
-            if let question = try roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
-                return question
-            }
-            try await people.setRole(role, of: entry.id)
-            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))")
+            let question = try roleQuestion(
+                action, entry.id.text, name: entry.name, from: entry.role, to: role, person: entry, visit)
+            if let question { return question }
+            let ended = try await people.setRole(role, of: entry.id) ? "&ended=password" : ""
+            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))\(ended)")
+        case "mailbox-user": try await makeMailbox(of: entry, visit)
         case "end-user-sessions": try await people.endSessions(of: entry.id)
         case "end-user-session": try await people.endSession(visit.form["session"] ?? "", of: entry.id)
         case "remove-user":

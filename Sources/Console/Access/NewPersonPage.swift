@@ -40,6 +40,7 @@ extension Console {
             "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(PeopleAdministration.invitationDays)",
             "isInvited": visit.form["how"] != "password", "users": Self.options(options, chosen: chosen),
             "hasUsers": !free.isEmpty, "passwordError": false,
+            "address": visit.form[Self.mailboxAddressField] ?? "", "mayMakeMailbox": Self.may(.create, .mailbox, visit),
             "inviteWhy": visit.text("inviteWhy", ["days": "\(PeopleAdministration.invitationDays)"]),
         ]
         values["problem"] = problem
@@ -57,6 +58,11 @@ extension Console {
         }
         var name = visit.form["name"] ?? ""
         if name.isEmpty, let existing { name = try await people.free(id: existing, limit: 1).first?.name ?? "" }
+        guard !name.allSatisfy(\.isWhitespace) else { throw FieldsealError(.invalidArgument, visit.text("personNeedsName")) }
+        let address = try await typedMailboxAddress(visit)
+        if let existing, address != nil, try await mailbox(ofUser: existing, visit) != nil {
+            throw FieldsealError(.invalidArgument, visit.text("userHasMailbox"))
+        }
         if existing == nil, choice != Self.another + name {
             let same = try await people.free(named: name, limit: Self.offeredUsers)
             if !same.isEmpty {
@@ -66,6 +72,7 @@ extension Console {
             }
         }
         let id = try await people.add(name: name, password: isInvited ? nil : password, role: role, existing: existing)
+        if address != nil { try await makeMailbox(of: try await entry(id.text, visit), visit) }
         let page = "access/people/\(id.text)?done=add-user"
         guard isInvited else { return .redirect("\(visit.root)/\(page)") }
         return try showing(try await people.invite(id), of: id, on: page, visit)

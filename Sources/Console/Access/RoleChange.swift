@@ -23,8 +23,11 @@ extension Console {
     }
 
     /// The question; nil if it was answered, or if the role does not change.
+    ///
+    /// - Parameter person: The person who gets the role; nil for a client.
     func roleQuestion(
-        _ action: String, _ id: String, name: String, from old: String, to role: Role, _ visit: Visit
+        _ action: String, _ id: String, name: String, from old: String, to role: Role,
+        person: PeopleAdministration.Entry? = nil, _ visit: Visit
     ) throws -> PageResponse? {
         guard old != role.rawValue, let former = Role(rawValue: old) else { return nil }
         let subject = try Self.subject([action, id, old, role.rawValue])
@@ -37,8 +40,12 @@ extension Console {
         var lines: [String] = []
         if !losses.isEmpty { lines.append(visit.text("roleLoses", ["what": losses.joined(separator: "; ")])) }
         if !gains.isEmpty { lines.append(visit.text("roleGains", ["what": gains.joined(separator: "; ")])) }
-        if name == visit.signed?.name, action == "role-user" { lines.append(visit.text("roleYourself")) }
-        lines.append(visit.text(action == "role-user" ? "roleWayBack" : "roleWayBackClient"))
+        if let person {
+            if name == visit.signed?.name { lines.append(visit.text("roleYourself")) }
+            let ends = ["roleEndsSessions", person.hasOwnPassword ? "roleKeepsPassword" : "roleEndsPassword"]
+            lines += (role.adds(to: former) ? ends : ["roleSessionsGoOn"]).map { visit.text($0, ["name": name]) }
+        }
+        lines.append(visit.text(person == nil ? "roleWayBackClient" : "roleWayBack"))
         let names = roleNames(name, old, role, visit)
         return .page(
             "confirm",
@@ -50,7 +57,7 @@ extension Console {
                     ["name": "id", "value": id], ["name": "role", "value": role.rawValue], ["name": "confirmed", "value": subject],
                 ],
                 "button": visit.text("changeRole"),
-                "back": "\(visit.root)/access/\(action == "role-user" ? "people" : "clients")/\(id)",
+                "back": "\(visit.root)/access/\(person == nil ? "clients" : "people")/\(id)",
             ])
     }
 
@@ -63,6 +70,7 @@ extension Console {
         guard let old = visit.query("was").flatMap(Role.init(rawValue:)), let role = Role(rawValue: role), old != role else {
             return nil
         }
-        return visit.text("roleChanged", roleNames(name, old.rawValue, role, visit))
+        let changed = visit.text("roleChanged", roleNames(name, old.rawValue, role, visit))
+        return visit.query("ended") == "password" ? "\(changed) \(visit.text("rolePasswordEnded", ["name": name]))" : changed
     }
 }

@@ -224,6 +224,13 @@ struct AuditLines {
         }
     }
 
+    /// A text value. What the router and the service wrote is shown in the reader's language.
+    private func shown(_ text: String, of name: String, _ entity: EntityDefinition?) -> String {
+        let isAlert: Bool = entity?.logicalName == EntityDefinition.traceLog.logicalName
+        if name == "errordetails" { return DetailSentences(texts: texts, names: nil).toldOrQuoted(text, of: "") }
+        return name == "lastsyncerror" || isAlert && name == "text" ? texts.toldReport(text) : text
+    }
+
     /// A value in the form of its attribute: an option's label, a record's name.
     private func value(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames) -> String {
         if Self.isEmpty(value) { return "—" }
@@ -231,8 +238,7 @@ struct AuditLines {
         switch value {
         case .string(let text)?:
             if let id = UUID(text: text) { return names.named(id, texts) ?? text }
-            // A router's report is shown in the reader's language.
-            return name == "lastsyncerror" ? texts.toldReport(text) : text
+            return shown(text, of: name, entity)
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
         case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"
         case let other?: return String(decoding: other.utf8, as: UTF8.self)

@@ -1,20 +1,45 @@
 import Authentication
 import Foundation
 import Model
+import Tenancy
 
-/// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`,
-/// `read: privilegeDenied`.
+/// The details of security events in the reader's language: `ada: sessions ended`, `ada, Basic User`, `read: privilegeDenied`.
 enum EventDetails {
+    /// All details of an event, with names instead of ids. Details that the console has no words for are quoted.
+    static func told(_ event: RecordedEvent, _ names: RecordNames, _ texts: Texts) -> String? {
+        guard let details = event.details else { return nil }
+        if SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind), let mention = RecordMention(of: event) {
+            let record = "\(texts["entity:\(mention.entity.logicalName)"]) \(names.shownLater(mention.id, texts))"
+            return linked(by: event, names, texts).map { texts.labelled(record, $0) } ?? record
+        }
+        return told(details, of: event.kind, texts, names: names)
+    }
+
+    /// The members or roles that an event about a team or a role names beside its first record; nil for other events.
+    static func linked(by event: RecordedEvent, _ names: RecordNames, _ texts: Texts) -> String? {
+        guard SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind), let details = event.details else { return nil }
+        let linked = RecordMention.linked(by: event).map { names.shownLater($0.id, texts) }
+        return linked.isEmpty ? roles(details, texts) : linked.joined(separator: ", ")
+    }
+
+    /// Details of a kind of event.
+    ///
+    /// - Parameter names: The names of the records in the details; nil to show ids.
+    static func told(_ details: String, of kind: String, _ texts: Texts, names: RecordNames? = nil) -> String {
+        DetailSentences(texts: texts, names: names).told(details, of: kind) ?? shown(details, texts) ?? texts.verbatim(details)
+    }
+
     /// The words between the number of records that were handed over and the name of their new owner.
     static let handedOver = " records handed over to "
 
-    static func shown(_ details: String, _ texts: Texts) -> String {
+    /// Details that consist of names and known words; nil for other details.
+    private static func shown(_ details: String, _ texts: Texts) -> String? {
         if let text = handOver(details, texts) { return text }
         let listed = details.components(separatedBy: ", ").map { texts.optional("role:\($0)") }
         if listed.count > 1, !listed.contains(nil) { return listed.compactMap(\.self).joined(separator: ", ") }
         if details.hasSuffix(PeopleAdministration.forExistingUser) {
-            return
-                "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
+            let person = String(details.dropLast(PeopleAdministration.forExistingUser.count))
+            return "\(shown(person, texts) ?? person), \(texts["detail:existing user"])"
         }
         if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
@@ -22,7 +47,7 @@ enum EventDetails {
             return texts.count("values", count)
         }
         guard let comma = details.range(of: ", ", options: .backwards) ?? details.range(of: ": ", options: .backwards) else {
-            return details
+            return nil
         }
         let (name, rest) = (String(details[..<comma.lowerBound]), String(details[comma.upperBound...]))
         let subject = texts.optional("purpose:\(name)") ?? name
@@ -30,7 +55,7 @@ enum EventDetails {
             return details[comma].hasPrefix(":") ? texts.labelled(subject, text) : "\(subject)\(details[comma])\(text)"
         }
         let roles = rest.components(separatedBy: " to ").compactMap { texts.optional("role:\($0)") }
-        return roles.count == 2 ? "\(name)\(details[comma])\(roles[0]) → \(roles[1])" : details
+        return roles.count == 2 ? "\(name)\(details[comma])\(roles[0]) → \(roles[1])" : nil
     }
 
     /// Translates `ada: 3 records handed over to bob`.
@@ -50,21 +75,8 @@ enum EventDetails {
         return roles.joined(separator: ", ")
     }
 
-    /// Why something was refused or failed, from details that begin with a record or a request: `Incoming, mailbox ID: REASON`.
-    ///
-    /// - Returns: Nil if the details give no reason.
-    static func reason(_ details: String, _ texts: Texts) -> String? {
-        guard let colon = details.range(of: ": ") else { return nil }
-        let reason = String(details[colon.upperBound...])
-        let words = reason.split(separator: " ")
-        if words.count == 2, words[1] == "credentials", let count = Int(words[0]) {
-            return texts.count("credentialsElsewhere", count)
-        }
-        return known(reason, texts) ?? texts.told(reason)
-    }
-
     /// The translation of a detail, an error code or a message; nil if there is none.
-    private static func known(_ text: String, _ texts: Texts) -> String? {
+    static func known(_ text: String, _ texts: Texts) -> String? {
         if let known = texts.optional("detail:\(text)") { return known }
         let code = ErrorCode(rawValue: text) ?? ErrorCode.allCases.first { "\($0)" == text }
         return code.map { texts["refusal:\($0)"] }

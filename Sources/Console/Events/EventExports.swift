@@ -99,12 +99,8 @@ extension EventLines {
         let names = try await names(in: events)
         return events.map { event in
             let mention = RecordMention(of: event)
-            let linked = RecordMention.linked(by: event).map { names.shown($0.id, texts) }.joined(separator: ", ")
-            let words = event.details.map { details in
-                if mention == nil { return EventDetails.shown(details, texts) }
-                if !linked.isEmpty { return linked }
-                return EventDetails.reason(details, texts) ?? EventDetails.roles(details, texts) ?? ""
-            }
+            // The first record of an event has columns of its own.
+            let words = EventDetails.linked(by: event, names, texts) ?? EventDetails.told(event, names, texts)
             return [
                 "\(event.id)", ISO8601.text(event.occurredOn), event.kind, texts.optional("event:\(event.kind)") ?? event.kind,
                 event.outcome, texts["outcome:\(event.outcome)"], event.actor, who(event.actor), event.details ?? "", words ?? "",

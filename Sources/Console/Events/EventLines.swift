@@ -39,7 +39,8 @@ struct EventLines {
     func names(in events: [RecordedEvent]) async throws -> RecordNames {
         var references: [String: Set<UUID>] = [:]
         for event in events {
-            for mention in [RecordMention(of: event)].compactMap(\.self) + RecordMention.linked(by: event) {
+            let mentions = event.details.map { RecordMention.all(in: $0) } ?? []
+            for mention in [RecordMention(of: event)].compactMap(\.self) + RecordMention.linked(by: event) + mentions {
                 references[mention.entity.logicalName, default: []].insert(mention.id)
             }
         }
@@ -91,7 +92,7 @@ struct EventLines {
         }
         // Facts that differ between the events are left out.
         let shared = [visit.text("details"), visit.text("keyVersion"), visit.text("fingerprint")]
-        line["rows"] = facts(events[0]).filter { ($0["label"] as? String).map(shared.contains) == true }
+        line["rows"] = facts(events[0], names).filter { ($0["label"] as? String).map(shared.contains) == true }
         return line
     }
 
@@ -100,7 +101,7 @@ struct EventLines {
         let mention = RecordMention(of: event)
         var line: [String: Any] = [
             "when": texts.time(event.occurredOn), "what": texts.optional("event:\(event.kind)") ?? event.kind, "badge": false,
-            "who": who(event.actor), "rows": facts(event), "record": false, "about": false, "isGroup": false,
+            "who": who(event.actor), "rows": facts(event, names), "record": false, "about": false, "isGroup": false,
             "count": false, "hasTimes": false, "reason": false,
             "linked": RecordMention.linked(by: event).map { reference($0, names) },
         ]
@@ -109,11 +110,11 @@ struct EventLines {
         }
         if let mention { line["record"] = reference(mention, names) }
         if mention == nil, let details = event.details, details.utf8.count <= 80 {
-            line["about"] = EventDetails.shown(details, texts)
+            line["about"] = orFalse(EventDetails.told(event, names, texts))
         } else if let roles = event.details.flatMap({ EventDetails.roles($0, texts) }), Self.isOfLinks(event) {
             line["about"] = roles
-        } else if event.outcome != "succeeded", let details = event.details {
-            line["reason"] = orFalse(EventDetails.reason(details, texts))
+        } else if event.outcome != "succeeded" {
+            line["reason"] = orFalse(EventDetails.told(event, names, texts))
         }
         return line
     }
@@ -155,15 +156,16 @@ struct EventLines {
     /// The actor in a readable form.
     func who(_ actor: String) -> String { ActorName.shown(actor, texts) }
 
-    private func facts(_ event: RecordedEvent) -> [[String: Any]] {
+    private func facts(_ event: RecordedEvent, _ names: RecordNames) -> [[String: Any]] {
         let version = event.keyVersion.map { "\($0)" }
         let facts: [(String, String?)] = [
-            ("details", event.details), ("address", event.networkAddress.map(Self.address)), ("operator", event.operatorClaim),
+            ("details", EventDetails.told(event, names, texts)), ("address", event.networkAddress.map(Self.address)),
+            ("operator", event.operatorClaim),
             ("keyVersion", version),
             ("fingerprint", event.fingerprint), ("requestId", event.requestID), ("eventNumber", texts.number(event.id)),
         ]
         return facts.compactMap { label, value in
-            value.map { ["label": visit.text(label), "value": $0, "isRaw": label == "details"] }
+            value.map { ["label": visit.text(label), "value": $0] }
         }
     }
 

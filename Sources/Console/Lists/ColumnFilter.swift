@@ -37,10 +37,13 @@ struct ColumnFilter {
         entity.singleValued(attribute.logicalName)?.referenced
     }
 
+    /// Whether each record has a value in the column, so that no record is found without one.
+    private var isAlwaysSet: Bool { ["createdon", "modifiedon"].contains(attribute.logicalName) || attribute.required == .system }
+
     /// The condition on records; nil for a value that the column does not accept.
     func condition(_ value: String, now: Date = Date()) -> Filter? {
         let column = RecordQuery.Column(attribute.logicalName)
-        if value == Self.none { return .isNull(column) }
+        if value == Self.none { return isAlwaysSet ? nil : .isNull(column) }
         switch attribute.type {
         case .boolean:
             // A flag that was never set counts as no.
@@ -80,7 +83,7 @@ struct ColumnFilter {
             [("", visit.text("all"))] + options.options.map { ("\($0.value)", visit.texts.option($0.value, of: attribute)) }
         case .dateTime:
             [("", visit.text("all"))] + Self.periods.map { ($0.name, visit.text("period:\($0.name)")) }
-                + [(Self.none, visit.text("period:never"))]
+                + (isAlwaysSet ? [] : [(Self.none, visit.text("period:never"))])
         default: nil
         }
     }

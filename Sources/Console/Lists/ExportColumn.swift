@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Records
 
@@ -16,8 +17,8 @@ struct ExportColumn {
         case words
     }
 
-    /// The column's name in the first line, the same in each language.
-    let name: String
+    /// The column's heading in the first line, in the reader's language. Headings of the list's columns are the list's own.
+    let heading: String
     private let attribute: AttributeDefinition?
     private let form: Form
 
@@ -26,22 +27,23 @@ struct ExportColumn {
         ["usersettings": "usersettings", "tracelog": "alerts"][entity.logicalName] ?? entity.entitySetName
     }
 
-    static func all(_ request: Console.ListRequest) -> [ExportColumn] {
+    static func all(_ request: Console.ListRequest, _ texts: Texts) -> [ExportColumn] {
         let entity = request.entity
         var (shown, behind): ([ExportColumn], [ExportColumn]) = ([], [])
         for column in request.columns {
             guard let attribute = entity[column] else {
-                shown.append(ExportColumn(name: "status", attribute: nil, form: .words))
+                shown.append(ExportColumn(heading: texts[column], attribute: nil, form: .words))
                 continue
             }
-            let plain = ExportColumn(name: column, attribute: attribute, form: .plain)
-            let form: Form =
-                attribute.type.isReference || column == entity.primaryID
-                ? .name : attribute.type.options == nil ? .plain : .words
-            shown.append(form == .plain ? plain : ExportColumn(name: "\(column)name", attribute: attribute, form: form))
-            if form != .plain, column != entity.primaryID { behind.append(plain) }
+            let label = texts.label(attribute, of: entity)
+            let isName: Bool = attribute.type.isReference || column == entity.primaryID
+            let form: Form = isName ? .name : attribute.type.options == nil ? .plain : .words
+            shown.append(ExportColumn(heading: label, attribute: attribute, form: form))
+            guard form != .plain, column != entity.primaryID else { continue }
+            let plain = texts.text(isName ? "exportID" : "exportNumber", ["label": label])
+            behind.append(ExportColumn(heading: plain, attribute: attribute, form: .plain))
         }
-        let id = entity[entity.primaryID].map { ExportColumn(name: entity.primaryID, attribute: $0, form: .plain) }
+        let id = entity[entity.primaryID].map { ExportColumn(heading: texts["exportRecordID"], attribute: $0, form: .plain) }
         return shown + [id].compactMap { $0 } + behind
     }
 
@@ -53,13 +55,16 @@ struct ExportColumn {
         return names.filter { seen.insert($0).inserted }
     }
 
-    func text(_ record: Record, _ names: RecordNames, _ texts: Texts) throws -> String {
+    /// - Parameter recipients: The recipients of e-mails, by the ids of the e-mails.
+    func text(_ record: Record, _ names: RecordNames, _ recipients: [UUID: [String]], _ texts: Texts) throws -> String {
         guard let attribute else { return texts["mailboxState:\(try MailboxState(record).rawValue)"] }
         let value = try record.value(of: attribute.logicalName)
         switch (form, value) {
         case (.name, .id(let id)): return names[id] ?? ""
         case (.words, .int(let number)): return texts.option(number, of: attribute)
-        case (_, .text(let text)) where attribute.logicalName == "torecipients": return RecipientList(text).full
+        case (_, .bool(let flag)): return texts[flag ? "yes" : "no"]
+        case (_, .text(let text)) where attribute.logicalName == "torecipients":
+            return RecipientList(text, all: recipients[record.id]).full
         default: return CSV.text(value)
         }
     }

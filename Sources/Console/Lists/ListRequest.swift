@@ -19,26 +19,62 @@ extension Console {
         var query = RecordQuery()
     }
 
-    /// The list that the page's address requests. A search in the list of user settings also searches the names of their users.
+    /// The list that the page's address requests. A search in the list of user settings also searches the names of their users,
+    /// and a search in the list of e-mails also searches the addresses of their senders and recipients.
     func listRequest(_ visit: Visit, _ entity: EntityDefinition) async throws -> ListRequest {
-        let isOfUsers = entity.logicalName == EntityDefinition.userSettings.logicalName
-        guard isOfUsers, let q = visit.filter("q"), let name = EntityDefinition.systemUser.primaryName,
-            Navigation.mayList(.systemUser, visit.roles)
-        else { return try listRequest(visit, entity, named: []) }
+        var found = FoundElsewhere()
+        switch entity.logicalName {
+        case EntityDefinition.userSettings.logicalName:
+            if let q = visit.filter("q") { found.searched = try await users(named: q, visit) }
+        case EntityDefinition.email.logicalName:
+            if let q = visit.filter("q") { found.searched = try await emails(with: q, Participation.allCases, visit) }
+            if let q = visit.filter(Self.recipientFilter) { found.received = try await emails(with: q, [.to], visit) }
+        default: break
+        }
+        return try listRequest(visit, entity, found)
+    }
+
+    /// Records that a search finds by the values of other records.
+    private struct FoundElsewhere {
+        /// What the search of the list finds.
+        var searched: [UUID] = []
+        /// The e-mails that the filter of recipients finds.
+        var received: [UUID] = []
+    }
+
+    /// The parameter that filters e-mails by a recipient. The attribute has only the first ones of many recipients.
+    private static let recipientFilter = "\(ColumnFilter.prefix)torecipients"
+    /// How many users a searched name finds at most.
+    private static let namedUsers = 1_000
+
+    private func users(named q: String, _ visit: Visit) async throws -> [UUID] {
+        guard let name = EntityDefinition.systemUser.primaryName, Navigation.mayList(.systemUser, visit.roles) else { return [] }
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("systemuserid")))]
         query.filter = .like(.init(name), .holding(q))
         query.pageSize = Self.namedUsers
-        let users = try await visit.session().list(.systemUser, query).records
-        return try listRequest(visit, entity, named: users.map(\.id))
+        return try await visit.session().list(.systemUser, query).records.map(\.id)
     }
 
-    /// How many users a searched name finds at most.
-    private static let namedUsers = 1_000
+    /// The e-mails with an address that contains a text: those of the newest ``RecordQuery/pageLimit`` such addresses.
+    ///
+    /// One scan of the addresses is faster than a condition on them for each e-mail, which PostgreSQL does not run in parallel.
+    private func emails(with q: String, _ kinds: [Participation], _ visit: Visit) async throws -> [UUID] {
+        guard Navigation.mayList(.activityParty, visit.roles) else { return [] }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("activityid")))]
+        query.filter = .all([
+            .like(.init("addressused"), .holding(q)), .isIn(.init("participationtypemask"), kinds.map { .number($0.sql) }),
+        ])
+        query.order = [.init(.column(.init("activitypartyid")), descending: true)]
+        let found = try await visit.session().list(.activityParty, query).records.compactMap { party -> UUID? in
+            if case .id(let id) = try party.value(of: "activityid") { id } else { nil }
+        }
+        return Array(Set(found))
+    }
 
-    /// - Parameter named: Records that the search finds by another record's name.
     private func listRequest(
-        _ visit: Visit, _ entity: EntityDefinition, named: [UUID]
+        _ visit: Visit, _ entity: EntityDefinition, _ found: FoundElsewhere
     ) throws(FieldsealError) -> ListRequest {
         let layout = RecordLayout.of(entity)
         let sort = visit.query("sort") ?? ""
@@ -64,8 +100,7 @@ extension Console {
         var conditions: [Filter] = []
         if let q = request.q {
             let texts = (layout.columns + layout.searched).filter { entity[$0]?.type.isSearched == true }
-            let isNamed = named.isEmpty ? [] : [Filter.isIn(.init(entity.primaryID), named.map { .text($0.text) })]
-            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) } + isNamed))
+            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) } + Self.isOne(of: found.searched, entity)))
         }
         if let state = request.state { conditions.append(state.filter) }
         if let option = request.option, let name = layout.filter {
@@ -73,7 +108,7 @@ extension Console {
         }
         conditions += related(visit, entity)
         if entity.logicalName == "email", visit.filter("answer") == "none" { conditions += Self.isUnanswered }
-        conditions += try columnConditions(visit, entity)
+        conditions += try columnConditions(visit, entity, found)
         if !conditions.isEmpty { request.query.filter = .all(conditions) }
         return request
     }
@@ -121,7 +156,9 @@ extension Console {
     ///
     /// - Throws: ``FieldsealError`` naming an unknown condition. If the condition were ignored, the list would show records
     ///   that the person did not ask for.
-    private func columnConditions(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> [Filter] {
+    private func columnConditions(
+        _ visit: Visit, _ entity: EntityDefinition, _ found: FoundElsewhere
+    ) throws(FieldsealError) -> [Filter] {
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         var conditions: [Filter] = []
         for (name, _) in visit.queries where name.hasPrefix(ColumnFilter.prefix) {
@@ -130,9 +167,14 @@ extension Console {
             guard let condition = filter?.condition(value ?? "") else {
                 throw FieldsealError(.badRequest, visit.text("unknownFilter", ["filter": "\(name)=\(value ?? "")"]))
             }
-            conditions.append(condition)
+            let others = name == Self.recipientFilter ? Self.isOne(of: found.received, entity) : []
+            conditions.append(others.isEmpty ? condition : .any([condition] + others))
         }
         return conditions
+    }
+
+    private static func isOne(of ids: [UUID], _ entity: EntityDefinition) -> [Filter] {
+        ids.isEmpty ? [] : [.isIn(.init(entity.primaryID), ids.map { .text($0.text) })]
     }
 
     /// The conditions that limit a list to the records of one mailbox, server profile or person, such as a mailbox's e-mails.

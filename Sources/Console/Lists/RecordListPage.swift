@@ -42,13 +42,14 @@ extension Console {
         // Since the address was made, records may have been removed, or the page size changed.
         if found.records.isEmpty, request.page > 0 { return .redirect(visit.address(page: Self.lastPage(total, request))) }
         let names = try await RecordNames(try references(found.records, request), session)
+        let recipients = try await recipients(found.records, request, session)
         var values = try await listValues(visit, request, total: total)
         let result = entity.logicalName == "mailbox" ? bulkResult(visit) : nil
         let ticked = Set(result?.ticked ?? [])
         let solved = entity.logicalName == "tracelog" ? try await SolvedAlerts.read(found.records, session) : nil
         let disabled = try await disabledUsers(found.records, entity, session)
         values["rows"] = try found.records.map { record in
-            let row = try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+            let row = try row(record, request, names, recipients, solved: solved, visit, isTicked: ticked.contains(record.id))
             return row.merging(["mark": orFalse(disabled.contains(record.id) ? visit.text("disabled") : nil)]) { _, new in new }
         }
         values["hasRows"] = !found.records.isEmpty
@@ -263,8 +264,18 @@ extension Console {
         return references
     }
 
+    /// The recipients of the e-mails of a list, by the ids of the e-mails. The attribute `torecipients` is too short for many
+    /// recipients.
+    private func recipients(
+        _ records: [Record], _ request: ListRequest, _ session: Session
+    ) async throws -> [UUID: [String]] {
+        guard request.entity.logicalName == EntityDefinition.email.logicalName, !records.isEmpty else { return [:] }
+        return try await session.recipients(ofReadable: records.map(\.id))
+    }
+
     private func row(
-        _ record: Record, _ request: ListRequest, _ names: RecordNames, solved: SolvedAlerts?, _ visit: Visit, isTicked: Bool
+        _ record: Record, _ request: ListRequest, _ names: RecordNames, _ recipients: [UUID: [String]], solved: SolvedAlerts?,
+        _ visit: Visit, isTicked: Bool
     ) throws -> [String: Any] {
         let isSolved = try solved?.contains(record) ?? false
         let cells = try request.columns.enumerated().map { index, name -> [String: Any] in
@@ -293,7 +304,8 @@ extension Console {
                     let sender = try SentName.read(Self.text(Self.additional, of: record)) ?? Self.text(Self.senderName, of: record)
                     let isOther = !sender.isEmpty && sender.lowercased() != text.lowercased()
                     cell["above"] = orFalse(isOther ? sender.withoutDirections : nil)
-                case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short
+                case .text(let text) where name == "torecipients":
+                    cell["text"] = RecipientList(text, all: recipients[record.id]).short
                 default: cell["text"] = visit.texts.shown(value, attribute)
                 }
             }
@@ -350,7 +362,7 @@ extension Console {
         let request = try await listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
-        let columns = ExportColumn.all(request)
+        let columns = ExportColumn.all(request, visit.texts)
         query.outputs = ExportColumn.attributes(request).map { .init(.column(.init($0))) }
         let (first, rest) = (try await session.list(entity, query), query)
         return PageResponse(
@@ -358,12 +370,13 @@ extension Console {
                 name: "\(session.organization.name)-\(ExportColumn.file(of: entity)).csv", type: "text/csv; charset=utf-8"
             ) {
                 write in
-                try await write(Array(CSV.head(columns.map(\.name)).utf8))
+                try await write(Array(CSV.head(columns.map(\.heading)).utf8))
                 var (page, query) = (first, rest)
                 while true {
                     let names = try await RecordNames(try references(page.records, request), session)
+                    let recipients = try await recipients(page.records, request, session)
                     let lines = try page.records.map { record in
-                        CSV.line(try columns.map { try $0.text(record, names, visit.texts) })
+                        CSV.line(try columns.map { try $0.text(record, names, recipients, visit.texts) })
                     }
                     try await write(Array(lines.joined().utf8))
                     guard let next = page.next else { return }

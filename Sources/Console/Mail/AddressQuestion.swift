@@ -32,7 +32,7 @@ extension Console {
 
     /// The kind and name of the oldest queue with an address, or else of the oldest mailbox. A queue's own mailbox does not
     /// count, and neither does a mailbox's own queue.
-    private func holder(of address: String, besides queue: UUID?, _ mailbox: UUID?, _ visit: Visit) async throws -> String? {
+    func holder(of address: String, besides queue: UUID?, _ mailbox: UUID?, _ visit: Visit) async throws -> String? {
         for (entity, belongs) in [(EntityDefinition.queue, "queueid"), (.mailbox, "regardingobjectid")] {
             guard Navigation.mayList(entity, visit.roles) else { continue }
             var query = RecordQuery()

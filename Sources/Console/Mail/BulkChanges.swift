@@ -191,7 +191,8 @@ extension Console {
             "hasFailures": !failures.isEmpty,
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
             "moreFailures": more(left),
-            "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
+            "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty,
+            "isBulkOpen": !result.ticked.isEmpty || result.problem != nil,
             "bulkProfile": result.profile ?? "",
         ]
         values["problem"] = result.problem

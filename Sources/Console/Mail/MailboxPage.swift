@@ -212,7 +212,7 @@ extension Console {
         }
         let aside = outlook.setAside.map { message -> [String: Any] in
             [
-                "name": message.messageID ?? visit.text("unnamed"), "reason": message.reason,
+                "name": message.messageID ?? visit.text("unnamed"), "reason": visit.texts.toldReport(message.reason),
                 "attempts": visit.texts.count("outlookAttempts", message.attempts),
                 "next": visit.texts.timeAgo(message.nextAttempt),
             ]
@@ -239,7 +239,8 @@ extension Console {
     private func newestAlert(
         _ mailbox: Record, _ state: MailboxState, besides error: String?, isTried: Bool, _ visit: Visit
     ) async throws -> Any {
-        guard Navigation.mayList(.traceLog, visit.roles) else { return false }
+        // While a mailbox is tried, its alerts are about an earlier turn. Also one that a turn with other settings made meanwhile.
+        guard !isTried, Navigation.mayList(.traceLog, visit.roles) else { return false }
         var query = RecordQuery()
         query.outputs = ["text", "level", "modifiedon"].map { .init(.column(.init($0))) }
         query.filter = .compare(.init("regardingobjectid"), .equal, .text(mailbox.id.text))
@@ -250,13 +251,6 @@ extension Console {
             text != error
         else { return false }
         if let success = try lastSuccess(mailbox, state), case .date(let date) = try record.value(of: "modifiedon"), date <= success
-        {
-            return false
-        }
-        // An alert from before the last save is not about the settings that are being tried now.
-        if isTried, case .date(let saved) = try mailbox.value(of: "modifiedon"),
-            case .date(let date) = try record.value(of: "modifiedon"),
-            date <= saved
         {
             return false
         }

@@ -87,8 +87,9 @@ extension Console {
         let style = ["error": "bad", "warning": "warn"][finding.severity.rawValue] ?? ""
         var values: [String: Any] = [
             "severity": style, "level": visit.text("severity:\(finding.severity.rawValue)"), "text": visit.text(finding.code),
-            "what": visit.texts.optional("do:\(finding.code)") ?? visit.text("askOperator"), "message": finding.message,
-            "advice": finding.advice, "href": Remedy.letter(finding, visit), "button": visit.text("writeOperator"),
+            "what": visit.texts.optional("do:\(finding.code)") ?? visit.text("askOperator"),
+            "message": visit.texts.toldFinding(finding.message), "advice": visit.texts.toldFinding(finding.advice),
+            "href": Remedy.letter(finding, visit), "button": visit.text("writeOperator"),
         ]
         if let remedy = Remedy.pages[finding.code] {
             values["href"] = "\(visit.root)/\(remedy.path)"

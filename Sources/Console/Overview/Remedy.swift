@@ -42,7 +42,8 @@ struct Remedy {
     /// An e-mail to the person who operates the server, with a finding's details.
     static func letter(_ finding: Finding, _ visit: Visit) -> String {
         let subject = visit.text("writeOperatorSubject", ["organization": visit.organization, "finding": visit.text(finding.code)])
-        let body = "\(finding.code): \(finding.message)\n\n\(finding.advice)"
+        let texts = visit.texts
+        let body = "\(finding.code): \(texts.toldFinding(finding.message))\n\n\(texts.toldFinding(finding.advice))"
         func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
         return "mailto:?subject=\(encoded(subject))&body=\(encoded(body.replacing("\n", with: "\r\n")))"
     }

@@ -236,7 +236,7 @@ struct RecordForm {
             !isRaw && (attribute.required != .none && name == entity.primaryName || Self.needsOption(attribute))
         let help: String? = isRaw ? nil : texts.optional("help:\(entity.logicalName).\(name)") ?? texts.optional("help:\(name)")
         var values: [String: Any] = [
-            "name": name, "label": isRaw ? name : texts.label(attribute, of: entity), "isRaw": isRaw,
+            "name": name, "label": texts.label(attribute, of: entity), "isRaw": isRaw,
             "error": orFalse(errors[name]), "isNeeded": isNeeded, "help": orFalse(help),
             "value": text, "isShown": false, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false,
             "isCheck": false,
@@ -263,7 +263,10 @@ struct RecordForm {
             values["options"] = Console.options(
                 empty
                     + labels.options.map {
-                        ("\($0.value)", isRaw ? "\($0.value) \($0.label)" : texts.option($0.value, of: attribute))
+                        (
+                            "\($0.value)",
+                            isRaw ? "\($0.value) \(texts.option($0.value, of: attribute))" : texts.option($0.value, of: attribute)
+                        )
                     }, chosen: text)
         case .integer:
             values["isNumber"] = true

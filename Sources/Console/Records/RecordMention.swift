@@ -11,8 +11,8 @@ struct RecordMention {
     /// The attribute after the record, if there is one.
     let attribute: String?
 
-    private init(_ entity: EntityDefinition, _ id: UUID) {
-        (self.entity, self.id, attribute) = (entity, id, nil)
+    private init(_ entity: EntityDefinition, _ id: UUID, attribute: String? = nil) {
+        (self.entity, self.id, self.attribute) = (entity, id, attribute)
     }
 
     /// The record that an event is about. An event about a disabled or enabled user may have only the user's id.
@@ -41,23 +41,29 @@ struct RecordMention {
 
     /// The first record in a text.
     init?(in text: String) {
+        guard let first = Self.all(in: text, limit: 1).first else { return nil }
+        self = first
+    }
+
+    /// The records in a text, in their order.
+    ///
+    /// - Parameter limit: How many records are returned at most.
+    static func all(in text: String, limit: Int = 50) -> [RecordMention] {
         let characters = Array(text.utf8)
-        guard characters.count >= 36 else { return nil }
-        for start in 0...(characters.count - 36) {
-            guard start > 0, characters[start + 8] == UInt8(ascii: "-"),
+        var found: [RecordMention] = []
+        guard characters.count > 36 else { return found }
+        for start in 1...(characters.count - 36) where found.count < limit {
+            guard characters[start + 8] == UInt8(ascii: "-"),
                 characters[start - 1] == UInt8(ascii: "(") || characters[start - 1] == UInt8(ascii: " "),
                 let id = UUID(text: String(decoding: characters[start..<start + 36], as: UTF8.self))
             else { continue }
             let word = String(decoding: characters[..<(start - 1)].reversed().prefix { $0.isWord }.reversed(), as: UTF8.self)
             guard let entity = EntityCatalog.entity(word == "e-mail" ? "email" : word) else { continue }
-            self.entity = entity
-            self.id = id
             let rest = characters[(start + 36)...]
             let behind =
                 rest.starts(with: Array(").".utf8)) ? String(decoding: rest.dropFirst(2).prefix { $0.isWord }, as: UTF8.self) : ""
-            attribute = behind.isEmpty ? nil : behind
-            return
+            found.append(RecordMention(entity, id, attribute: behind.isEmpty ? nil : behind))
         }
-        return nil
+        return found
     }
 }

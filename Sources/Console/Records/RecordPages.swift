@@ -33,6 +33,10 @@ extension Console {
             values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
         }
         if entity.logicalName == "mailbox" { values["notice"] = orFalse(try await passwordNotice(record, visit)) }
+        if entity.logicalName == EntityDefinition.userSettings.logicalName, let own = try await mailbox(ofUser: record.id, visit) {
+            let link = ["text": visit.text("linkMailbox"), "href": "\(visit.root)/records/mailboxes/\(own.id.text)"]
+            values["links"] = [link] + (values["links"] as? [[String: Any]] ?? [])
+        }
         if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
             let links = values["links"] as? [[String: Any]] ?? []
             values["links"] = links + [try await signInLink(of: record.id, visit)]
@@ -103,13 +107,15 @@ extension Console {
             about = (target, id)
         }
         let names = try await RecordNames(references, try visit.session())
-        let (original, told) = (try text("text"), visit.texts.toldReport(try text("text")))
+        let details = try text("errordetails")
+        let sentences = DetailSentences(texts: visit.texts, names: nil)
         var values: [String: Any] = [
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
-            "text": told, "isOriginal": told == original,
-            "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
+            "text": visit.texts.toldReport(try text("text")),
+            "details": orFalse(details.isEmpty ? nil : sentences.toldOrQuoted(details, of: "")),
+            "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
             "mayDelete": Self.may(.delete, entity, visit), "about": false, "solved": false,
-            "email": orFalse(try await emailPage(namedIn: text("errordetails"), visit)),
+            "email": orFalse(try await emailPage(namedIn: details, visit)),
         ]
         if case .int(let level) = try record.value(of: "level"), let attribute = entity["level"] {
             values["level"] = [

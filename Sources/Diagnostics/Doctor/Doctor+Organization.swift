@@ -18,7 +18,7 @@ extension Doctor {
             say(
                 .notice, "quarantined-cells",
                 "\(try row.decode(1, as: Int.self)) cells of the retired key version \(try row.decode(0, as: Int.self)) are in quarantine",
-                "set those passwords anew, or restore the cells from a backup; then delete them from quarantined_cell")
+                "set these passwords again, or restore the cells from a backup; then delete them from quarantined_cell")
         }
         return findings
     }
@@ -66,7 +66,7 @@ extension Doctor {
                 Finding(
                     .error, "cell-does-not-open", organization.name,
                     "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
-                    advice: "restore it from a backup, set the password again, or clear it")
+                    advice: "restore the cell from a backup, set the password again, or clear the password")
             }
         } catch let error as FieldsealError where error.code.asksForKey || error.code == .organizationDisabled {
             return []

@@ -20,13 +20,14 @@ extension Doctor {
             let schema: String = try row.decode(0)
             guard let owner: String = try row.decodeIfPresent(1) else {
                 return Finding(
-                    .error, "schema-missing", "the schema \(schema) is not there", advice: "restore the database from a backup")
+                    .error, "schema-missing", "the schema \(schema) does not exist", advice: "restore the database from a backup")
             }
             return Finding(
                 .error, "owner-changed", "the schema \(schema) belongs to \(owner), and not to fieldseal_owner",
                 advice:
-                    "as a superuser, in this database: REASSIGN OWNED BY \(quoteIdentifier(owner)) TO fieldseal_owner, if the rest of what "
-                    + "it owns here is the program's too; else ALTER SCHEMA … OWNER TO fieldseal_owner, and the same for what is in it"
+                    "as a superuser, in this database: REASSIGN OWNED BY \(quoteIdentifier(owner)) TO fieldseal_owner, if all "
+                    + "that it owns in this database belongs to the program; otherwise ALTER SCHEMA … OWNER TO fieldseal_owner, "
+                    + "and the same for each object in the schema"
             )
         }
     }
@@ -37,12 +38,13 @@ extension Doctor {
     func part(
         _ what: String, of subject: String = Finding.deployment, _ body: () async throws -> [Finding]
     ) async throws -> [Finding] {
+        let watch = LockWatch(.application(Self.applicationName), in: administrativeConninfo)
         do {
             return try await body()
         } catch let error as PostgresError where error.isConnectionLoss {
             throw error
         } catch let error as PostgresError where error.state == .lockNotAvailable {
-            return [await heldUp(what, of: subject)]
+            return [heldUp(what, of: subject, by: error.lockHolder ?? watch.holder)]
         } catch {
             return [
                 Finding(

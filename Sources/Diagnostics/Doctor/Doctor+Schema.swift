@@ -30,8 +30,8 @@ extension Doctor {
             [.text(quoteIdentifier(organization.schema)), .text(organization.qualified("encryption"))])[0]
         guard try there.decode(0) else {
             return Finding(
-                .error, "schema-missing", organization.name, "its schema \(organization.schema) is not there",
-                advice: "restore it from a backup")
+                .error, "schema-missing", organization.name, "its schema \(organization.schema) does not exist",
+                advice: "restore the schema from a backup")
         }
         let rows =
             try there.decode(1)
@@ -42,7 +42,8 @@ extension Doctor {
         guard rows == [organization.id] else {
             return Finding(
                 .error, "encryption-missing", organization.name,
-                "the row of \(organization.schema).encryption is missing or another organization's: without it no key opens the cells",
+                "the row of \(organization.schema).encryption is missing, or belongs to another organization. Without the right "
+                    + "row, no key opens the cells",
                 advice: "restore the table encryption from a backup of the schema")
         }
         return nil
@@ -137,20 +138,20 @@ extension Doctor {
             if try row.decode(4, as: Bool.self) {
                 say(
                     .error, "fence-missing",
-                    "the trigger a_retired of \(partition) is missing or disabled: cells can be written under a retired key",
-                    "wait for the service's next sweep, which drops \(partition), and find out who changed it")
+                    "the trigger a_retired of \(partition) is missing or disabled, so cells can be written under a retired key",
+                    "wait for the service's next sweep, which drops \(partition), and find out who changed the trigger")
             }
             guard try row.decode(3, as: Bool.self) else { continue }
             if try row.decode(5, as: Bool.self) {
                 say(
                     .notice, "later-generation",
                     "\(partition) is of a later key version than the one in force, and no key change is under way",
-                    "find out who made it. Key changes ignore it, and sweeps drop it once a later key is in force. After a restore it may have "
-                        + "the newer passwords")
+                    "find out who made the table. Key changes ignore it, and sweeps drop it once a later key is in force. After a "
+                        + "restore, the table may have newer passwords")
             } else {
                 say(
-                    .notice, "old-generation", "\(partition) is an old generation",
-                    "the service's next sweep drops it once no transaction needs it any more, if this service stored the key in force"
+                    .notice, "old-generation", "\(partition) has the cells of a former key",
+                    "the service's next sweep drops the table once no transaction needs it, if this service stored the key in force"
                 )
             }
         }

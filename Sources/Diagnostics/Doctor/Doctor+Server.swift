@@ -19,7 +19,7 @@ extension Doctor {
         if try row.decode(0, as: Bool.self) {
             findings.append(
                 Finding(
-                    .error, "service-is-superuser", "the service connects as \(role), a superuser, for whom no guard holds",
+                    .error, "service-is-superuser", "the service connects as \(role), a superuser, whom no guard stops",
                     advice: "let it connect as fieldseal_service"))
         } else if try row.decode(2, as: Bool.self) {
             findings.append(
@@ -51,8 +51,9 @@ extension Doctor {
             let role: String = try row.decode(0)
             return Finding(
                 try row.decode(2) ? .error : .warning, "role-password-expires",
-                "the password of the role \(role) is good until \(try row.decode(1, as: String.self)): from then on PostgreSQL refuses it",
-                advice: "give it another password and another date: ALTER ROLE \(role) VALID UNTIL …")
+                "the password of the role \(role) is valid until \(try row.decode(1, as: String.self)). After that, PostgreSQL "
+                    + "refuses the role",
+                advice: "give the role another password and another date: ALTER ROLE \(role) VALID UNTIL …")
         }
     }
 
@@ -194,7 +195,7 @@ extension Doctor {
         return try lagging.map { row in
             Finding(
                 .warning, "replica-lags", try row.decode(0, as: String.self),
-                "a failover to it now would lose data; it is \(try row.decode(1, as: String.self))",
+                "this replica is \(try row.decode(1, as: String.self)), so a failover to it now would lose data",
                 advice: "see pg_stat_replication and pg_replication_slots; drop a slot that no replica reads")
         }
     }

@@ -19,7 +19,7 @@ extension Doctor {
             guard deployment.kek.member(row.kekID) == nil else { return nil }
             return Finding(
                 .warning, "kek-id-changed",
-                "the row of the token-signing key \(row.id.text) names the key-encryption key \(row.kekID), which does not seal "
+                "the row of the token-signing key \(row.id.text) names the key-encryption key \(row.kekID), which did not seal "
                     + "it: SQL wrote that id. The key still opens, and the service works",
                 advice: "find out who changed config.signing_key; then UPDATE config.signing_key SET kek_id = "
                     + "'\(deployment.kek.id)' WHERE signing_key_id = '\(row.id.text)'")
@@ -48,7 +48,7 @@ extension Doctor {
                 .warning, "archive-key-unreadable",
                 "archive_key of the replaced key-encryption key \(replaced.id) does not open: SQL changed its row, and "
                     + "archives of events from its time don't verify",
-                advice: "find out who did it, and restore the row from a backup of config")
+                advice: "find out who changed the row, and restore it from a backup of config")
         }
     }
 }

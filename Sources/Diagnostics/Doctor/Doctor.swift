@@ -103,8 +103,10 @@ package struct Doctor: Sendable {
         return findings.filter { Self.isWanted($0, name) }
     }
 
+    static let applicationName = "fieldseal doctor"
+
     func connect() async throws -> PostgresConnection {
-        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: Self.applicationName)
         try await connection.limitLocks(to: Self.lockLimit)
         return connection
     }
@@ -167,7 +169,9 @@ package struct Doctor: Sendable {
         } else {
             try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
         }
-        try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
+        try await look("its generations") {
+            try await connection.run { try leaves(of: organization, on: $0) + heldSnapshots(of: organization, on: $0) }
+        }
         let extent: EventChainExtent = opensCells ? .whole : .recent(limit: 100_000)
         try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
         let entries: AuditExtent = opensCells ? .whole : .recent(entries: Self.recentEntries)
@@ -201,7 +205,7 @@ package struct Doctor: Sendable {
             Finding(
                 .error, "name-of-service", organization.name,
                 "the service uses this name for its own addresses, so no person can sign in to the organization",
-                advice: "give it another name: fieldseal org rename \(organization.name) NEW-NAME")
+                advice: "give the organization another name: fieldseal org rename \(organization.name) NEW-NAME")
         ]
     }
 

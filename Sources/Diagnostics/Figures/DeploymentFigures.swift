@@ -41,12 +41,12 @@ package final class DeploymentFigures: Sendable {
             return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
         text.gauge(
-            "fieldseal_database_reachable", "Whether the database answered when it was asked for these figures.",
+            "fieldseal_database_reachable", "1 if the database responded when these figures were read.",
             (names ?? [""]).map { sample($0, readings[$0]?.isReachable == true ? 1 : 0) })
         let reached = readings.filter(\.value.isReachable).sorted { $0.key < $1.key }
         guard !reached.isEmpty else { return }
         text.gauge(
-            "fieldseal_servers", "Servers of the deployment that run.", reached.map { sample($0.key, Double($0.value.servers)) })
+            "fieldseal_servers", "Running servers of the deployment.", reached.map { sample($0.key, Double($0.value.servers)) })
         writeTotals(of: reached.map { ($0.key, $0.value) }, to: &text)
         let lines = reached.flatMap { _, reading in
             reading.organizations.map { Line(entry: $0, content: reading.contents[$0.name]) }
@@ -74,10 +74,10 @@ package final class DeploymentFigures: Sendable {
         let standbys = databases.compactMap { name, figures in figures.deployment.standby.map { (name, $0.figures) } }
         if !standbys.isEmpty {
             text.gauge(
-                "fieldseal_standby_up", "1 if the standby responds, and else 0.",
+                "fieldseal_standby_up", "1 if the standby responds and belongs to this database, else 0.",
                 standbys.map { sample($0.0, $0.1.isThere ? 1 : 0) })
             text.counter(
-                "fieldseal_lists", "Lists by the server that ran them.",
+                "fieldseal_lists", "Lists that the standby ran, and lists that ran on the primary instead.",
                 standbys.flatMap { name, figures in
                     [("standby", figures.counts.served), ("primary", figures.counts.left)].map { server, count in
                         names == nil
@@ -108,33 +108,34 @@ package final class DeploymentFigures: Sendable {
     }
 
     private func writeTotals(of readings: [(String, DatabaseFigures.Reading)], to text: inout MetricsText) {
-        func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Int) {
-            text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, Double(value($0.1))) })
+        // The sums are floating-point numbers, because sums of numbers that SQL wrote may be too large for an integer.
+        func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Double) {
+            text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, value($0.1)) })
         }
         let due = Date(timeIntervalSinceNow: -KeyPolicy.keyLifetime)
-        total("organizations", "Organizations.") { $0.organizations.count }
-        total("organizations_key_missing", "Organizations whose key in force config has not.") {
-            $0.organizations.count { !$0.isKeyThere }
+        total("organizations", "Organizations.") { Double($0.organizations.count) }
+        total("organizations_key_missing", "Organizations whose key in force is missing in config.") {
+            Double($0.organizations.count { !$0.isKeyThere })
         }
         total("organizations_key_due", "Organizations whose key should be changed.") {
-            $0.organizations.count { $0.keyChangedOn < due }
+            Double($0.organizations.count { $0.keyChangedOn < due })
         }
         total("events_pending", "Security events of all organizations that wait to be linked into a chain.") {
-            $0.contents.values.reduce(0) { $0 + $1.pendingEvents }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.pendingEvents) }
         }
         total(
             "events_unsent", "Security events of all organizations that the receiver outside of the database has not acknowledged."
         ) {
-            $0.organizations.reduce(0) { $0 + $1.unsentEvents }
+            $0.organizations.reduce(0.0) { $0 + Double($1.unsentEvents) }
         }
         total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
-            $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.waitingEmails) }
         }
-        total("mailboxes_failing", "Mailboxes of all organizations that no mail is fetched for or sent from.") {
-            $0.contents.values.reduce(0) { $0 + $1.failingMailboxes }
+        total("mailboxes_failing", "Active mailboxes of all organizations whose last fetch, sending or test failed.") {
+            $0.contents.values.reduce(0.0) { $0 + Double($1.failingMailboxes) }
         }
         total("cells", "Encrypted values of all organizations, as PostgreSQL estimates them.") {
-            $0.contents.values.reduce(0) { $0 + $1.cells }
+            $0.contents.values.reduce(0.0) { $0 + Double($1.cells) }
         }
     }
 
@@ -167,21 +168,21 @@ package final class DeploymentFigures: Sendable {
         gauge("emails_waiting", "E-mails that wait to be sent.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.waitingEmails) }
         }
-        gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
+        gauge("mailboxes_failing", "Active mailboxes whose last fetch, sending or test failed.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.failingMailboxes) }
         }
         // This figure is read from the database, because the database also has the events of commands, which no server counts.
-        gauge("key_shown_timestamp_seconds", "When the key was shown last.", of: lines, to: &text, first: >) {
+        gauge("key_shown_timestamp_seconds", "When the key was last shown.", of: lines, to: &text, first: >) {
             $0.content?.keyShownOn?.timeIntervalSince1970
         }
         gauge(
-            "event_refused_timestamp_seconds", "When a security event that SQL had inserted was refused last.", of: lines,
+            "event_refused_timestamp_seconds", "When a security event that SQL had inserted was last refused.", of: lines,
             to: &text,
             first: >
         ) {
             $0.content?.eventRefusedOn?.timeIntervalSince1970
         }
-        gauge("event_lost_timestamp_seconds", "When a security event was lost last.", of: lines, to: &text, first: >) {
+        gauge("event_lost_timestamp_seconds", "When a security event was last lost.", of: lines, to: &text, first: >) {
             $0.content?.eventLostOn?.timeIntervalSince1970
         }
         gauge("cells", "Encrypted values, as PostgreSQL estimates them.", of: lines, to: &text, first: >) {

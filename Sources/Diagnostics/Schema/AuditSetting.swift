@@ -28,8 +28,9 @@ extension Doctor {
         guard !names.isEmpty else { return [] }
         return [
             Finding(
-                .warning, "not-audited", organization.name, "changes are not audited of: \(names.sorted().joined(separator: ", "))",
-                advice: "set is_enabled in audit_setting as the migrations have it, unless this is on purpose")
+                .warning, "not-audited", organization.name,
+                "the audit does not record changes of: \(names.sorted().joined(separator: ", "))",
+                advice: "set is_enabled in audit_setting as the migrations set it, unless the change was on purpose")
         ]
     }
 }

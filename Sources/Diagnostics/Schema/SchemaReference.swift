@@ -100,7 +100,7 @@ extension Doctor {
         case (.missing, "trigger"):
             return Finding(.error, "fence-missing", subject, "\(what) of \(schema) is missing", advice: restore)
         case (.missing, "grant"):
-            return Finding(.warning, "object-missing", subject, "\(what) in \(schema) was taken back", advice: restore)
+            return Finding(.warning, "object-missing", subject, "\(what) in \(schema) was revoked", advice: restore)
         case (.missing, _):
             return Finding(.error, "object-missing", subject, "\(what) of \(schema) is missing", advice: restore)
         case (.changed, "trigger state"):
@@ -120,7 +120,7 @@ extension Doctor {
         case (.foreign, "table"), (.foreign, "view"), (.foreign, "sequence"), (.foreign, "column"), (.foreign, "index"):
             return Finding(
                 .warning, "foreign-object", subject, "\(what) of \(schema) is not the program's; exports and upgrades leave it out",
-                advice: "move it to a schema of its own")
+                advice: "move it to another schema")
         case (.foreign, _):
             return Finding(
                 .error, "foreign-object", subject, "\(what) of \(schema) is not the program's",

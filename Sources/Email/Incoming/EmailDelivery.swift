@@ -85,7 +85,8 @@ package struct EmailDelivery: Sendable {
     /// Throws unless a router has leased the mailbox and may fetch its e-mails. Renews the lease.
     private func requireLease(of mailbox: UUID?, by host: String?, on connection: isolated PostgresConnection) throws {
         guard let mailbox, let host else {
-            throw FieldsealError(.payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "MailboxId or HostId is missing. A router delivers only to a mailbox that it has leased.")
         }
         try session.renewLease(mailbox, host, for: .delivering, on: connection)
     }

@@ -142,7 +142,8 @@ extension MailboxLeases {
     /// - If the turn did not try the direction that failed last, that direction's error stays. An error about a missing key is
     ///   cleared in any case, because a turn that succeeds shows that the key is back.
     /// - If the turn did not fetch, the time of the next poll stays.
-    /// - If a test was requested during another turn, the test stays requested.
+    /// - If a test was requested during another turn, the test stays requested. This is also true if the other turn was a test,
+    ///   because that turn may have begun with other settings. Only people and clients write `modifiedon`.
     private var writing: String {
         let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
         return """
@@ -177,7 +178,8 @@ extension MailboxLeases {
                            AND NOT ($6 IS NULL AND coalesce(o.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND o.outgoing = \(failure), false)) AS clears
                       FROM (SELECT m.mailboxid, m.incomingemaildeliverymethod, m.outgoingemaildeliverymethod,
                                    \(awaiting("m.incomingemailstatus")) AS incoming, \(awaiting("m.outgoingemailstatus")) AS outgoing,
-                                   coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
+                                   coalesce(m.testemailconfigurationscheduled, false) AND $13
+                                       AND coalesce(m.modifiedon <= m.lastsyncstartedon, true) AS ends_test
                               FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS o) AS old
              WHERE m.mailboxid = old.mailboxid
             """

@@ -15,7 +15,7 @@ package struct MailboxLeases: Sendable {
         guard session.caller.roles.contains(.emailRouter) else {
             throw FieldsealError(
                 .privilegeDenied,
-                "Only an Email Router may send a message of the router, and the caller's role is \(session.caller.role.rawValue).")
+                "Only an Email Router may use the router's messages, and the caller's role is \(session.caller.role.rawValue).")
         }
         try session.requireOwnName("A message of the router")
         self.session = session

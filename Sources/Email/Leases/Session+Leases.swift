@@ -68,7 +68,8 @@ extension Session {
                 ?? held("UPDATE \(table) AS m SET processinglastattemptedon = now() \(condition) RETURNING \(facts)")
         else {
             throw FieldsealError(
-                .concurrencyVersionMismatch, "This mailbox is not leased to this router any more. Leave it, and lease another one.")
+                .concurrencyVersionMismatch,
+                "This mailbox is no longer leased to this router. Stop the work on it, and lease another mailbox.")
         }
         if case .reporting = use { return }
         let isEnabled: Bool = try row.decode("is_enabled")
@@ -83,7 +84,8 @@ extension Session {
         guard isEnabled, isApproved else {
             throw FieldsealError(
                 .concurrencyVersionMismatch,
-                "This mailbox was disabled, or lost its approval, since it was leased. Leave it, and lease another one.")
+                "This mailbox was disabled, or lost its approval, since it was leased. Stop the work on it, and lease another "
+                    + "mailbox.")
         }
     }
 

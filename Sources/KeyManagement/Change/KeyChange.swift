@@ -207,8 +207,8 @@ final class KeyChange {
             guard let old = deployment.keyring.dataKey(of: state) else {
                 throw FieldsealError(
                     .isInactiveCannotChange,
-                    "The organization needs its key (version \(state.keyVersion), fingerprint \(state.fingerprint)) before it "
-                        + "can be changed: activate it first.")
+                    "The organization needs its key (version \(state.keyVersion), fingerprint \(state.fingerprint)) before the "
+                        + "key can be changed. Activate the key first.")
             }
             if !isRehearsal { try administration.checkChangeQuota(after: state, on: connection) }
             let newVersion = try administration.nextKeyVersion(after: state, on: connection)

@@ -148,7 +148,10 @@ struct BodySelection {
             messages.append(Array(content))
         } else {
             if Self.references.contains(part.type.name) {
-                notes.append("What a part of the type \(part.type.name) stands for is not in the message: its header says where.")
+                notes.append(
+                    "A part of the type \(part.type.name) refers to content outside of the message. The header of the part says "
+                        + "where it is."
+                )
             }
             if place != .resource { files.append(part) }
             let known = name ?? part.describedName(hint: hint)
@@ -213,13 +216,13 @@ struct BodySelection {
             notes.append("Some bytes of the text are not characters of \(charset): U+FFFD stands for them.")
         }
         guard let label, !Charset.isKnown(label), !content.allSatisfy({ $0 < 0x80 }) else { return }
-        notes.append("The charset \(label) is not known: the text is a guess.")
+        notes.append("The charset \(label) is not known, so the text may be wrong.")
     }
 
     /// Notes bytes without a character in the name of a file.
     private mutating func noteBytes(ofName name: String?) {
         guard let name, name.unicodeScalars.contains("\u{FFFD}") else { return }
-        notes.append("Some bytes of the name of a file are not characters of its charset: U+FFFD stands for them.")
+        notes.append("Some bytes of the name of a file are not characters of its charset. U+FFFD stands for them.")
     }
 
     /// The charset that an HTML document declares.

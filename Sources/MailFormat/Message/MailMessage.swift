@@ -134,7 +134,7 @@ package struct MailMessage: Sendable {
         guard let flaws = field.map({ EncodedWords.flaws(of: $0, hint: hint) }) else { return }
         if let label = flaws.unknownCharset {
             note(
-                "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known: it is a guess.",
+                "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known, so the subject may be wrong.",
                 isOfHeader: true)
         }
         if flaws.isDamaged {
@@ -187,7 +187,9 @@ package struct MailMessage: Sendable {
         let entries = header.all(field).flatMap { value in
             let list = AddressList(value, hint: hint)
             if list.isCut {
-                note("More than \(AddressList.limit) recipients stand in one field: the others are left out.", isOfHeader: true)
+                note(
+                    "More than \(AddressList.limit) recipients are in one field: the remaining ones are left out.", isOfHeader: true
+                )
             }
             for words in list.unreadable.prefix(10) {
                 note("No address can be read in \(field == "to" ? "To" : "Cc"): \(words.prefix(units: 100))", isOfHeader: true)

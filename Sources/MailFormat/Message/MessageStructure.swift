@@ -34,7 +34,7 @@ struct MessageStructure {
         let fallback = part.type.sub == "digest" ? ("message", "rfc822") : ("text", "plain")
         guard let sections = sections(of: part) else { return }
         part.isUnread = sections.isEmpty
-        if sections.isEmpty, Self.hasWords(part.body) { note("A multipart has words and no part: they are left out.") }
+        if sections.isEmpty, Self.hasWords(part.body) { note("A multipart has text but no part: the text is left out.") }
         for section in sections {
             guard parts < Self.partLimit else { return noteLimit() }
             parts += 1
@@ -56,7 +56,8 @@ struct MessageStructure {
 
     private mutating func noteLimit() {
         note(
-            "The message has more than \(Self.partLimit) parts, or more than \(Self.depthLimit) within each other: some are left out."
+            "The message has more than \(Self.partLimit) parts, or parts nested more than \(Self.depthLimit) levels deep: some "
+                + "are left out."
         )
     }
 
@@ -105,7 +106,9 @@ struct MessageStructure {
             found = true
             if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
             // A delimiter after the last one means that a nested multipart has the same boundary.
-            if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
+            if ended != nil, !isLast {
+                note("Two multiparts have the same boundary, so it is not certain which part belongs to which.")
+            }
             begin = isLast ? nil : end
             ended = isLast ? end : nil
         }

@@ -20,7 +20,7 @@ extension IMAPSession {
         while true {
             let line = try connection.line()
             if line.first == UInt8(ascii: "+") { return }
-            if try noteIdle(line) { throw MailError.refused("the server does not idle") }
+            if try noteIdle(line) { throw MailError.refused("the server refuses IDLE") }
         }
     }
 

@@ -197,7 +197,7 @@ final class Delivery {
                 outcome.note(.undeliverable, of: emails[0].source)
                 outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(
-                    .warning, "message not taken",
+                    .warning, "the service refused a message",
                     ["message-id": "\(emails[0].content.messageId)", "code": "\(code)", "error": "\(text)"])
                 return outcome
             }
@@ -249,9 +249,9 @@ extension IncomingDelivery.Verdict {
     /// Why the e-mail can't become a record; nil if it is a record, or a filter refuses it.
     fileprivate var failure: String? {
         switch (shouldDeliver, reasonCode) {
-        case (false, Self.badSender): "nothing in it says who sent it"
+        case (false, Self.badSender): "it does not say who sent it"
         case (false, Self.noRecipient):
-            "it is addressed to no enabled user and no active queue, and the mailbox belongs to none"
+            "it is addressed to no enabled user and no active queue, and the mailbox belongs to no user and no queue"
         default: nil
         }
     }

@@ -97,7 +97,7 @@ extension MailboxTurn {
                 AlertCode.numberedAnew,
                 "The server of \(mailbox.address) gives new messages UIDs that it gave before: the next one is \(folder.next), and the router is past UID \(uid). Either the server was restored from a backup, or router_state was changed with SQL. The router looks at all messages again. A message that is a record already does not become a second one.",
                 "\(access.server), UIDVALIDITY \(folder.validity)", isPermanent: false))
-        log(.warning, "mailbox numbered anew", ["next": "\(folder.next)", "past": "\(uid)"])
+        log(.warning, "the mail server renumbered its messages", ["next": "\(folder.next)", "past": "\(uid)"])
         state.uid = 0
     }
 

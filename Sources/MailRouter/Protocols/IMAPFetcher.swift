@@ -95,7 +95,7 @@ struct IMAPFetcher {
         guard losses <= Self.lossLimit else { throw error }
         session = try reconnect()
         guard try session.open(writes: writes).validity == validity else {
-            throw MailError.protocolError("the inbox was numbered anew while it was read")
+            throw MailError.protocolError("the server renumbered the inbox while it was read")
         }
     }
 

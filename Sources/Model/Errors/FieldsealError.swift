@@ -77,7 +77,7 @@ extension FieldsealError {
     /// A command names an organization that the database does not have.
     package static func unknownOrganization(_ name: String) -> FieldsealError {
         FieldsealError(
-            .noResource, "There is no organization \(name.quotedForMessage). fieldseal org list shows those that there are.")
+            .noResource, "There is no organization \(name.quotedForMessage). fieldseal org list shows the organizations.")
     }
 
     /// `config` has an organization's key, under a key-encryption key that this server does not have.

@@ -74,7 +74,8 @@ package struct AttestationUpgrade: Sendable {
             """, [.text(organization.qualified("encryption")), .text(organization.qualified("security_event"))])[0]
         guard try there.decode(0) else {
             return [
-                "\(organization.name): its schema is missing, so it is not attested. Restore it, then fieldseal org attach \(organization.name)."
+                "\(organization.name): its schema is missing, so it is not attested. Restore the schema, then fieldseal org "
+                    + "attach \(organization.name)."
             ]
         }
         if try there.decode(1) {

@@ -59,7 +59,8 @@ package struct GrantRow: Sendable {
         case .link: ["issuer_id", "subject"]
         case .approval: ["approval_id"]
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl: []
-        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven, .invitation, .secrets, .sessions, .codes, .keys, .links:
+        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven, .invitation, .ownPassword, .secrets, .sessions, .codes,
+            .keys, .links:
             []
         }
     }

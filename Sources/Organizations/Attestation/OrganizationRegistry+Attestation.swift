@@ -56,7 +56,7 @@ extension OrganizationRegistry {
             guard report.grantsSame(as: shown) else {
                 throw FieldsealError(
                     .invalidArgument,
-                    "The rows that would grant access changed since they were shown, so nothing was accepted. Run the command "
+                    "The rows that grant access changed after they were shown, so nothing was accepted. Run the command "
                         + "again."
                 )
             }
@@ -71,7 +71,8 @@ extension OrganizationRegistry {
                 ? AttestedAnchor.nothingDiffered : "attested again: " + report.differences.joined(separator: "; ")
             if !report.isListed {
                 details +=
-                    "; grants power by its tag alone: \(report.authentic.isEmpty ? "nothing" : report.authentic.joined(separator: ", "))"
+                    "; rows that grant access by their tags alone: "
+                    + "\(report.authentic.isEmpty ? "none" : report.authentic.joined(separator: ", "))"
             }
             try SecurityEvent(.organizationAttached, .succeeded, details: details.prefix(2_000).description)
                 .insert(for: organization, by: caller, under: registry.kek, on: connection)
@@ -136,7 +137,8 @@ extension OrganizationRegistry {
         guard let row else {
             throw FieldsealError(
                 .objectDoesNotExist,
-                "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore it first."
+                "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore the "
+                    + "row first."
             )
         }
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
@@ -176,8 +178,8 @@ extension OrganizationRegistry {
         if former == nil { differences += Self.unknown }
         if !roles.isEmpty {
             differences.append(
-                "SQL deleted or renamed the roles \(roles.map(\.rawValue).joined(separator: ", ")); they are put back, with new ids and without those who "
-                    + "had them")
+                "SQL deleted or renamed the roles \(roles.map(\.rawValue).joined(separator: ", ")); they are put back, "
+                    + "with new ids and without the users and teams that had them")
         }
         var grants = GrantList()
         var (authentic, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
@@ -193,6 +195,9 @@ extension OrganizationRegistry {
                     try grants.revoke(row.grant.name, tag: nil, under: kek)
                 }
                 continue
+            }
+            if let password = row.person.map({ Grant.ownPassword(of: $0.row.id, salt: $0.row.salt) }) {
+                if try former?.holds(password, under: kek) ?? false { try grants.set(password, under: kek) }
             }
             if row.isDisabled {
                 try grants.revoke(row.grant.name, tag: row.tag, under: kek)

@@ -98,7 +98,8 @@ package struct KeyEncryptionKeyRotation: Sendable {
         guard replaced.contains(where: { $0.id == new.id }) else { return }
         throw FieldsealError(
             .encryption,
-            "The key-encryption key \(new.id) was replaced before, and is not used again. Make another one with fieldseal kek create."
+            "The key-encryption key \(new.id) was replaced before, and can't be used again. Make another key with fieldseal kek "
+                + "create."
         )
     }
 

@@ -67,6 +67,8 @@ struct OrganizationRewrap {
             }
             var grant = row.grant
             if let person = row.person {
+                let password = Grant.ownPassword(of: person.row.id, salt: person.row.salt)
+                if try list.holds(password, under: new) { try grants.set(password, under: newOnly) }
                 if row.grant.name.kind == .user { people[person.row.id] = try reseal(person.row, on: connection) }
                 grant = person.grant(people[person.row.id] ?? person.row)
             } else if let issuer = row.issuer {

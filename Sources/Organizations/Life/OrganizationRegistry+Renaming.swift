@@ -43,7 +43,7 @@ extension OrganizationRegistry {
                     .duplicateRecord,
                     "The name \(new) is taken: there is an organization or a schema \(renamed.schema). Nothing was changed.")
             } catch let error as PostgresError where error.state == .lockNotAvailable {
-                throw OrganizationRemoval.inUse(organization, "renamed")
+                throw HeldTables(organization: organization, change: "renamed")
             }
             return renamed
         }

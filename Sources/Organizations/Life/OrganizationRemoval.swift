@@ -99,7 +99,7 @@ package struct OrganizationRemoval: Sendable {
             guard let row = rows.first else { throw FieldsealError.unknownOrganization(organization.name) }
             guard try row.decode(0, as: Bool.self) else {
                 throw FieldsealError(
-                    .invalidArgument, "The removal of \(organization.name) was not begun, or was taken back. Nothing was removed.")
+                    .invalidArgument, "The removal of \(organization.name) was not begun, or was undone. Nothing was removed.")
             }
             try KeySetLock.take(organization, on: connection)
             try refuseDependents(of: organization, on: connection)
@@ -108,20 +108,13 @@ package struct OrganizationRemoval: Sendable {
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.maintenance = 'on'")
                 try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(organization.schema)) CASCADE")
             } catch let error as PostgresError where error.state == .lockNotAvailable {
-                throw Self.inUse(organization, "removed")
+                throw HeldTables(organization: organization, change: "removed")
             }
             try deleteRows(of: organization, on: connection)
             return report
         }
         try? await vacuum()
         return summary
-    }
-
-    static func inUse(_ organization: Organization, _ done: String) -> FieldsealError {
-        FieldsealError(
-            .invalidArgument,
-            "\(organization.name) was not \(done): other sessions have held its tables for \(lockTimeout). Nothing was changed. See "
-                + "pg_stat_activity, end those sessions, and run this again.")
     }
 
     /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop the dependent
@@ -144,8 +137,8 @@ package struct OrganizationRemoval: Sendable {
         guard names.isEmpty else {
             throw FieldsealError(
                 .invalidArgument,
-                "These refer to tables of \(organization.name) from other schemas: \(names.joined(separator: ", ")). They would be "
-                    + "dropped too. Drop or change them first, then run this again.")
+                "Objects in other schemas refer to tables of \(organization.name): \(names.joined(separator: ", ")). They would be "
+                    + "dropped too. Drop or change them first, then run the command again.")
         }
     }
 

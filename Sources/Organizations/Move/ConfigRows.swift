@@ -86,6 +86,6 @@ enum ConfigRows {
         ).map { try $0.decode(0, as: String.self) }
         guard let unknown = names.sorted().first(where: { !known.contains($0) }) else { return }
         throw OrganizationMove.refusal(
-            "Rows of config.\(unknown) would be left behind, which this program does not know. Nothing was changed.")
+            "This program does not know the table config.\(unknown), and would leave its rows behind. Nothing was changed.")
     }
 }

@@ -31,7 +31,7 @@ enum MoveComparison {
         guard let differing = first.first(where: { second[$0.key] != $0.value })?.key else { return }
         throw FieldsealError(
             .unexpected,
-            "The copy of \(differing) is not what it was copied from. Nothing was changed. Compare the versions of both servers.")
+            "The copy of \(differing) differs from the original. Nothing was changed. Compare the versions of both servers.")
     }
 
     /// The number of rows of each table, and the sum of their hashes. If hashes of the values are not exact, the bytes in which

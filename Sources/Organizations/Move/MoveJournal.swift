@@ -36,7 +36,7 @@ struct MoveJournal: Sendable {
         do {
             _ = try connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text(schema)])
         } catch let error as PostgresError where error.state == .lockNotAvailable {
-            throw OrganizationRemoval.inUse(organization, "moved")
+            throw HeldTables(organization: organization, change: "moved")
         }
         try connection.execute("SET LOCAL lock_timeout = 0")
     }
@@ -133,9 +133,13 @@ struct MoveJournal: Sendable {
     /// - Throws: ``PostgresError`` when a session has held one of the tables for too long.
     func remove(at registry: OrganizationRegistry, isLocked: Bool) async throws {
         let connection = try await PostgresConnection.connect(registry.conninfo, applicationName: OrganizationMove.application)
+        let watch = LockWatch(.backends([await connection.backendID]), in: registry.conninfo)
         do {
             try await remove(on: connection, registry, isLocked)
             await connection.close()
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
+            await connection.close()
+            throw error.heldUp(for: .zero, by: watch)
         } catch {
             await connection.close()
             throw error

@@ -113,8 +113,14 @@ package struct OrganizationMove: Sendable {
             from: try await connect(source), reader: try await connect(source), to: try await connect(target))
         // Writers of the organization wait while the target's statements do.
         try await connections.to.limitLocks(to: Self.lockLimit)
+        // A statement waits in one of the two databases at a time.
+        let watches = [
+            LockWatch(.backends([await connections.to.backendID]), in: target.registry.conninfo),
+            LockWatch(
+                .backends([await connections.from.backendID, await connections.reader.backendID]), in: source.registry.conninfo),
+        ]
         let result: Result<Summary, any Error>
-        do { result = .success(try await run(connections)) } catch { result = .failure(await explained(error)) }
+        do { result = .success(try await run(connections)) } catch { result = .failure(explained(error, by: watches)) }
         // Undoes transactions that are still open after an error.
         await connections.rollBack()
         for connection in [connections.from, connections.reader, connections.to] { await connection.close() }
@@ -123,12 +129,15 @@ package struct OrganizationMove: Sendable {
 
     /// How long a statement in the target database, or the decision, waits for a lock of another transaction.
     private static let lockLimit = OrganizationRegistry.lockLimit
+    /// How long dropping a copy that is not in force waits for a session that reads it.
+    private static let removalLimit = Duration.seconds(60)
 
     /// The error, with the session that held a lock if a statement waited for one.
-    private func explained(_ error: any Error) async -> any Error {
+    private func explained(_ error: any Error, by watches: [LockWatch]) -> any Error {
+        let watch = watches.first { $0.holder != nil } ?? watches[0]
+        if let held = error as? HeldTables { return held.error(watch.holder) }
         guard let error = error as? PostgresError, error.state == .lockNotAvailable else { return error }
-        return await LockHolder.explain(
-            error, after: Self.lockLimit, in: [target.registry.conninfo, source.registry.conninfo])
+        return error.heldUp(for: Self.lockLimit, by: watch)
     }
 
     private func run(_ connections: Connections) async throws -> Summary {
@@ -256,7 +265,7 @@ package struct OrganizationMove: Sendable {
 
     /// Removes the copy that is not in force.
     private func remove(_ organization: Organization, _ state: MoveMark.State, at place: Place) async throws {
-        try await place.registry.asOwner { connection in
+        try await place.registry.asOwner(lockLimit: Self.removalLimit) { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == state else { return }
             try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
             try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(MoveMark.schema(of: organization, state))) CASCADE")

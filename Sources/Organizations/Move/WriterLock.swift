@@ -42,6 +42,6 @@ enum WriterLock {
                 _ = try connection.query("SELECT pg_sleep($1)", [.double(pause)])
             }
         }
-        throw OrganizationRemoval.inUse(organization, "moved")
+        throw HeldTables(organization: organization, change: "moved")
     }
 }

@@ -1,6 +1,7 @@
 package import CellCrypto
 import Foundation
 import JSON
+import KeyManagement
 import Migrations
 
 /// The organizations in a dump of a deployment's database, and the keys that open them.
@@ -61,10 +62,10 @@ package struct BackupContents: Sendable {
             }
             var isOpened: Bool?
             if let kek, let key, let id = names[schema]?.id, let version {
-                let data = UInt32(exactly: version).flatMap {
-                    try? kek.unwrapData(Self.bytes(key["wrapped_data"]), organization: id, keyVersion: $0)
-                }
-                isOpened = data?.fingerprint == encryption?["fingerprint"]
+                let stored = StoredKey(
+                    version: version, fingerprint: key["fingerprint"] ?? "", wrappedText: Self.bytes(key["wrapped_text"]),
+                    wrappedData: Self.bytes(key["wrapped_data"]))
+                isOpened = stored.data(of: id, under: kek)?.fingerprint == encryption?["fingerprint"]
             }
             return Entry(
                 schema: schema, name: names[schema]?.name, keyVersion: version, fingerprint: encryption?["fingerprint"],
@@ -85,7 +86,8 @@ package struct BackupContents: Sendable {
             let name = entry.name ?? entry.schema
             if attests, !entry.isAttested {
                 problems.append(
-                    "\(name): config.attested_state has no row of it, so servers refuse it until fieldseal org attach \(name) accepts its state"
+                    "\(name): config.attested_state has no row of the organization, so servers refuse its requests until "
+                        + "fieldseal org attach \(name) accepts its state"
                 )
             }
             problems += BackupGaps(catalog: catalog, schema: entry.schema, subject: name)

@@ -41,7 +41,8 @@ struct BackupGaps {
         let more = names.count > Self.shown ? " and \(names.count - Self.shown) more" : ""
         let list = names.sorted().prefix(Self.shown).map { "\(schema).\($0)" }.joined(separator: ", ")
         return
-            "\(subject): \(what) the \(kind)\(names.count == 1 ? "" : "s") \(list)\(more). Take it without options that leave tables out"
+            "\(subject): \(what) the \(kind)\(names.count == 1 ? "" : "s") \(list)\(more). Take the dump again, without options "
+            + "that leave tables out"
     }
 
     /// Kinds of objects, such as indexes, that an option of pg_dump left out as a whole. No option leaves out single objects of
@@ -58,7 +59,7 @@ struct BackupGaps {
             ]
         }
         return kinds.filter { catalog.names($0.0, in: schema).isEmpty }.map {
-            "\(subject): the dump lacks all \($0.1) of the schema \(schema). Take it without \($0.2)"
+            "\(subject): the dump lacks all \($0.1) of the schema \(schema). Take the dump again, without \($0.2)"
         }
     }
 }

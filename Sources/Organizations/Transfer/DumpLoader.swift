@@ -34,12 +34,14 @@ struct DumpLoader: Sendable {
                 try set(name, value, isCalled, on: connection)
             }
         }
-        guard seen.contains("encryption") else { throw DumpReader.refusal("it does not say how its cells are sealed.") }
+        guard seen.contains("encryption") else {
+            throw DumpReader.refusal("it lacks the table encryption, without which its cells can't be opened.")
+        }
         if let moment = try UnreadableMoment.find(in: organization, limit: 1, on: connection).first {
             let table = organization.qualified(moment.table) == staged ? "encryption" : moment.table
             throw DumpReader.refusal(
                 "\(moment.column) of the row \(moment.row) of its table \(table) is infinite, or outside of the years 1 to 9999, so "
-                    + "clients could not read it. Correct it where the file is from, and export again.")
+                    + "clients could not read it. Correct the value in the original organization, and export it again.")
         }
     }
 
@@ -108,17 +110,20 @@ struct DumpLoader: Sendable {
         guard try isKnown[0].decode(0) else {
             if discards.contains(name) { return }
             throw DumpReader.refusal(
-                "it has the sequence \(name.quotedForMessage), which this program does not know. To import it without: --discard \(name)"
+                "it has the sequence \(name.quotedForMessage), which this program does not know. To import the file without the "
+                    + "sequence: --discard \(name)"
             )
         }
-        guard (1...Self.sequenceLimit).contains(value) else { throw DumpReader.refusal("its sequence \(name) is at \(value).") }
+        guard (1...Self.sequenceLimit).contains(value) else {
+            throw DumpReader.refusal("its sequence \(name) has the value \(value), which is not allowed.")
+        }
         _ = try connection.query("SELECT setval($1::text::regclass, $2, $3)", [.text(sequence), .int64(value), .bool(isCalled)])
     }
 
     /// PostgreSQL's error about rows, without their values.
     static func refused(_ table: String, _ error: PostgresError) -> FieldsealError {
         let place = error.constraint.map { " They break the rule \($0)." } ?? error.column.map { " It is the column \($0)." } ?? ""
-        return DumpReader.refusal("the database does not take its rows of \(table) [\(error.sqlState)].\(place)")
+        return DumpReader.refusal("the database rejects its rows of \(table) [\(error.sqlState)].\(place)")
     }
 
     // MARK: Checks
@@ -140,11 +145,13 @@ struct DumpLoader: Sendable {
             try row.decode(0) == manifest.organizationID, try row.decode(1) == manifest.keyVersion,
             try row.decode(2, as: PostgresBytes.self).bytes == manifest.salt, try row.decode(3) == manifest.iterations,
             try row.decode(4, as: PostgresBytes.self).bytes == manifest.keyCheck, try row.decode(5) == manifest.fingerprint
-        else { throw DumpReader.refusal("what it says about its key is not what its manifest says.") }
+        else { throw DumpReader.refusal("its row of the table encryption does not match its manifest.") }
         let foreign = try connection.query(
             "SELECT count(*) FROM \(organization.qualified("organization")) WHERE organizationid <> $1",
             [.uuid(manifest.organizationID)])
-        guard try foreign[0].decode(0) == 0 else { throw DumpReader.refusal("its table organization is another organization's.") }
+        guard try foreign[0].decode(0) == 0 else {
+            throw DumpReader.refusal("its table organization has a row of another organization.")
+        }
         for entity in EntityCatalog.withCells { try check(entity, on: connection) }
         try connection.execute("DROP TABLE \(staged)")
         return Encryption(changeID: try row.decode(6), changedOn: try row.decode(7))

@@ -70,7 +70,8 @@ package struct ExportManifest: Sendable, Equatable {
         guard constantTimeEqual(authentication, try tag(under: key)) else {
             throw FieldsealError(
                 .invalidArgument,
-                "The file was changed since it was exported: its authentication does not fit. Nothing was imported. Export it again."
+                "The file was changed since it was exported: its authentication code does not match. Nothing was imported. Export "
+                    + "it again."
             )
         }
         return true

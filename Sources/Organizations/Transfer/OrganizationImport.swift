@@ -83,8 +83,8 @@ extension OrganizationRegistry {
         } catch {
             throw FieldsealError(
                 .unexpected,
-                "The connection to the database was lost while the import was committed, and whether it was is not known. "
-                    + "`fieldseal org list` names \(organization.name) if it was.")
+                "The connection to the database was lost during the commit, so it is not known whether the import succeeded. "
+                    + "If it did, `fieldseal org list` shows \(organization.name).")
         }
         guard isThere else { throw loss }
     }
@@ -127,7 +127,7 @@ private struct ImportSteps: Sendable {
         data = try request.key.map { try request.manifest.dataKey(from: $0) }
         isAuthentic = try data.map { try request.manifest.requireAuthentic(under: $0) } ?? false
         guard data != nil || !request.isNew else {
-            throw FieldsealError(.invalidArgument, "A clone needs the key of the export: its cells are sealed again.")
+            throw FieldsealError(.invalidArgument, "A clone needs the key of the export, because every cell is sealed again.")
         }
     }
 

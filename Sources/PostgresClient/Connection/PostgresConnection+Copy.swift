@@ -51,7 +51,7 @@ extension PostgresConnection {
                 }
             }
         } catch {
-            _ = PQputCopyEnd(handle, "called off by the client")
+            _ = PQputCopyEnd(handle, "cancelled by the client")
             _ = try? copyFinished()
             throw error
         }

@@ -79,13 +79,16 @@ public final class ConnectionPool: Sendable {
         // Each attempt removes one connection that the server closed. The last attempt uses a new connection.
         for _ in 0...configuration.limit {
             let connection = try await acquire(for: borrower)
+            let watch =
+                await configuration.lockLimit == nil
+                ? nil : LockWatch(.backends([connection.backendID]), in: configuration.conninfo)
             let (result, isReusable) = await connection.lend(body)
             giveBack(connection, isReusable, by: borrower)
             do {
                 if let result = try result.get() { return result }
             } catch let error as PostgresError where error.state == .lockNotAvailable {
-                guard let limit = configuration.lockLimit else { throw error }
-                throw await LockHolder.explain(error, after: limit, in: [configuration.conninfo])
+                guard let limit = configuration.lockLimit, let watch else { throw error }
+                throw error.heldUp(for: limit, by: watch)
             }
         }
         throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")

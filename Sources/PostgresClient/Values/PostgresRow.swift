@@ -6,6 +6,9 @@ public struct PostgresRow: Sendable {
     @usableFromInline let result: PostgresResult
     let index: Int32
 
+    /// How many bytes libpq has in memory for the whole result of the statement that returned this row.
+    public var resultLength: Int { PQresultMemorySize(result.pointer) }
+
     /// Whether the column is NULL. Columns are counted from 0.
     public func isNull(_ column: Int) -> Bool { PQgetisnull(result.pointer, index, Int32(column)) == 1 }
 

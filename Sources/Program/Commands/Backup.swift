@@ -14,15 +14,16 @@ struct Backup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Read a dump from its beginning to its end, and say which keys can open it.",
             discussion: """
-                The dump is one of the whole database in pg_dump's custom, directory or tar format. No database is needed. With the \
-                key-encryption key of the backup's time it also says whether that key opens each organization's.
+                The dump is one of the whole database in pg_dump's custom, directory or tar format. No database is needed. With \
+                the key-encryption key of the backup's time, the command also says whether it opens each organization's key.
                 """,
             example: "backup check /mnt/safe/fieldseal.dump --kek-file /mnt/safe/kek")
         @Argument(help: "The dump: a file, or a folder of pg_dump's directory format.") var file: String
         @Option(help: ArgumentHelp("The key-encryption key that belongs to the backup.", valueName: "file")) var kekFile: String?
         @Option(
             help: ArgumentHelp(
-                "Settings whose key-encryption key belongs to the backup, such as one that a token seals.", valueName: "file"))
+                "Settings that name the key-encryption key of the backup, for example a key that a PKCS#11 token seals.",
+                valueName: "file"))
         var settings: String?
         @Option(
             help: ArgumentHelp(
@@ -86,7 +87,7 @@ struct Backup: AsyncParsableCommand {
             }
             for problem in problems { CommandOutput.line("problem: \(problem)") }
             if problems.isEmpty {
-                CommandOutput.line("The dump was read to its end, and has all that a restore needs besides the keys.")
+                CommandOutput.line("The dump was read to its end. It contains everything that a restore needs, except the keys.")
             }
         }
 

@@ -16,10 +16,9 @@ struct Dev: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run everything on this machine, for trying and developing, until Ctrl-C.",
         discussion: """
-            Starts a private PostgreSQL, makes a key-encryption key, a certificate authority and a certificate, migrates, \
-            creates the organization contoso with sample records, and serves. All of it is kept in FIELDSEAL_HOME \
-            (./.fieldseal), and the next start takes up where this one left off. FIELDSEAL_HTTPS_PORT and \
-            FIELDSEAL_HTTP_PORT choose the ports; 0 takes a free one.
+            Starts a private PostgreSQL, makes a key-encryption key, a certificate authority and a certificate, migrates, creates \
+            the organization contoso with sample records, and serves. All of it is kept in FIELDSEAL_HOME (./.fieldseal), and the \
+            next start uses it again. FIELDSEAL_HTTPS_PORT and FIELDSEAL_HTTP_PORT choose the ports; 0 takes a free one.
             """,
         example: "dev")
 

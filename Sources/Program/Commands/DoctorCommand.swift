@@ -14,7 +14,7 @@ struct DoctorCommand: AsyncParsableCommand {
         abstract:
             "Check the deployment, and print what is wrong and what to do; exit 1 for warnings, 2 for errors, 3 if the database can't be reached.",
         example: "doctor --org contoso --deep")
-    @Flag(help: "Open every cell too.") var deep = false
+    @Flag(help: "Also open every cell.") var deep = false
     @Option(
         help: ArgumentHelp(
             "How far a replica may lag, in MiB of write-ahead log or with a unit such as 1GiB.", valueName: "size"),
@@ -75,13 +75,16 @@ struct DoctorCommand: AsyncParsableCommand {
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
             return (report, true)
         } catch let error as FieldsealError where error.code == .noResource {
-            throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
+            throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows the organizations.")
         } catch let error where name != nil && (error is KeyEncryptionKeyFile.Problem || error is KeyEncryptionKeyCommand.Problem) {
             var report = FindingReport(limit: limit)
             report.add([
                 Finding(
-                    .error, "kek-unusable", "the key-encryption key can't be read, and nothing was looked at: \(error)",
-                    advice: "restore it from its copy, or correct its setting; servers that run go on, and don't start again")
+                    .error, "kek-unusable", "the key-encryption key can't be read, so nothing was checked: \(error)",
+                    advice:
+                        "restore the key-encryption key from its copy, or correct its setting. Running servers work on, but can't "
+                        + "be restarted"
+                )
             ])
             return (report, true)
         } catch let error as PostgresError where error.isConnectionLoss {
@@ -89,12 +92,12 @@ struct DoctorCommand: AsyncParsableCommand {
             let settings = name.map { "databases.\($0) and migrationDatabases.\($0)" } ?? "database and migrationDatabase"
             report.add([
                 Finding(
-                    .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
+                    .error, "database-unreachable", "the database can't be reached, so nothing was checked: \(error)",
                     advice: error.isRefusedConnection
-                        ? "read what the server says: correct a password, pg_hba.conf, the server's certificate or its connections, or "
-                            + "\(settings) in the settings. If a setting of the role is the cause, as a superuser: ALTER ROLE … RESET ALL; "
-                            + "ALTER ROLE … IN DATABASE … RESET ALL"
-                        : "start it, or correct \(settings) in the settings")
+                        ? "read the server's message: correct a password, pg_hba.conf, the server's certificate or its "
+                            + "connections, or \(settings) in the settings. If a setting of the role is the cause, as a "
+                            + "superuser: ALTER ROLE … RESET ALL; ALTER ROLE … IN DATABASE … RESET ALL"
+                        : "start PostgreSQL, or correct \(settings) in the settings")
             ])
             return (report, false)
         }
@@ -109,7 +112,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 .error, "organization-in-two-databases",
                 "the organization \(name) is in the databases \(databases.joined(separator: ", ")): servers serve the one of \(first), "
                     + "which had it first",
-                advice: "look at both with --database, then give one another name (fieldseal org rename --database …) or remove it")
+                advice: "compare both with --database, then give one another name (fieldseal org rename --database …) or remove it")
         }
     }
 
@@ -134,7 +137,7 @@ struct DoctorCommand: AsyncParsableCommand {
             try CryptoLibrary.selfTest()
             return []
         } catch {
-            return [Finding(.error, "crypto-self-test", "\(error)", advice: "install libssl3 anew, and start the service again")]
+            return [Finding(.error, "crypto-self-test", "\(error)", advice: "reinstall libssl3, and start the service again")]
         }
     }
 }

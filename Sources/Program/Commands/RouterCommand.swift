@@ -46,12 +46,14 @@ struct RouterCommand: AsyncParsableCommand {
         var metrics: String?
         @Option(
             help: ArgumentHelp(
-                "Seconds that a request for work waits at the service, 1 to 50: less than proxies in between wait.",
+                "Seconds that a request for work waits at the service, 1 to 50. Must be less than the timeouts of proxies in "
+                    + "between.",
                 valueName: "seconds"))
         var wait = RouterLimits.waitSeconds
         @Option(
             help: ArgumentHelp(
-                "How many connections wait for notifications of IMAP servers (IDLE). 0 polls every mailbox.", valueName: "count"))
+                "How many connections wait for notifications of IMAP servers (IDLE). With 0, the router polls every mailbox.",
+                valueName: "count"))
         var idleConnections = 500
         @Option(
             help: ArgumentHelp("Seconds after which IDLE is issued again: at most 1740.", valueName: "seconds"))

@@ -10,9 +10,10 @@ struct RouterStatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Show the mailboxes with problems, and count the others. This command uses the service's settings.",
         discussion: """
-            A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
-            looked at it for ten minutes after it was due. Routers work for no mailbox that lacks a profile or a delivery method: those \
-            are counted, and --all says what each lacks. With --json there is one line for each mailbox, those with problems first.
+            A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router \
+            has looked at it for ten minutes after it was due. Routers skip mailboxes without a profile or a delivery method: the \
+            command counts these mailboxes, and --all says what each lacks. With --json there is one line for each mailbox, those \
+            with problems first.
             """,
         example: "router status --org contoso --all")
     @OptionGroup var organization: OrganizationOption
@@ -43,10 +44,11 @@ struct RouterStatusCommand: AsyncParsableCommand {
         let news = well.count(where: \.hasNews)
         let noted = news == 0 ? "" : ", \(news) of them with e-mails that failed or alerts of the last day"
         let unready = mailboxes.count { $0.obstacle != nil }
-        let lacking = unready == 0 ? "" : " Routers work for \(unready) of the enabled ones not at all: --all says what they lack."
+        let lacking = unready == 0 ? "" : " Routers skip \(unready) of the enabled mailboxes: --all says what these lack."
         return
-            "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) well\(noted), \(watched) of them "
-            + "watched for new messages. \(pending) \(pending == 1 ? "e-mail waits" : "e-mails wait") to be sent, \(failed) failed.\(lacking)"
+            "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) without "
+            + "problems\(noted), \(watched) of them watched for new messages. \(pending) "
+            + "\(pending == 1 ? "e-mail waits" : "e-mails wait") to be sent, \(failed) failed.\(lacking)"
     }
 
     private static func line(_ routers: [MailRouterStatus]) -> String {
@@ -76,14 +78,14 @@ extension MailboxStatus {
         func word(_ isEnabled: Bool, _ status: Int) -> String { isEnabled ? "on" : status == 2 ? "off after an error" : "off" }
         var lines = [
             "\(name) <\(address)>  incoming \(word(receives, incomingStatus)), outgoing \(word(sends, outgoingStatus)), \(pending) to send, "
-                + "\(failed) failed, last well \(lastSync.map { ISO8601.text($0) } ?? "never"), \(next)"
+                + "\(failed) failed, last success \(lastSync.map { ISO8601.text($0) } ?? "never"), \(next)"
         ]
         if let leasedTo { lines.append("worked on by \(leasedTo)") }
         if let error { lines.append("since \(errorSince.map { ISO8601.text($0) } ?? "?") [\(errorCode ?? 0)]: \(error)") }
         if let newestAlert {
             lines.append("\(alerts == 1 ? "1 alert" : "\(alerts) alerts") within a day, the newest: \(newestAlert)")
         }
-        if alerts > 1 || failed > 0 { lines.append("the others: tracelogs?$filter=_regardingobjectid_value eq '\(id.text)'") }
+        if alerts > 1 || failed > 0 { lines.append("all alerts: tracelogs?$filter=_regardingobjectid_value eq '\(id.text)'") }
         if incomingStatus == 2 && !receives || outgoingStatus == 2 && !sends {
             lines.append(
                 "It stays off until it is tested again: set testemailconfigurationscheduled to true, or choose Test & enable in the console."
@@ -91,7 +93,8 @@ extension MailboxStatus {
         }
         if isPostponedFar {
             lines.append(
-                "Its next turn is further away than any setting has it. Find out who wrote postponemailboxprocessinguntil, and test the mailbox again."
+                "Its next turn is later than any setting allows. Find out who wrote postponemailboxprocessinguntil, and test the "
+                    + "mailbox again."
             )
         }
         if let obstacle { lines.append(obstacle.words) }

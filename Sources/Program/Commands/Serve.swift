@@ -8,7 +8,7 @@ struct Serve: AsyncParsableCommand {
         abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.",
         example: "serve --settings /etc/fieldseal/fieldseal.yaml")
     @Option(help: ArgumentHelp("The settings file.", valueName: "file")) var settings: String?
-    @Flag(help: "Start even if the service connects as a superuser. PostgreSQL checks no rights of a superuser.")
+    @Flag(help: "Start even if the service connects as a superuser, whose rights PostgreSQL does not check.")
     var allowSuperuser = false
 
     func run() async throws {

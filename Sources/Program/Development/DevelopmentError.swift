@@ -30,7 +30,7 @@ enum DevelopmentError: Error, CustomStringConvertible {
             "\(folder) can't be used, because another user could change what is in it: \(reason). "
                 + "Remove it, or name a folder of your own (FIELDSEAL_HOME)"
         case .cannotWrite(let path): "\(path) can't be written"
-        case .running(let home): "another `fieldseal dev` is running in \(home); stop that one first"
+        case .running(let home): "another `fieldseal dev` is running in \(home); stop it first"
         case .initializationFailed(let reason): "initdb failed: \(reason)"
         case .doesNotStart(let log): "PostgreSQL does not start; see \(log)"
         case .portTaken(let name, let port): "port \(port) (\(name)) is taken; set another, or 0 for a free one"

@@ -33,11 +33,9 @@ struct DatabaseLists: Sendable {
         do {
             answer = .success(
                 try await pool.withConnection { connection in
-                    let rows = try connection.query(
-                        "SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
-                    // Without its constraints, the table may have several rows of a name.
-                    return try Dictionary(
-                        rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) }, uniquingKeysWith: { min($0, $1) })
+                    try OrganizationPlaces.list(
+                        connection.query("SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
+                    )
                 })
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
             // The database is not migrated yet, so it has no organization.
@@ -80,7 +78,9 @@ struct DatabaseLists: Sendable {
     /// The end of a message about an organization that was not found.
     private var remainder: String {
         let names = lists.values.flatMap(\.keys).sorted()
-        let known = names.isEmpty ? "There is none yet: fieldseal org create NAME." : "There are: \(CommandOptions.listed(names))."
+        let known =
+            names.isEmpty
+            ? "There is no organization yet: fieldseal org create NAME." : "There are: \(CommandOptions.listed(names))."
         return known
             + failures.sorted { $0.key < $1.key }.map { " The database \($0.key) can't be reached: \($0.value)." }.joined()
     }

@@ -120,8 +120,11 @@ extension Settings {
     /// Settings that operators may expect and that do not exist, each with what to do instead.
     static let unsupported = [
         "keks": databaseTokens, "newKeks": databaseTokens, "kekTokens": databaseTokens, "newKekTokens": databaseTokens,
-        "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",
-        "https.crl": "certificates of clients are not compared with a list of revoked ones; end the use of one with "
-            + "fieldseal client remove-key, or of all of a client with fieldseal client disable",
+        "https.ocsp":
+            "the service does not staple OCSP responses to its certificates; end TLS in a proxy that does, and set "
+            + "https.proxyProtocol",
+        "https.crl":
+            "the service does not check certificates of clients against lists of revoked ones; end the use of a certificate with "
+            + "fieldseal client remove-key, or of all certificates of a client with fieldseal client disable",
     ]
 }

@@ -12,7 +12,8 @@ import Tenancy
 /// The organizations of a command that works on all of them by default.
 struct OrganizationsOption: ParsableArguments {
     @Option(
-        name: [.customLong("org")], help: ArgumentHelp("Only this organization. Without it, all of them.", valueName: "name"))
+        name: [.customLong("org")],
+        help: ArgumentHelp("Only this organization. Without --org: all organizations.", valueName: "name"))
     var name: String?
 
     /// The option for an operation that needs exactly one organization.

@@ -55,7 +55,7 @@ struct CertificateReload: ServiceLifecycle.Service {
         } catch {
             guard isAsked || "\(error)" != former else { return }
             logger.error(
-                "the certificates can't be read, and those from before stay in use until the files are corrected",
+                "the certificates can't be read, and the former certificates stay in use until the files are corrected",
                 metadata: ["error": "\(error)"])
         }
     }

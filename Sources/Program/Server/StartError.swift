@@ -23,9 +23,9 @@ enum StartError: Error, CustomStringConvertible {
         switch self {
         case .superuser(let name):
             "the database connection is a superuser's (\(name)), and a superuser can switch the database's guards off; connect as "
-                + "fieldseal_service, or say --allow-superuser"
+                + "fieldseal_service, or add --allow-superuser"
         case .portTaken(let setting, let port, let host):
-            "port \(port) is taken on \(host) by another program; end that one, or set \(setting) to another port"
+            "port \(port) is taken on \(host) by another program; end that program, or set \(setting) to another port"
         case .noListener(let setting, let port, let host, let reason):
             "the service can't listen on \(host), port \(port): \(reason); correct \(setting), or \(setting.replacing("port", with: "host")). "
                 + "A port below 1024 needs root or CAP_NET_BIND_SERVICE"
@@ -36,7 +36,7 @@ enum StartError: Error, CustomStringConvertible {
         case .database(let name, let reason): "the database \(name) can't be served: \(reason)"
         case .organizationsUnknown(let name): "the organizations of the database \(name) can't be read; see PostgreSQL's log"
         case .socketTaken(let path):
-            "another program listens on \(path); end that one, or set socket.path to another path"
+            "another program listens on \(path); end that program, or set socket.path to another path"
         case .noSocket(let path): "\(path) is a file, but not a socket; remove it, or set socket.path to another path"
         case .unusableSocket(let name):
             "systemd gave the socket '\(name)', which the service does not use; it takes stream sockets that listen, with "

@@ -22,7 +22,7 @@ enum SettingsError: Error, CustomStringConvertible {
         case .malformed(let problem): problem
         case .foreign(let path, let reason):
             "the settings in the working folder are not used, because another user could change \(path): \(reason). "
-                + "Name the file with --settings to use it all the same"
+                + "To use the file anyway, name it with --settings"
         case .unknownKey(let key, let place, let keys):
             "\(place) has the unknown key \(key)"
                 + (SettingsVariables.nearest(to: key, keys).map { "; the nearest is \($0)" } ?? "")

@@ -111,7 +111,7 @@ actor SyslogReceiver: EventReceiver {
         } catch {
             self.channel = nil
             channel.close(promise: nil)
-            throw ReceiverProblem("\(name) did not take the events: \(error)")
+            throw ReceiverProblem("\(name) did not accept the events: \(error)")
         }
     }
 

@@ -17,7 +17,7 @@ extension Session {
         guard rights.contains(.read), !missing.isEmpty else { return }
         throw FieldsealError(
             .privilegeDenied,
-            "The caller may read the \(entity.logicalName) \(id.text), and has no \(missing.names) to it. Its owner can grant that: "
-                + "GrantAccess.")
+            "The caller may read the \(entity.logicalName) \(id.text), but has no \(missing.names) to it. Its owner can grant "
+                + "this right: GrantAccess.")
     }
 }

@@ -21,7 +21,7 @@ extension Session {
             guard replacing else {
                 throw FieldsealError(
                     .invalidArgument,
-                    "GrantAccess adds rights, and its AccessMask names none. Take rights away with ModifyAccess or RevokeAccess.")
+                    "GrantAccess adds rights, and its AccessMask names none. Remove rights with ModifyAccess or RevokeAccess.")
             }
             return try unshare(entity, id, with: principal, on: connection)
         }
@@ -84,7 +84,7 @@ extension Session {
     /// - Throws: ``FieldsealError`` for a principal of another entity, and for a principal that does not exist.
     package func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
-            throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
+            throw FieldsealError(.payloadDoesNotFit, "The principal must be a systemuser or a team.")
         }
         let rows = try connection.query(
             "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",

@@ -34,6 +34,9 @@ extension Session {
                 let teams = association.own === association.relationship.first ? [id] : others
                 try change.refuseGivingAccess(by: caller, on: connection) { teams.contains(where: $0.makesAdministrators) }
             }
+            let former =
+                areLinked
+                ? try PeopleRoles(actingAs: users(association, id, others, on: connection), in: change, on: connection) : nil
             let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
                 try others.filter { other in
                     try requireRecord(association.other, other, on: connection)
@@ -54,7 +57,22 @@ extension Session {
                 try "\(association.own.logicalName) \(id.text), \(association.other.logicalName) "
                 + changed.map { try title(of: $0, association.other, on: connection) }.joined(separator: ", ")
             try change.append(SecurityEvent(kind, .succeeded, details: details), by: caller, on: connection)
+            try former?.endFormerAccess(&change, by: caller, deployment.hashing, on: connection)
         }
+    }
+
+    /// The systemusers whose roles new links change.
+    private func users(
+        _ association: Association, _ id: UUID, _ others: [UUID], on connection: isolated PostgresConnection
+    ) throws -> [UUID] {
+        func ids(of entity: EntityDefinition) -> [UUID] { association.own === entity ? [id] : others }
+        guard association.relationship.schemaName == ManyToManyRelationship.teamRoles.schemaName else {
+            return ids(of: .systemUser)
+        }
+        return try connection.query(
+            "SELECT DISTINCT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = ANY ($1)",
+            [.uuids(ids(of: .team))]
+        ).map { try $0.decode(0) }
     }
 
     /// One link, from the first entity of its relationship to the second one.
@@ -158,7 +176,8 @@ extension Session {
         guard role != .emailRouter else {
             throw FieldsealError(
                 .invalidArgument,
-                "Email Router is a role of clients alone, because passwords are released to it: fieldseal client add.")
+                "Only clients can have the role Email Router, because passwords are released to it. Add a client: fieldseal "
+                    + "client add.")
         }
         if role == .systemAdministrator { try change.refuseGivingAccess(by: caller, on: connection) }
         if try !change.grants.names(Grant.rolesWereGiven.name) { _ = try change.grant(Grant.rolesWereGiven) }
@@ -181,7 +200,8 @@ extension Session {
             "SELECT FROM \(organization.qualified("teammembership")) WHERE teamid = $1 AND systemuserid = $2",
             [.uuid(team), .uuid(user)])
         guard members.isEmpty else { return }
-        throw FieldsealError(.userDisabled, "The user \(name) is disabled and becomes a member of no team. Enable the user first.")
+        throw FieldsealError(
+            .userDisabled, "The user \(name) is disabled and can't become a member of a team. Enable the user first.")
     }
 
     /// How an event names a record: a role by its name, any other record by its id.
@@ -202,18 +222,37 @@ extension Session {
             let members = try connection.query(
                 "SELECT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = $1", [.uuid(id)])
             let roles = try connection.query(
-                "SELECT roleid FROM \(organization.qualified("teamroles")) WHERE teamid = $1", [.uuid(id)])
+                """
+                SELECT t.roleid, r.name FROM \(organization.qualified("teamroles")) AS t
+                  LEFT JOIN \(organization.qualified("role")) AS r USING (roleid) WHERE t.teamid = $1
+                """, [.uuid(id)])
             return try change.keepingAnAdministrator(on: connection) { change in
                 let result = try delete()
                 guard result.affectedRows > 0 else { return result }
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
+                try recordLoss(of: members, roles, by: id, &change, on: connection)
                 // SQL may hide rows of links during this deletion and restore them later. The entry that `end` makes ensures that
                 // the restored rows grant nothing, not even to a new team with the same id.
                 try change.end(Grant.links(of: id))
                 return result
             }
+        }
+    }
+
+    /// Records the members and roles that a deleted team had.
+    private func recordLoss(
+        of members: PostgresResult, _ roles: PostgresResult, by team: UUID, _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let names = try roles.map { try $0.decodeIfPresent(1, as: String.self) ?? $0.decode(0, as: UUID.self).text }
+        let users = try members.map { try $0.decode(0, as: UUID.self).text }
+        // A team without links is recorded too. SQL may hide its links.
+        let losses = [(SecurityEvent.Kind.roleTaken, "role", names), (.memberRemoved, "systemuser", users)].filter { !$0.2.isEmpty }
+        for (kind, entity, lost) in losses.isEmpty ? [(.memberRemoved, "systemuser", ["none"])] : losses {
+            let details = "team \(team.text), \(entity) \(lost.joined(separator: ", "))"
+            try change.append(SecurityEvent(kind, .succeeded, details: details), by: caller, on: connection)
         }
     }
 }

@@ -170,7 +170,7 @@ package struct DeepInsert: Sendable {
 
     private mutating func append(_ write: RecordWrite) throws(FieldsealError) {
         guard writes.count < limit else {
-            throw FieldsealError(.payloadDoesNotFit, "A record and its related ones may be \(limit) records together.")
+            throw FieldsealError(.payloadDoesNotFit, "A record and its related records may be at most \(limit) records.")
         }
         writes.append(write)
     }

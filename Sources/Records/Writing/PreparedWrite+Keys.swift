@@ -73,7 +73,7 @@ extension RecordKey {
             return self
         default: break
         }
-        throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
+        throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of a record other than the one to write.")
     }
 
     /// Refuses a new record whose `@odata.id` contradicts the id or the values in the same body.
@@ -82,10 +82,11 @@ extension RecordKey {
         guard let id = ownID(of: input.entity) else { return }
         guard let given = input.values[input.entity.primaryID]?.uuid else {
             throw FieldsealError(
-                .payloadDoesNotFit, "A new record takes its id as \(input.entity.primaryID), and not as @odata.id. Leave that out.")
+                .payloadDoesNotFit,
+                "A new record takes its id as \(input.entity.primaryID), and not as @odata.id. Leave @odata.id out.")
         }
         guard id != given else { return }
-        throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than \(input.entity.primaryID).")
+        throw FieldsealError(.payloadDoesNotFit, "@odata.id and \(input.entity.primaryID) name different records.")
     }
 }
 

@@ -116,7 +116,8 @@ extension PreparedWrite {
             guard try row.decodeIfPresent(0, as: UUID.self) != owner else { return }
         }
         throw FieldsealError(
-            .userDisabled, "The user \(name) is disabled and gets no records. Choose another owner, or enable the user first."
+            .userDisabled,
+            "The user \(name) is disabled, so no records can be assigned to it. Choose another owner, or enable the user first."
         ).about("ownerid")
     }
 

@@ -20,7 +20,7 @@ extension Approval {
         FieldsealError(
             .approvalAwaited,
             "A second System Administrator has to approve this first: \(subject). The request \(id.text) is open until "
-                + "\(ISO8601.text(expiresOn)). Do the same again once it is approved.",
+                + "\(ISO8601.text(expiresOn)). Repeat the operation once the request is approved.",
             detail: .approval(id.text))
     }
 }

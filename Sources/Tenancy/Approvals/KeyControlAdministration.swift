@@ -59,7 +59,8 @@ package struct KeyControlAdministration: Sendable {
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 let current = try KeyControl.read(organization, change.grants, under: change.kek, on: connection)
                 guard current == old else {
-                    throw FieldsealError(.concurrencyVersionMismatch, "The rule was changed meanwhile. Look at it, then try again.")
+                    throw FieldsealError(
+                        .concurrencyVersionMismatch, "The rules were changed meanwhile. Read them again, then repeat your change.")
                 }
                 if new.approvalSeconds != nil { try requireSecondAdministrator(change, on: connection) }
                 try new.store(&change, by: caller, on: connection)

@@ -58,7 +58,7 @@ extension Session {
         try await record(SecurityEvent(.keyRefused, .refused, details: "\(operation.rawValue): \(ErrorCode.signInTooOld)"))
         throw FieldsealError(
             .signInTooOld,
-            "This needs a sign-in within the last \(seconds) seconds. Get a new access token, and send the request again.",
+            "This request needs a sign-in within the last \(seconds) seconds. Get a new access token, and send the request again.",
             detail: .maximumAge(seconds))
     }
 

@@ -16,6 +16,9 @@ package struct AttestedChange {
     private var hasNewGrants = false
     private var hasNewKey = false
     private var hasNewEvents = false
+    /// Whether access was revoked. Such a change needs an event: without one, SQL could put back the former state and the former
+    /// rows, and nothing would differ.
+    private var hasLostGrants = false
 
     /// Locks and verifies the row. Because of the lock, changes are made one at a time.
     fileprivate init(
@@ -59,7 +62,7 @@ package struct AttestedChange {
     /// - Parameter tag: The tag that the row has from now on; nil if the row keeps its last tag.
     package mutating func revoke(_ name: Grant.Name, tag: [UInt8]? = nil) throws {
         try grants.revoke(name, tag: tag, under: kek)
-        hasNewGrants = true
+        (hasNewGrants, hasLostGrants) = (true, true)
     }
 
     /// Whether the attested list has a row with that name.
@@ -68,14 +71,14 @@ package struct AttestedChange {
     /// Makes all rows of a group grant nothing from now on, also rows that SQL hides now and restores later.
     package mutating func end(_ group: Grant.Name) throws {
         try grants.end(group)
-        hasNewGrants = true
+        (hasNewGrants, hasLostGrants) = (true, true)
     }
 
     /// Removes a deleted row from the attested list.
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }
         try grants.remove(name)
-        hasNewGrants = true
+        (hasNewGrants, hasLostGrants) = (true, true)
     }
 
     /// Moves the organization to another key-encryption key, with the list of new tags.
@@ -142,7 +145,8 @@ package struct AttestedChange {
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
         guard number == state.newestEvent + 1 else {
-            throw AttestationProblem.events(attested: state.newestEvent, newest: number - 1)
+            // The database owner could make the database return any number, also the lowest one.
+            throw AttestationProblem.events(attested: state.newestEvent, newest: number &- 1)
         }
         guard constantTimeEqual(previous, state.head) else { throw AttestationProblem.eventChanged(state.newestEvent) }
         state.events += 1
@@ -162,6 +166,7 @@ package struct AttestedChange {
 
     fileprivate mutating func write(on connection: isolated PostgresConnection) throws {
         guard hasNewGrants || hasNewKey || hasNewEvents else { return }
+        assert(!hasLostGrants || hasNewEvents, "access was revoked without an event")
         if hasNewGrants { state.grantsDigest = try sha256(grants.bytes) }
         if hasNewGrants || hasNewKey { state.revision += 1 }
         let former = state.tag

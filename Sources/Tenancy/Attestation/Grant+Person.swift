@@ -17,4 +17,19 @@ extension Grant {
                 organization.bytes, field(name), systemUser.bytes, field(role), salt, verifier, field(totp), field(disabledOn),
             ] + (mustChangePassword ? [field("must change password")] : []))
     }
+
+    /// Says that a person chose the password with this salt. The entry gives no access. Without it, the password ends when the
+    /// person gets more rights.
+    package static func ownPassword(of person: UUID, salt: [UInt8]) -> Grant { Grant(.ownPassword(of: person), [salt]) }
+}
+
+extension Grant.Name {
+    package static func invitation(of person: UUID) -> Grant.Name { Grant.Name(.invitation, [person.bytes]) }
+
+    package static func ownPassword(of person: UUID) -> Grant.Name { Grant.Name(.ownPassword, [person.bytes]) }
+
+    package static func session(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
+
+    /// The group of all sessions of a person.
+    package static func sessions(of person: UUID) -> Grant.Name { Grant.Name(.sessions, [person.bytes]) }
 }

@@ -16,6 +16,8 @@ package struct Grant: Sendable {
         case user = "console_user"
         /// The invitation link with which a person chooses a password.
         case invitation
+        /// Says that a person chose their password themself.
+        case ownPassword = "own password"
         case recoveryCode = "console_recovery_code"
         case session = "console_session"
         case issuer = "oidc_issuer"

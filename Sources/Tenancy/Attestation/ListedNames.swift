@@ -79,6 +79,7 @@ package struct ListedNames {
             (.clientKey, "uuid_send(t.key_id)", nil, of("api_client_key", "api_client", by: "client_id")),
             (.user, "uuid_send(t.user_id)", nil, own("console_user")),
             (.invitation, "uuid_send(t.user_id)", nil, own("console_user")),
+            (.ownPassword, "uuid_send(t.user_id)", nil, own("console_user")),
             (.recoveryCode, "uuid_send(t.user_id)", "t.hash", of("console_recovery_code", "console_user", by: "user_id")),
             (.session, "t.token_hash", nil, of("console_session", "console_user", by: "user_id")),
             (.issuer, "uuid_send(t.issuer_id)", nil, own("oidc_issuer")),

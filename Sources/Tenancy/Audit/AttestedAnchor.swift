@@ -89,7 +89,7 @@ package struct AttestedAnchor {
             ])[0]
         guard let last: Int = try row.decodeIfPresent(0) else { return false }
         if let broken: Int = try row.decodeIfPresent(2) {
-            throw EventChainProblem("\(broken): this event, or the one about the audit before it, was changed or taken out")
+            throw EventChainProblem("\(broken): this event, or the previous event about the audit, was changed or removed")
         }
         place = (last, try row.decode(1, as: PostgresBytes.self).bytes)
         let arrival: Int? = try row.decodeIfPresent(5)

@@ -61,7 +61,7 @@ package struct AuditVerifier {
             let found: Bool = try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0)
             let isSealed: Bool = try connection.query(
                 "SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NOT NULL)")[0].decode(0)
-            if found || isSealed { report.add("audit: there are blocks, and no security event records one") }
+            if found || isSealed { report.add("audit: there are blocks, but no security event records any") }
             if let event { report.add("audit: the security event \(event.id) does not say which blocks there are") }
             return
         }

@@ -72,20 +72,22 @@ struct AuditWalk {
             report.add("audit block \(block.number): SQL wrote it, and no security event records it")
         } else {
             addMissing(through: block.number - 1)
-            if try !block.follows(former) { report.add("audit block \(block.number): it was changed, or is another one") }
+            if try !block.follows(former) {
+                report.add("audit block \(block.number): it was changed, or replaced by another block")
+            }
             (former, next, last) = (block.digest, block.number + 1, block)
         }
     }
 
     private mutating func addMissing(through end: Int) {
         guard next <= end else { return }
-        report.add("audit block \(next): it is missing" + (next == end ? "" : ", as are those up to \(end)"))
+        report.add("audit block \(next): it is missing" + (next == end ? "" : ", and so are the blocks up to \(end)"))
     }
 
     /// Reports entries whose block does not exist.
     private mutating func passOver(before number: Int?, on connection: isolated PostgresConnection) throws {
         while let entry = try rows.next(on: connection), let block = entry.block, number.map({ block < $0 }) ?? true {
-            report.add("audit block \(block): it is not there, and the entry \(entry.id.text) names it")
+            report.add("audit block \(block): it does not exist, and the entry \(entry.id.text) names it")
             rows.pass()
         }
     }
@@ -96,12 +98,12 @@ struct AuditWalk {
             rows.pass()
             report.entries += 1
             switch digests.removeValue(forKey: entry.id) {
-            case nil: report.add("audit block \(block.number): the entry \(entry.id.text) was put into it")
+            case nil: report.add("audit block \(block.number): the entry \(entry.id.text) was added to it")
             case let digest where digest != entry.digest:
                 report.add("audit block \(block.number): the entry \(entry.id.text) was changed")
             default: break
             }
         }
-        for id in digests.keys.map(\.text).sorted() { report.add("audit block \(block.number): the entry \(id) was taken out") }
+        for id in digests.keys.map(\.text).sorted() { report.add("audit block \(block.number): the entry \(id) was removed") }
     }
 }

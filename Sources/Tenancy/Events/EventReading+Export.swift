@@ -88,7 +88,8 @@ extension EventReading {
                 }
                 guard event.id <= archived else {
                     return
-                        "\(event.id): this event of the export is not in the chain: an older state was restored, or it was taken out"
+                        "\(event.id): this event of the export is not in the chain: an older state was restored, or the event was "
+                        + "removed"
                 }
                 guard let digest = archives[event.id] else {
                     notCompared += 1

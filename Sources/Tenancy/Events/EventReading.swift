@@ -93,7 +93,8 @@ package struct EventReading: Sendable {
             let isThere = try rows.contains { try $0.decode(0, as: PostgresBytes.self).bytes == bytes(hexadecimal: head) }
             if !isThere && !isArchived {
                 problems.append(
-                    "\(newest): this event, with which the export ends, is not in the chain: an older state was restored, or it was changed"
+                    "\(newest): this event, with which the export ends, is not in the chain: an older state was restored, or the "
+                        + "event was changed"
                 )
             }
             return problems

@@ -32,17 +32,17 @@ struct ExportedEvents {
 
     private mutating func add(_ line: JSONValue, at index: Int) {
         guard let event = RecordedEvent(line, after: nil), line["occurredOn"]?.string == ISO8601.text(event.occurredOn) else {
-            problems.append("line \(index + 1) of the export is no event as it was written")
+            problems.append("line \(index + 1) of the export is not an event as this service writes it")
             return
         }
         if let known = hashes[event.id] {
-            if known != event.hash { problems.append("\(event.id): this event stands in the export twice, with two hashes") }
+            if known != event.hash { problems.append("\(event.id): the export has this event twice, with two hashes") }
             return
         }
         if let last = events.last, event.id != last.id &+ 1 {
             problems.append(
                 event.id > last.id
-                    ? Self.missing(last.id + 1, event.id - 1) : "\(event.id): this event does not stand in its place in the export")
+                    ? Self.missing(last.id + 1, event.id - 1) : "\(event.id): this event is not in its place in the export")
         }
         hashes[event.id] = event.hash
         events.append(event)

@@ -36,6 +36,7 @@ package struct SecurityEvent: Sendable {
         case secondFactorOn = "one-time passwords turned on"
         case secondFactorOff = "one-time passwords turned off"
         case recoveryCodesReplaced = "recovery codes replaced"
+        case recoveryCodeUsed = "recovery code used"
         case secondFactorPolicySet = "one-time passwords required"
         case userRemoved = "user removed"
         case clientRemoved = "client removed"

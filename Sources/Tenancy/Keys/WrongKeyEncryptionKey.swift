@@ -12,8 +12,8 @@ package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     }
 
     package var description: String {
-        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
-            + "restore that one from its backup. If the deployment never had that one, SQL changed kek_id of a row in config: see "
+        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); restore the key "
+            + "\(wanted) from its backup. If the deployment never had that key, SQL changed kek_id of a row in config: see "
             + "fieldseal doctor"
     }
 }

@@ -7,16 +7,14 @@ package import PostgresClient
 /// Limits sign-in attempts. An attempt counts in up to three rows: for its account from its network, for its network, and for its
 /// account from all networks.
 ///
-/// Names of people are counted alike, whether a person has the name or not, so limits don't tell which names exist.
+/// Names of people and ids of clients are counted alike, whether they exist or not, so limits don't tell which of them exist.
 /// An attempt counts as a failure from its start. Success removes it from the counts again. So simultaneous attempts, even on
 /// several servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
 package struct AttemptLimiter {
     /// What an attempt is counted for.
     package enum Account {
-        /// A client, a key that is activated, or the name of a person: ``name(_:in:under:)``.
+        /// The id of a client, a key that is activated, or the name of a person: ``name(_:in:under:)``.
         case account(String)
-        /// An unknown id. An attempt with an unknown id is counted only for its network.
-        case unknownID
         /// The one-time passwords of a signed-in person, from a network.
         case codes(of: UUID)
         /// The one-time passwords of a person from all networks, in sign-ins and of the signed-in person. After too many wrong
@@ -55,7 +53,6 @@ package struct AttemptLimiter {
         case .account(let account):
             let fromEverywhere = Count(account: account, network: Self.every, limit: nil, pauseAfter: policy.accountFailures)
             rows = [fromNetwork(account), fromEverywhere, ofNetwork]
-        case .unknownID: rows = [ofNetwork]
         case .codes(let person): rows = [fromNetwork("code:\(person.text)"), ofNetwork]
         case .codesFromEverywhere(let person):
             rows = [
@@ -102,7 +99,26 @@ package struct AttemptLimiter {
     /// - Returns: How long to delay the attempt. The delay grows with the number of failures.
     /// - Throws: 429 with the seconds to wait, when a limit is reached. Then the attempt is not counted.
     package func begin(on connection: isolated PostgresConnection) throws -> Duration {
-        try refuseIfLocked(on: connection)
+        switch try count(on: connection) {
+        case .allowed(let wait): return wait
+        case .locked(let isNetwork, let seconds): throw Self.locked(isNetwork, seconds)
+        }
+    }
+
+    /// Counts the attempt, and says whether it may be made.
+    package func mayTry(on connection: isolated PostgresConnection) throws -> Bool {
+        if case .allowed = try count(on: connection) { true } else { false }
+    }
+
+    private enum Verdict {
+        /// The attempt may be made, after this delay.
+        case allowed(Duration)
+        /// The account or the whole network is locked for some seconds.
+        case locked(isNetwork: Bool, seconds: Int)
+    }
+
+    private func count(on connection: isolated PostgresConnection) throws -> Verdict {
+        if let lock = try lock(on: connection) { return lock }
         let counted = try connection.query(
             """
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)
@@ -120,23 +136,16 @@ package struct AttemptLimiter {
             let (account, network): (String, String) = (try row.decode(0), try row.decode(1))
             let before = try row.decode(2, as: Int.self) - 1
             guard let count = rows.first(where: { $0.account == account && $0.network == network }) else { continue }
-            if let limit = count.limit, before >= limit { throw Self.locked(account == Self.every, policy.failureInterval) }
+            if let limit = count.limit, before >= limit {
+                return .locked(isNetwork: account == Self.every, seconds: policy.failureInterval)
+            }
             if let first = count.pauseAfter { wait = max(wait, Self.pause(before - first)) }
         }
-        return wait
+        return .allowed(wait)
     }
 
-    /// Counts the attempt, and says whether it may be made.
-    package func mayTry(on connection: isolated PostgresConnection) throws -> Bool {
-        do {
-            _ = try begin(on: connection)
-            return true
-        } catch let error as FieldsealError where error.code == .requestQuotaExceeded {
-            return false
-        }
-    }
-
-    private func refuseIfLocked(on connection: isolated PostgresConnection) throws {
+    /// The longest lock on the account or the network; nil if there is none.
+    private func lock(on connection: isolated PostgresConnection) throws -> Verdict? {
         let locked = try connection.query(
             """
             SELECT f.account, ceil(extract(epoch FROM last_on + $3 * interval '1 second' - now()))::integer
@@ -148,8 +157,8 @@ package struct AttemptLimiter {
                 .texts(rows.map(\.account)), .texts(rows.map(\.network)), interval,
                 .texts(rows.map { $0.limit.map(String.init) ?? "" }),
             ])
-        guard let row = locked.first else { return }
-        throw Self.locked(try row.decode(0, as: String.self) == Self.every, max(1, try row.decode(1)))
+        guard let row = locked.first else { return nil }
+        return .locked(isNetwork: try row.decode(0, as: String.self) == Self.every, seconds: max(1, try row.decode(1)))
     }
 
     private static func locked(_ isNetwork: Bool, _ seconds: Int) -> FieldsealError {

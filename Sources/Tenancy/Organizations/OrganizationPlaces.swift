@@ -1,6 +1,6 @@
 package import Foundation
 import Model
-import PostgresClient
+package import PostgresClient
 import Synchronization
 
 /// Finds the database that has an organization, for a server of several databases.
@@ -51,6 +51,11 @@ package final class OrganizationPlaces: Sendable {
     private static let transit = Duration.seconds(10)
 
     package init(databases: [String]) { self.databases = databases }
+
+    /// The list in rows of names and registration times. Without its constraints, the table may have several rows of a name.
+    package static func list(_ rows: PostgresResult) throws -> List {
+        try Dictionary(rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) }, uniquingKeysWith: { min($0, $1) })
+    }
 
     /// Adds a database that is reachable now.
     package func add(_ database: String, _ reader: @escaping Reader) { state.withLock { $0.readers[database] = reader } }
@@ -161,9 +166,7 @@ extension Deployment {
                   FROM config.organization AS o LEFT JOIN config.organization_move AS m USING (organization_id)
                  WHERE m.state IS DISTINCT FROM 'arriving'
                 """)
-            // Without its constraints, the table may have several rows of a name.
-            return try Dictionary(
-                rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) }, uniquingKeysWith: { min($0, $1) })
+            return try OrganizationPlaces.list(rows)
         }
     }
 

@@ -19,6 +19,11 @@ package struct RoleSet: OptionSet, Sendable {
     /// Adds a role.
     package mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
 
+    /// Whether these roles allow something that `former` do not.
+    func adds(to former: RoleSet) -> Bool {
+        roles.contains { role in former.roles.allSatisfy { role.adds(to: $0) } }
+    }
+
     /// The first role of the set, in the order of ``Role/allCases``.
     package var leading: Role? { Role.allCases.first(where: contains) }
 }

@@ -17,7 +17,8 @@ extension DataAPI {
             parts = try JSONBatch.parse(request.body)
         } else {
             guard let boundary = MultipartBatch.contentBoundary(type) else {
-                throw FieldsealError(.badRequest, "A batch is multipart/mixed with a boundary, or application/json.")
+                throw FieldsealError(
+                    .badRequest, "The Content-Type of a batch must be multipart/mixed with a boundary, or application/json.")
             }
             parts = try MultipartBatch.parse(request.body, boundary: boundary)
         }

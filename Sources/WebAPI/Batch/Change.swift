@@ -93,7 +93,8 @@ extension DataAPI {
         try ParsedValues.requireWritable(relationship.attribute)
         let bind = "\(relationship.navigationProperty)@odata.bind"
         guard !members.contains(where: { $0.name.lowercased() == bind.lowercased() }) else {
-            throw FieldsealError(.payloadDoesNotFit, "The address names what \(bind) refers to. Leave it out of the body.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "The address already names the record that \(bind) refers to. Leave \(bind) out of the body.")
         }
         let parent = navigation.key.address(in: navigation.entity)
         return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
@@ -105,7 +106,7 @@ extension DataAPI {
         let members = try request.members().filter { $0.name != "@odata.context" }
         guard members.count == 1, members[0].name == "value", case .array = members[0].value else {
             throw FieldsealError(
-                .payloadDoesNotFit, "The body with the parties of an e-mail is {\"value\": […]}, with all of its parties.")
+                .payloadDoesNotFit, "The body with the parties of an e-mail must be {\"value\": […]}, with all of its parties.")
         }
         let parties = JSONValue.Member(navigation.relationship.collectionProperty, members[0].value)
         return Change(
@@ -141,7 +142,7 @@ extension DataAPI {
             let members = try request.members().filter { $0.name != "@odata.type" }
             context = members.filter { $0.name == "@odata.context" }
             guard members.count == 1 + context.count, let member = members.first(where: { $0.name == "value" }) else {
-                throw FieldsealError(.payloadDoesNotFit, "The body of a property is {\"value\": …}.")
+                throw FieldsealError(.payloadDoesNotFit, "The body of a property must be {\"value\": …}.")
             }
             value = member.value
         case .put, .patch:
@@ -203,7 +204,8 @@ extension DataAPI {
             throw FieldsealError(.payloadDoesNotFit, "The body of a link has no member \(unknown.name.quotedForMessage).")
         }
         guard let address = members.first(where: { $0.name == "@odata.id" })?.value.string else {
-            throw FieldsealError(.payloadDoesNotFit, "The body of a link is {\"@odata.id\": \"…\"} with the address of a record.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "The body of a link must be {\"@odata.id\": \"…\"} with the address of a record.")
         }
         return address
     }

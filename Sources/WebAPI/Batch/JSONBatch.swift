@@ -11,7 +11,7 @@ enum JSONBatch {
             throw FieldsealError(.payloadDoesNotFit, "The batch is not JSON: \(error).")
         }
         guard case .object(let members) = value, case .array(let requests)? = value["requests"] else {
-            throw FieldsealError(.payloadDoesNotFit, "The batch is {\"requests\": […]}.")
+            throw FieldsealError(.payloadDoesNotFit, "The batch must be {\"requests\": […]}.")
         }
         if let unknown = members.first(where: { $0.name != "requests" && !$0.name.hasPrefix("@") }) {
             throw FieldsealError(.payloadDoesNotFit, "The member \(unknown.name.quotedForMessage) of a batch is not supported.")
@@ -32,7 +32,8 @@ enum JSONBatch {
                 group = nil
             }
             for id in item.dependsOn where !ids.contains(id) && !closed.contains(id) {
-                throw FieldsealError(.badRequest, "A request depends on \(id.quotedForMessage), and none before it has this id.")
+                throw FieldsealError(
+                    .badRequest, "A request depends on \(id.quotedForMessage), and no earlier request has this id.")
             }
             guard let id = item.id, ids.insert(id).inserted else {
                 throw FieldsealError(.badRequest, "Two requests of the batch have the id \((item.id ?? "").quotedForMessage).")
@@ -42,7 +43,7 @@ enum JSONBatch {
                 continue
             }
             guard !closed.contains(name) else {
-                throw FieldsealError(.badRequest, "The requests of an atomicityGroup follow each other.")
+                throw FieldsealError(.badRequest, "The requests of an atomicityGroup must follow each other.")
             }
             group = (name, (group?.items ?? []) + [item])
         }
@@ -57,7 +58,8 @@ enum JSONBatch {
         guard case .object(let members) = request, let id = request["id"]?.string, let method = request["method"]?.string,
             let url = request["url"]?.string
         else {
-            throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url, each of them a text.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "A request of a batch must have an id, a method and a url, each of them a text.")
         }
         if let unknown = members.first(where: { !Self.members.contains($0.name) }) {
             throw FieldsealError(
@@ -72,12 +74,12 @@ enum JSONBatch {
         switch request["atomicityGroup"] {
         case nil, .null: break
         case .string(let name): item.group = name
-        default: throw FieldsealError(.payloadDoesNotFit, "The atomicityGroup of a request in a batch is a text.")
+        default: throw FieldsealError(.payloadDoesNotFit, "The atomicityGroup of a request in a batch must be a text.")
         }
         switch request["dependsOn"] {
         case nil, .null: break
         case .array(let values) where values.allSatisfy({ $0.string != nil }): item.dependsOn = values.compactMap(\.string)
-        default: throw FieldsealError(.payloadDoesNotFit, "dependsOn is a list of ids.")
+        default: throw FieldsealError(.payloadDoesNotFit, "dependsOn must be a list of ids.")
         }
         return item
     }
@@ -85,12 +87,13 @@ enum JSONBatch {
     private static func headers(_ value: JSONValue?) throws(FieldsealError) -> HTTPFields {
         guard let value, value != .null else { return [:] }
         guard case .object(let members) = value, members.count <= 50 else {
-            throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are an object with at most 50 members.")
+            throw FieldsealError(
+                .payloadDoesNotFit, "The headers of a request in a batch must be an object with at most 50 members.")
         }
         var headers: HTTPFields = [:]
         for member in members {
             guard let name = HTTPField.Name(member.name), let value = member.value.string else {
-                throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are texts.")
+                throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch must be texts.")
             }
             headers.append(HTTPField(name: name, value: value))
         }

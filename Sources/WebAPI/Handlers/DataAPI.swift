@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import JSON
 import Model
+import Records
 import Tenancy
 
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
@@ -73,7 +74,9 @@ struct DataAPI: Sendable {
         let metadata = try MediaTypes.metadata(accepting: try request.format() ?? request.headers[.accept])
         if !request.body.isEmpty { try MediaTypes.requireJSON(request.headers[.contentType]) }
         let answer = try await respond(request, at: path)
-        return metadata == .none ? answer.withoutMetadata : answer
+        guard metadata == .none else { return answer }
+        return answer.body.count > Self.longLength
+            ? try await BackgroundQueue.run { answer.withoutMetadata } : answer.withoutMetadata
     }
 
     private func respond(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
@@ -113,6 +116,14 @@ struct DataAPI: Sendable {
     {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         return try await BackgroundQueue.run(answer)
+    }
+
+    /// From this number of bytes on, another thread converts a response.
+    private static let longLength = 256 << 10
+
+    /// Writes a response with a page of records. Another thread writes a long response, so that other clients don't wait for it.
+    func writing(_ page: RecordPage, _ answer: @escaping @Sendable () throws -> APIResponse) async throws -> APIResponse {
+        (page.isLong ? try await BackgroundQueue.run(answer) : try answer()).holding(page)
     }
 
     /// The service document (OData JSON Format 4.0, section 5).

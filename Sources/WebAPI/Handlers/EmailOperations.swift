@@ -101,7 +101,8 @@ extension DataAPI {
             request.watching.allSatisfy({ UUID(text: $0.mailboxId) != nil })
         else { throw FieldsealError.misfit("Watching", "at most \(RouterLimits.watchedMailboxes) mailboxes, each with its id") }
         guard let pause else {
-            throw FieldsealError(.badRequest, "WaitForWork can't be a part of a batch, which it would hold up. Send it alone.")
+            throw FieldsealError(
+                .badRequest, "WaitForWork can't be part of a batch, because it would delay the other requests. Send it alone.")
         }
         let leases = try leases
         let wait: @Sendable () async throws -> APIResponse = {

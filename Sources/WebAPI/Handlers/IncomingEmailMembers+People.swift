@@ -13,7 +13,8 @@ extension IncomingEmailMembers {
     private static let idUnits = 320
 
     private static let addressForm = "addresses with ; between them"
-    private static let visibleForm = "addresses without invisible characters and those that change the direction of text"
+    private static let visibleForm =
+        "addresses without invisible characters, and without characters that change the direction of text"
 
     private typealias Person = IncomingEmail.Person
 

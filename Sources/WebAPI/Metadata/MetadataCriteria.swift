@@ -10,12 +10,12 @@ extension MetadataView {
     /// position.
     static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
         guard let criteria, criteria != .null else { return true }
-        guard case .object = criteria else { throw misfit("Criteria of a metadata query is an object with Conditions.") }
+        guard case .object = criteria else { throw misfit("Criteria of a metadata query must be an object with Conditions.") }
         let isAny: Bool
         switch word(criteria["FilterOperator"])?.lowercased() {
         case nil where [nil, .null].contains(criteria["FilterOperator"]), "and": isAny = false
         case "or": isAny = true
-        default: throw misfit("FilterOperator of a metadata query is And or Or.")
+        default: throw misfit("FilterOperator of a metadata query must be And or Or.")
         }
         var results: [Bool] = []
         for condition in try list("Conditions", of: criteria) { results.append(try holds(condition, value)) }
@@ -29,7 +29,7 @@ extension MetadataView {
         switch criteria[name] {
         case nil, .null?: return []
         case .array(let elements)?: return elements
-        default: throw misfit("\(name) of a metadata query is an array.")
+        default: throw misfit("\(name) of a metadata query must be an array.")
         }
     }
 
@@ -42,10 +42,10 @@ extension MetadataView {
 
     private static func holds(_ condition: JSONValue, _ value: JSONValue) throws(FieldsealError) -> Bool {
         guard let name = condition["PropertyName"]?.string else {
-            throw misfit("A condition of a metadata query has a PropertyName.")
+            throw misfit("A condition of a metadata query must have a PropertyName.")
         }
         guard let given = condition["Value"] else {
-            throw misfit("A condition of a metadata query has a Value; null stands for none.")
+            throw misfit("A condition of a metadata query must have a Value, which may be null.")
         }
         // A managed property is compared by its member `Value`.
         let own = value[name]?["Value"] ?? value[name] ?? .null
@@ -57,7 +57,8 @@ extension MetadataView {
         case "NotIn": return try !wanted.values(comparableWith: own).contains(own)
         case "GreaterThan": return try wanted.order(of: own) { $0 > $1 }
         case "LessThan": return try wanted.order(of: own) { $0 < $1 }
-        default: throw misfit("A condition of a metadata query is Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
+        default:
+            throw misfit("The ConditionOperator of a metadata query must be Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
         }
     }
 }

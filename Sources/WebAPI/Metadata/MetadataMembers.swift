@@ -120,7 +120,7 @@ enum MetadataMembers {
     /// Refuses a part of a query that is not an object, and members that such a part can't have.
     private static func requireMembers(_ value: JSONValue?, _ known: Set<String>, _ what: String) throws(FieldsealError) {
         guard let value, value != .null else { return }
-        guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) is an object.") }
+        guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) must be an object.") }
         for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
             throw FieldsealError(.badRequest, "\(what) has no member '\(member.name.prefix(100))'.")
         }
@@ -128,7 +128,8 @@ enum MetadataMembers {
 
     private static func require(_ name: String?, of known: Set<String>) throws(FieldsealError) {
         guard let name else {
-            throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName, and PropertyNames are texts.")
+            throw FieldsealError(
+                .badRequest, "A condition of a metadata query must have a PropertyName, and PropertyNames must be texts.")
         }
         guard !known.contains(name) else { return }
         throw FieldsealError(.badRequest, "This metadata has no member '\(name.prefix(100))'.")

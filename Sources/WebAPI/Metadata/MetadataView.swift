@@ -118,7 +118,7 @@ struct MetadataView {
     }
 
     private static let unsupported = FieldsealError(
-        .queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
+        .queryDoesNotFit, "A filter of metadata takes only eq, ne, in, and, or, not.")
 
     /// Refuses comparisons that no metadata of this kind can satisfy.
     private static func check(_ filter: Filter, of kinds: inout MetadataKinds) throws(FieldsealError) {

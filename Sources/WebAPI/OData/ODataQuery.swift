@@ -40,7 +40,7 @@ struct ODataQuery: Sendable {
     static func requireEachOnce(_ options: [(name: String, value: String)]) throws(FieldsealError) {
         var names: Set<String> = []
         for (name, _) in options where !names.insert(name).inserted {
-            throw FieldsealError(.queryDoesNotFit, "The query option '\(name.prefix(100))' stands twice in the URL.")
+            throw FieldsealError(.queryDoesNotFit, "The query option '\(name.prefix(100))' is in the URL twice.")
         }
     }
 
@@ -138,7 +138,8 @@ struct ODataQuery: Sendable {
             let name = String(part.trimmed)
             if name == "*" { return [] }
             guard !name.isEmpty, !name.utf8.contains(where: { "/ ()".utf8.contains($0) }) else {
-                throw FieldsealError(.queryDoesNotFit, "$select takes the names of attributes; those of others come with $expand.")
+                throw FieldsealError(
+                    .queryDoesNotFit, "$select takes the names of attributes. Attributes of related records come with $expand.")
             }
             if names.insert(name.lowercased()).inserted { outputs.append(.init(.column(.init(name)))) }
         }

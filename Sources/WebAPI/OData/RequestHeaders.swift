@@ -56,7 +56,7 @@ enum RequestHeaders {
 
     private static func checkVersions(_ headers: HTTPFields) throws(FieldsealError) {
         if let version = headers[.odataVersion], version.prefix(while: { $0 != ";" }).trimmed != "4.0" {
-            throw FieldsealError(.badRequest, "The OData-Version of a request here is 4.0.")
+            throw FieldsealError(.badRequest, "The OData-Version of a request must be 4.0.")
         }
         if let version = headers[.odataMaxVersion] {
             guard let number = Double(version.prefix { $0 != ";" }.trimmed), number >= 4 else {
@@ -72,7 +72,7 @@ enum RequestHeaders {
         let (caller, object) = (headers[.mscrmCallerID], headers[.callerObjectID])
         guard caller != nil || object != nil else { return nil }
         guard caller == nil || object == nil else {
-            throw FieldsealError(.badRequest, "A request has either MSCRMCallerID or CallerObjectId, and not both.")
+            throw FieldsealError(.badRequest, "A request may have MSCRMCallerID or CallerObjectId, and not both.")
         }
         let name = caller == nil ? "CallerObjectId" : "MSCRMCallerID"
         guard let text = (caller ?? object)?.trimmed, let id = UUID(text: text) else {

@@ -26,7 +26,7 @@ struct FetchParser {
         let fetch = try XMLTree.parse(text)
         let entities = fetch.all("entity")
         guard fetch.name == "fetch", entities.count == 1, let entity = entities.first, let name = entity["name"] else {
-            throw FieldsealError(.queryDoesNotFit, "FetchXML begins with <fetch><entity name=\"…\">, and has one entity.")
+            throw FieldsealError(.queryDoesNotFit, "FetchXML must begin with <fetch><entity name=\"…\">, and have one entity.")
         }
         try FetchNames.check(fetch)
         self.entity = name.lowercased()
@@ -58,7 +58,8 @@ struct FetchParser {
         try content(of: entity, alias: nil)
         query.order += linkOrder
         guard !isAggregate || !query.outputs.isEmpty && !allColumns else {
-            throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
+            throw FieldsealError(
+                .queryDoesNotFit, "An aggregate query must name its attributes, each with an aggregate or groupby.")
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
             // A query without outputs returns all attributes of the entity. If links return attributes, the query has outputs, and
@@ -129,11 +130,12 @@ struct FetchParser {
             ]
             guard var function = known[aggregate], isAggregate, outputName != nil else {
                 throw FieldsealError(
-                    .queryDoesNotFit, "An aggregate of <attribute> is count, countcolumn, sum, avg, min or max, with an alias.")
+                    .queryDoesNotFit, "An aggregate of <attribute> must be count, countcolumn, sum, avg, min or max, with an alias."
+                )
             }
             if try element.flag("distinct") {
                 guard function == .countColumn else {
-                    throw FieldsealError(.queryDoesNotFit, "distinct of <attribute> goes with the aggregate countcolumn.")
+                    throw FieldsealError(.queryDoesNotFit, "distinct of <attribute> needs the aggregate countcolumn.")
                 }
                 function = .countDistinct
             }
@@ -142,7 +144,7 @@ struct FetchParser {
             let part = element["dategrouping"].map { RecordQuery.DatePart(rawValue: $0) }
             if case .some(.none) = part {
                 throw FieldsealError(
-                    .queryDoesNotFit, "dategrouping is day, week, month, quarter or year. Fiscal periods can't be grouped by.")
+                    .queryDoesNotFit, "dategrouping must be day, week, month, quarter or year. Fiscal periods can't be grouped by.")
             }
             guard element["alias"] != nil else {
                 throw FieldsealError(.queryDoesNotFit, "groupby of <attribute> needs an alias.")
@@ -152,7 +154,8 @@ struct FetchParser {
         } else {
             guard !isAggregate else {
                 throw FieldsealError(
-                    .queryDoesNotFit, "Each <attribute> of an aggregate query has an aggregate or groupby=\"true\", and an alias.")
+                    .queryDoesNotFit,
+                    "Each <attribute> of an aggregate query must have an aggregate or groupby=\"true\", and an alias.")
             }
             query.outputs.append(.init(.column(column), name: outputName))
         }
@@ -204,7 +207,7 @@ struct FetchParser {
         case "exists", "in", "any":
             let filter = Filter.exists(try existing(element), negated: false)
             query.filter = query.filter.and(filter)
-        default: throw FieldsealError(.queryDoesNotFit, "link-type is inner, outer, exists, in, any or \(Self.firstRow).")
+        default: throw FieldsealError(.queryDoesNotFit, "link-type must be inner, outer, exists, in, any or \(Self.firstRow).")
         }
     }
 
@@ -222,7 +225,7 @@ struct FetchParser {
     private mutating func joined(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
         let (entity, from, to) = try ends(of: element)
         aliases += 1
-        guard aliases <= 15 else { throw FieldsealError(.queryDoesNotFit, "FetchXML takes 15 links.") }
+        guard aliases <= 15 else { throw FieldsealError(.queryDoesNotFit, "FetchXML takes at most 15 links.") }
         let alias = try Self.alias(of: element) ?? "\(entity.logicalName)\(aliases)"
         var link = RecordQuery.Link(
             entity.logicalName, from: from, to: to, alias: alias, isOuter: element["link-type"]?.trimmed.lowercased() == "outer")
@@ -262,7 +265,7 @@ struct FetchParser {
         for child in element.all("link-entity") {
             guard !(child["link-type"]?.contains { $0 == " " } ?? false), child["link-type"] != "all" else {
                 throw FieldsealError(
-                    .queryDoesNotFit, "A link of these types stands inside of a filter: any, not any, all, not all.")
+                    .queryDoesNotFit, "A link of these types must be inside of a filter: any, not any, all, not all.")
             }
             let inner = Filter.exists(try existing(child), negated: false)
             link.filter = link.filter.and(inner)
@@ -290,7 +293,8 @@ struct FetchParser {
             case "filter": if let filter = try filter(child, alias) { parts.append(filter) }
             case "link-entity":
                 guard let kind = LinkCondition(rawValue: child["link-type"]?.trimmed.lowercased() ?? "any") else {
-                    throw FieldsealError(.queryDoesNotFit, "A link inside of a filter is any, not any, all or not all.")
+                    throw FieldsealError(
+                        .queryDoesNotFit, "The link-type of a link inside of a filter must be any, not any, all or not all.")
                 }
                 var link = try existing(child)
                 link.toAlias = alias
@@ -313,7 +317,7 @@ struct FetchParser {
                 throw FieldsealError(.queryDoesNotFit, "A <condition> has both valueof and values. Send one of them.")
             }
             guard let comparison = Self.comparisons[operation] else {
-                throw FieldsealError(.queryDoesNotFit, "valueof is compared with eq, ne, lt, le, gt or ge.")
+                throw FieldsealError(.queryDoesNotFit, "The operator of a condition with valueof must be eq, ne, lt, le, gt or ge.")
             }
             let parts = other.split(separator: ".")
             let right =

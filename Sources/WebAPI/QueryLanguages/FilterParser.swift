@@ -116,7 +116,7 @@ struct FilterParser {
         switch try lexer.requireWord("true or false").lowercased() {
         case "true": return true
         case "false": return false
-        default: throw FieldsealError(.queryDoesNotFit, "A condition is compared with true or false only.")
+        default: throw FieldsealError(.queryDoesNotFit, "A condition can be compared only with true or false.")
         }
     }
 

@@ -16,7 +16,7 @@ enum LinkCondition: String, CaseIterable {
         case .notAny: return .exists(link, negated: true)
         case .all:
             guard link.filter != nil else {
-                throw FieldsealError(.queryDoesNotFit, "A link of the type all has a filter, which none of its records satisfies.")
+                throw FieldsealError(.queryDoesNotFit, "A link of the type all must have a filter.")
             }
             // Dataverse documents `all` as: a linked record exists, and none matches the filter.
             var linked = link

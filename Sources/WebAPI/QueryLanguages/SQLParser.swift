@@ -35,7 +35,7 @@ struct SQLParser {
             query.top = try lexer.requireNumber()
             if inParentheses { try lexer.require(")") }
             guard lexer.word != "percent" else {
-                throw FieldsealError(.queryDoesNotFit, "TOP takes a number of rows, and not PERCENT of them.")
+                throw FieldsealError(.queryDoesNotFit, "TOP takes a number of rows. PERCENT is not supported.")
             }
         }
         var items: [Item] = []

@@ -137,7 +137,8 @@ extension WebAPI {
             throw await afterDiscardingBody(
                 of: request,
                 FieldsealError(
-                    .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)."))
+                    .badRequest,
+                    "The content type of a SOAP request must be text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)."))
         }
         let bytes = try await body(request, upTo: limit, share)
         let document = try XMLReader.read(bytes, charset: ContentTypeParameter.value("charset", in: type))
@@ -170,12 +171,12 @@ extension WebAPI {
                 session: session, sessions: sessions, user: user, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
             // No other code refers to what the closure captured.
-            nonisolated(unsafe) let write = try await service.answer(message.body)
+            nonisolated(unsafe) let answer = try await service.answer(message.body)
             let action = Self.action(message, "Response")
-            let isLong = OrganizationService.isLong(message.body)
             let body =
-                isLong
-                ? try await BackgroundQueue.run { try message.envelope(action, write) } : try message.envelope(action, write)
+                answer.isLong
+                ? try await BackgroundQueue.run { try message.envelope(action, answer.write) }
+                : try message.envelope(action, answer.write)
             return APIResponse(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }

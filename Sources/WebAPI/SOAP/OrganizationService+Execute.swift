@@ -85,6 +85,7 @@ extension OrganizationService {
             guard let query = request.element("Query") else { throw request.mismatch("Query", "a query") }
             let page = try await list(query)
             response.records = page.page.records.count
+            response.isLong = page.page.isLong
             response.add("EntityCollection", type: XMLName(Contract.xrm, "EntityCollection"), declaring: ResultPage.namespaces) {
                 try page.write(to: &$0)
             }
@@ -95,6 +96,7 @@ extension OrganizationService {
         guard let columns = request.element("ColumnSet") else { throw request.mismatch("ColumnSet", "a ColumnSet") }
         try Self.require(.retrieve, of: target.entity)
         let found = try await record(target.entity, try target.key(), try ColumnSet(columns))
+        response.isLong = found.page.isLong
         response.add("Entity", type: XMLName(Contract.xrm, "Entity"), declaring: ResultPage.namespaces) {
             try found.writeFirst(to: &$0)
         }

@@ -35,12 +35,6 @@ struct OrganizationService: Sendable {
         ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
     }
 
-    /// Whether the response to an operation takes long to write, because it may hold all metadata or many responses.
-    static func isLong(_ operation: XMLElement) -> Bool {
-        guard let name = name(of: operation) else { return false }
-        return metadataRequests.contains(name) || name == "ExecuteMultiple"
-    }
-
     /// Whether an operation only reads.
     static func isRead(_ operation: XMLElement) -> Bool { name(of: operation)?.hasPrefix("Retrieve") ?? false }
 
@@ -52,8 +46,15 @@ struct OrganizationService: Sendable {
         operation.local == "Execute" ? operation.first("request")?.first("RequestName")?.text : operation.local
     }
 
-    /// Performs an operation, and returns a closure that writes its response.
-    func answer(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+    /// The response to an operation, before it is written.
+    struct Answer {
+        /// Whether writing takes long, because the response has many or long values. Another thread then writes it.
+        var isLong = false
+        let write: (inout ContractWriter) throws -> Void
+    }
+
+    /// Performs an operation.
+    func answer(_ operation: XMLElement) async throws -> Answer {
         switch operation.local {
         case "Create": return try await create(operation)
         case "Retrieve": return try await retrieve(operation)
@@ -74,7 +75,7 @@ struct OrganizationService: Sendable {
         case "Execute":
             let request = try OrganizationRequest(try Self.members(operation, "request").required("request"))
             let response = try await execute(request)
-            return { writer in
+            return Answer(isLong: response.isLong) { writer in
                 try writer.root("ExecuteResponse", default: Contract.services) {
                     try response.write("ExecuteResult", Contract.services, to: &$0)
                 }
@@ -82,25 +83,25 @@ struct OrganizationService: Sendable {
         default:
             throw FieldsealError(.notImplemented, "The Organization service has no operation \(operation.local.quotedForFault).")
         }
-        return { writer in writer.write("<\(operation.local)Response xmlns=\"\(Contract.services)\"/>") }
+        return Answer { writer in writer.write("<\(operation.local)Response xmlns=\"\(Contract.services)\"/>") }
     }
 
-    private func create(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+    private func create(_ operation: XMLElement) async throws -> Answer {
         let entity = try ContractEntity(try Self.members(operation, "entity").required("entity"))
         let outcome = try await session.write(try Self.create(entity))
-        return { writer in
+        return Answer { writer in
             writer.root("CreateResponse", default: Contract.services) {
                 $0.text("CreateResult", Contract.services, outcome.id.text)
             }
         }
     }
 
-    private func retrieve(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+    private func retrieve(_ operation: XMLElement) async throws -> Answer {
         let members = try Self.members(operation, "entityName", "id", "columnSet")
         let entity = try Self.entity(members.text("entityName"), .retrieve)
         let found = try await record(
             entity, .id(try Self.id(members, "id")), try ColumnSet(members.required("columnSet")))
-        return { writer in
+        return Answer(isLong: found.page.isLong) { writer in
             try writer.root("RetrieveResponse", default: Contract.services) { writer in
                 try writer.element("RetrieveResult", Contract.services, declaring: ResultPage.namespaces) {
                     try found.writeFirst(to: &$0)
@@ -109,9 +110,9 @@ struct OrganizationService: Sendable {
         }
     }
 
-    private func retrieveMultiple(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+    private func retrieveMultiple(_ operation: XMLElement) async throws -> Answer {
         let page = try await list(try Self.members(operation, "query").required("query"))
-        return { writer in
+        return Answer(isLong: page.page.isLong) { writer in
             try writer.root("RetrieveMultipleResponse", default: Contract.services) { writer in
                 try writer.element("RetrieveMultipleResult", Contract.services, declaring: ResultPage.namespaces) {
                     try page.write(to: &$0)
@@ -136,7 +137,7 @@ struct OrganizationService: Sendable {
 
     static func require(_ message: EntityDefinition.Message, of entity: EntityDefinition) throws(FieldsealError) {
         guard entity.has(message) else {
-            throw FieldsealError(.notImplemented, "Records of \(entity.logicalName) do not know the message \(message.rawValue).")
+            throw FieldsealError(.notImplemented, "Records of \(entity.logicalName) do not have the message \(message.rawValue).")
         }
     }
 

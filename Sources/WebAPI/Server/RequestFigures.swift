@@ -56,12 +56,12 @@ final class RequestFigures: Sendable {
     func write(to text: inout MetricsText) {
         let (counts, durations) = state.withLock { ($0.counts, $0.durations) }
         text.counter(
-            "fieldseal_http_requests", "Requests that were answered, by what they asked for and the status of the answer.",
+            "fieldseal_http_requests", "Requests that were answered, by route and status.",
             counts.sorted { $0.key < $1.key }.map { key, count in
                 .init(["route": Self.routes[key / Self.statuses].rawValue, "status": "\(key % Self.statuses)"], Double(count))
             })
         text.histogram(
-            "fieldseal_http_request_seconds", "How long requests took, by what they asked for.", "route",
+            "fieldseal_http_request_seconds", "Durations of requests, by route.", "route",
             Self.routes.compactMap { route in durations[route].map { (route.rawValue, $0) } })
     }
 }

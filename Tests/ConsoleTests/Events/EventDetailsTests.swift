@@ -14,24 +14,29 @@ struct EventDetailsTests {
         for code in ErrorCode.allCases {
             #expect(texts.messages["refusal:\(code)"] != nil, "\(language) lacks \(code)")
             for purpose in purposes {
-                let shown = EventDetails.shown("\(purpose): \(code)", texts)
+                let shown = EventDetails.told("\(purpose): \(code)", of: "key message refused", texts)
                 #expect(shown == texts.labelled(texts["purpose:\(purpose)"], texts["refusal:\(code)"]))
             }
             let released = "Incoming, mailbox 00000000-0000-4000-8000-00000000dead: \(code.rawValue)"
-            #expect(EventDetails.reason(released, texts) == texts["refusal:\(code)"])
+            #expect(EventDetails.told(released, of: "credential released", texts).hasSuffix(texts["refusal:\(code)"]))
         }
         for purpose in purposes { #expect(texts.messages["purpose:\(purpose)"] != nil, "\(language) lacks \(purpose)") }
-        #expect(EventDetails.shown("change: weak key", texts).contains(texts["detail:weak key"]))
+        #expect(EventDetails.told("change: weak key", of: "key message refused", texts).contains(texts["detail:weak key"]))
     }
 
-    @Test("Details that are a name or another text are shown unchanged")
+    @Test("Names keep their words, and a text without a translation is quoted")
     func others() throws {
-        let english = try ConsoleFiles().texts("en")
-        #expect(EventDetails.shown("ada: sessions ended", english) == "ada: sessions ended")
-        #expect(EventDetails.shown("ada, Basic User", english) == "ada, Basic User")
-        #expect(EventDetails.reason("Incoming, mailbox X, from none, for imap.test:993", english) == nil)
+        let (english, german) = (try ConsoleFiles().texts("en"), try ConsoleFiles().texts("de"))
+        #expect(EventDetails.told("ada: sessions ended", of: "user changed", english) == "ada: sessions ended")
+        #expect(EventDetails.told("ada, Basic User", of: "user added", english) == "ada, Basic User")
+        #expect(EventDetails.told("ada", of: "user removed", german) == "ada")
         let mailbox = "e-mail A, mailbox B: The sender has no mailbox to send from."
-        #expect(try EventDetails.reason(mailbox, ConsoleFiles().texts("de")) != "The sender has no mailbox to send from.")
-        #expect(try EventDetails.shown("read: privilegeDenied", ConsoleFiles().texts("fr")).contains(" : "))
+        #expect(!EventDetails.told(mailbox, of: "e-mail not handed over", german).contains("The sender has no mailbox"))
+        let unknown = "words of a later version"
+        #expect(EventDetails.told(unknown, of: "user changed", english) == unknown)
+        #expect(EventDetails.told(unknown, of: "user changed", german) == "Im Wortlaut: „\(unknown)“")
+        #expect(german.toldReport("550 no such user") == "Der Mailserver antwortete: „550 no such user“")
+        #expect(
+            try EventDetails.told("read: privilegeDenied", of: "key message refused", ConsoleFiles().texts("fr")).contains(" : "))
     }
 }

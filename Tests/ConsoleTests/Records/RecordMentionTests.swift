@@ -17,6 +17,12 @@ struct RecordMentionTests {
         #expect(RecordMention(in: "the e-mail \(id)")?.entity.logicalName == "email")
     }
 
+    @Test("All records in a text are found")
+    func all() {
+        let found = RecordMention.all(in: "e-mail \(id), mailbox \(id): no")
+        #expect(found.map(\.entity.logicalName) == ["email", "mailbox"])
+    }
+
     @Test("In a text without an entity's name and a whole id, no record is found")
     func none() {
         for text in ["", id, " \(id)", "cat(\(id))", "mailbox(6f0e8400)", "mailbox-\(id)", String(repeating: "é", count: 40)] {

@@ -81,10 +81,15 @@ def test_every_message(service, callers, role, entity, ownership):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_three_messages_are_a_system_administrators(service, callers, role):
-    token = callers[role][0]
+    """The privileges of the messages about the key are in the list of a System Administrator alone, and the service refuses the messages to others."""
+    token, user = callers[role]
     for path in ["IsDataEncryptionActive()", "RetrieveDataEncryptionKey()", "RetrieveDataEncryptionKeyChange()"]:
         response = service.get(path, token=token)
         assert response.status_code == (200 if role == "admin" else 403), (role, path, response.text)
+        assert role == "admin" or response.json()["error"]["code"] == "0x80040220"
+    listed = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()", token=token).json()["RolePrivileges"]
+    assert {p["PrivilegeName"] for p in listed if "encryption" in p["PrivilegeName"].lower()} == (
+        {"prvChangeSqlEncryptionKey", "prvRestoreSqlEncryptionKey"} if role == "admin" else set())
     response = service.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "weak", "ChangeEncryptionKey": True}, token=token)
     assert response.json()["error"]["code"] == ("0x80048528" if role == "admin" else "0x80040220")
 

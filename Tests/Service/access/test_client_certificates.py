@@ -203,6 +203,12 @@ def test_certificates_of_an_authority(tmp_path):
         _, id = add(server, issued, "--bind-tokens")
         bearer = token(server, id, issued).json()["access_token"]
         assert who_am_i(server, bearer, issued).status_code == 200 and who_am_i(server, bearer).status_code == 401
+        # A certificate that the authority issued and no client has registered proves nothing: not which client it is, nor that a token is its own.
+        unregistered = issue(tmp_path, "unregistered", authority)
+        for client in (id, server.client["clientId"]):
+            refused = token(server, client, unregistered)
+            assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
+        assert who_am_i(server, bearer, unregistered).status_code == 401
         # A certificate that the authority did not issue gets no connection. Without a certificate, the client gets no token.
         stranger = self_signed(tmp_path, "stranger")
         with pytest.raises(requests.exceptions.ConnectionError):

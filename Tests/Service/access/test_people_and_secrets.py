@@ -87,8 +87,16 @@ def test_two_secrets_are_valid_and_a_third_ends_the_first(server, run):
     listed = secrets(run, id)
     assert [s["expiresOn"] is None for s in listed] == [True, False] and all(s["honoured"] for s in listed)
     # With no overlap, both former secrets are refused at once.
+    former = server.cluster.sql("SELECT * FROM config.api_client_secret WHERE client_id = %s", [id])
     fourth = json.loads(run("client", "rotate", "rotated", "--json", "--overlap", "0").stdout)["clientSecret"]
     assert [token(server, id, s) for s in (second, third, fourth)] == [401, 401, 200]
+    # Rows of former secrets that SQL restores are not accepted.
+    for row in former:
+        server.cluster.sql(f"INSERT INTO config.api_client_secret VALUES ({', '.join(['%s'] * len(row))}) ON CONFLICT DO NOTHING", row)
+    assert len(secrets(run, id)) == 3 and [s["honoured"] for s in secrets(run, id)].count(True) == 1
+    assert [token(server, id, s) for s in (second, third, fourth)] == [401, 401, 200] and "row-put-back" in findings(run)
+    run("client", "rotate", "rotated", "--overlap", "0")
+    assert [token(server, id, s) for s in (second, third, fourth)] == [401, 401, 401]
     assert run("client", "rotate", "nosuch", check=False).returncode == 1
     for wrong in (("--overlap", "-1"), ("--overlap", "721"), ("--expires", "0")):
         assert run("client", "rotate", "rotated", *wrong, check=False).returncode == 64
@@ -178,7 +186,8 @@ def test_a_password_that_was_reset_is_changed_first(server, run):
 
 def test_a_second_factor_is_required_by_role(server, run):
     run("user", "add", "dora", "--role", "Email Administrator", stdin="dora's long words\n")
-    run("user", "add", "edith", "--role", "Basic User", stdin="edith's long words\n")
+    run("user", "add", "edith", "--role", "Basic User", stdin="edith's first words\n")
+    Person(server, "edith", "edith's first words").change_password("edith's first words", "edith's long words")
     person = Person(server, "dora", "dora's long words")
     assert person.get("overview").url.endswith("/overview")
     run("user", "require-second-factor", "--role", "Email Administrator", "--role", "System Administrator")
@@ -243,6 +252,7 @@ def test_sessions_are_counted_and_ended_and_a_person_is_removed(server, run):
     run("user", "remove", "hilda")
     assert "/sign-in" in third.get("overview").url and run("user", "remove", "hilda", check=False).returncode == 1
     assert not findings(run) & {"attested-rows-missing", "user-not-made-here"}
+    # A row that SQL restores signs nobody in. `test_attested_state.py` restores rows of people who were changed and not removed.
     server.cluster.sql(f"INSERT INTO config.console_user VALUES ({', '.join(['%s'] * len(row))})", row)
     assert not Person(server, "hilda", "hilda's long words").is_signed_in and "row-put-back" in findings(run)
     run("user", "remove", str(row[0]))

@@ -291,7 +291,7 @@ def test_assertions_that_prove_nothing(service, assertor):
             f"{written(typ='JWT')}.{payload}.{signature}",
             jwt.encode(claims(service, assertor), hashlib.sha256(pem(RSA).encode()).hexdigest(), algorithm="HS256")],
         # A token that is longer than any client's is refused without being parsed.
-        "it takes a signed JWT": [assertion(service, assertor, more="x" * 20_000)],
+        "must be a signed JWT": [assertion(service, assertor, more="x" * 20_000)],
         "crit": [assertion(service, assertor, headers={"crit": ["x"], "x": 1})],
         "iss and as sub": [assertion(service, assertor, sub=str(uuid.uuid4())), assertion(service, assertor, iss=None),
                            assertion(service, assertor, sub=None)],

@@ -56,7 +56,7 @@ def test_a_whole_dump_lacks_nothing(cluster, tmp_path):
     ("--exclude-table-data=config.console_user", "the rows of the table config.console_user."),
     ("--exclude-table-data=config.migration", "the rows of the table config.migration."),
     ("--exclude-table-data=org_contoso.encryption", "the dump lacks the row of org_contoso.encryption"),
-    ("--no-privileges", "contoso: the dump lacks all rights of the schema org_contoso. Take it without --no-privileges"),
+    ("--no-privileges", "contoso: the dump lacks all rights of the schema org_contoso. Take the dump again, without --no-privileges"),
     ("--schema-only", "the rows of the tables config."),
     ("--data-only", "the dump holds no organization"),
 ])

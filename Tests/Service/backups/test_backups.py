@@ -66,7 +66,7 @@ def test_a_dump_says_what_opens_it(cluster, dump, tmp_path):
     cluster.run("kek", "create", str(tmp_path / "kek"), settings=None)
     code, said = check(cluster, dump, "--kek-file", tmp_path / "kek")
     assert code == 1 and kek in said["problems"][0] and said["organizations"][0]["opened"] is False
-    assert "has all that a restore needs" in cluster.run("backup", "check", str(dump), settings=None).stdout
+    assert "contains everything that a restore needs" in cluster.run("backup", "check", str(dump), settings=None).stdout
 
 
 def test_a_dump_that_is_damaged_or_lacks_a_part_is_named(cluster, dump, tmp_path):

@@ -124,7 +124,7 @@ def codes(result):
 
 def test_before_the_rotation_the_former_key_is_asked_for(rotated, at):
     run, (old, new) = at("before"), (identify(rotated.old)[1], identify(rotated.new)[1])
-    is_refused(rotated, run, rotated.new, old, new, "restore that one from its backup")
+    is_refused(rotated, run, rotated.new, old, new, f"restore the key {old} from its backup")
     assert codes(run("doctor", "--json", keks=[rotated.new], check=False)) >= {"wrong-key-encryption-key"}
     is_whole(rotated, run, rotated.old)
     # After the recovery, the KEK can be replaced.

@@ -81,6 +81,19 @@ def test_privileges_of_users(service):
     several = "RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@p)?@p=[\"prvReadQueue\",\"prvNothing\"]"
     assert privileges(f"systemusers({me})/Microsoft.Dynamics.CRM.{several}") == {"prvReadQueue": "Global"}
     assert service.request("POST", f"systemusers({me})/{bound}", {}).status_code == 405
+    # A disabled user has none of the privileges either: of a disabled client, or if the user's record is disabled.
+    made = service.json("client", "add", f"startup-{uuid.uuid4()}", "--org", "contoso", "--role", "Email Administrator")
+    token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
+    user = value(service, "WhoAmI", token=token)["UserId"]
+    all_of_them = privileges(f"systemusers({user})/{bound}()")
+    assert all_of_them["prvCreateMailbox"] == "Global"
+    service.run("client", "disable", made["clientId"], "--org", "contoso")
+    assert privileges(f"systemusers({user})/{bound}()") == {}
+    service.run("client", "enable", made["clientId"], "--org", "contoso")
+    assert privileges(f"systemusers({user})/{bound}()") == all_of_them
+    for disabled in (True, False):
+        assert service.request("PATCH", f"systemusers({user})", {"isdisabled": disabled}).status_code == 204
+        assert privileges(f"systemusers({user})/{bound}()") == ({} if disabled else all_of_them)
     # A user without a client and without a sign-in has no privileges.
     unit = value(service, "WhoAmI")["BusinessUnitId"]
     alone = service.create("systemusers", {

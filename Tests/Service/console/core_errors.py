@@ -23,11 +23,11 @@ OTHERS = {
 # Parts of messages in other files that only a request of the Web API or a command can cause.
 NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
-    "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
+    "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "no longer leased", "since it was leased",
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The key names a record",
     "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
     "for addresses of its own", "migrate down config", "lacks the tables", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match",
-    "can't refer to a record here", "takes an array of", "participationtypemask of a party", "of a party does not name", "created with its e-mail is that e-mail", "A new record takes its id as", "refers to a record: write")
+    "can't refer to a record here", "takes an array of", "participationtypemask of a party", "of a party does not name", "created with its e-mail gets objectid", "A new record takes its id as", "refers to a record: write")
 
 
 def literal(source, at):

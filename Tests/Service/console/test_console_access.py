@@ -118,6 +118,7 @@ def test_a_change_of_role_is_asked_and_says_what_it_means(console):
     said = text(asked)
     assert "Give changing another role?" in said and "changing is System Administrator now, and becomes Basic User at once." in said
     assert "Loses: all mailboxes, server profiles, queues and alerts; the encryption key" in said and "Gains" not in said
+    assert "Open sessions continue with the new role." in said
     assert "sets the earlier role on this person's page" in said and role() == "System Administrator", "the question alone changes nothing"
     done = admin.send("access/role-user", **fields_of_question(asked))
     assert "changing is Basic User now. Before: System Administrator." in text(done) and role() == "Basic User"
@@ -317,7 +318,7 @@ def test_a_disabled_person_is_not_invited(console):
     id, admin = person(console, "invited-no-more"), Visitor(console)
     assert admin.send("access/disable-user", id=id).status_code == 200
     refused = admin.send("access/invite-user", id=id)
-    assert refused.status_code == 400 and "Enable them first" in text(refused) and "token=" not in refused.text
+    assert refused.status_code == 400 and "Enable the person first" in text(refused) and "token=" not in refused.text
     assert console.sql("SELECT invitation FROM config.console_user WHERE user_id = %s", [id]) == [(None,)]
     assert admin.send("access/enable-user", id=id).status_code == 200
     assert "token=" in admin.send("access/invite-user", id=id).text
@@ -357,7 +358,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     # A client has at most two valid secrets. The console asks before a new secret ends one that is still valid.
     fourth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", id=id, overlap="24", expires="").text)[1]
     asked = admin.send("access/rotate-client", id=id, overlap="72", expires="")
-    assert "End the former secret of rotating at once?" in text(asked) and "there can't be more" in text(asked), text(asked)
+    assert "End the former secret of rotating at once?" in text(asked) and "there can be no third" in text(asked), text(asked)
     assert [console.token_response(id, secret).status_code for secret in (third, fourth)] == [200, 200]
     fifth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", **fields_of_question(asked)).text)[1]
     assert [console.token_response(id, secret).status_code for secret in (third, fourth, fifth)] == [401, 200, 200]

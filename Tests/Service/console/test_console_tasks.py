@@ -73,9 +73,9 @@ def test_an_export_has_every_record_of_the_list_and_no_formula(console):
     try:
         admin = Person(console)
         head, *exported = rows(admin.get("records/queues/export.csv?q=exported"))
-        assert "name" in head and len(exported) == shown_rows(admin.get("records/queues?q=exported").text) == 2301
-        assert len({row[head.index("queueid")] for row in exported}) == 2301
-        name = next(row[head.index("name")] for row in exported if row[head.index("queueid")] == formula)
+        assert "Name" in head and len(exported) == shown_rows(admin.get("records/queues?q=exported").text) == 2301
+        assert len({row[head.index("Id")] for row in exported}) == 2301
+        name = next(row[head.index("Name")] for row in exported if row[head.index("Id")] == formula)
         assert name == "'=HYPERLINK(\"https://evil.test\";\"exported x\")"
         assert not [row for row in exported for cell in row if cell[:1] in ("=", "+", "@")]
     finally:
@@ -90,7 +90,7 @@ def test_a_text_that_a_spreadsheet_may_take_for_a_formula_has_an_apostrophe(cons
     made = [console.create("queues", {"name": f"{text} formulas"}) for text in FORMULAS + TEXTS]
     try:
         head, *exported = rows(Person(console).get("records/queues/export.csv?q=formulas"))
-        told = {row[head.index("queueid")]: row[head.index("name")].removesuffix(" formulas") for row in exported}
+        told = {row[head.index("Id")]: row[head.index("Name")].removesuffix(" formulas") for row in exported}
         assert [told[id] for id in made] == [f"'{text}" for text in FORMULAS] + TEXTS
     finally:
         console.sql("DELETE FROM org_contoso.queue WHERE name LIKE '%% formulas'")

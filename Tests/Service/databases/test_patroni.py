@@ -92,7 +92,7 @@ def test_all_goes_on_while_patroni_changes_the_primary():
         leader = patroni.leader()
         check_writes(writers, leader, (seed, plan))
         readers.check()
-        changes.check()
+        changes.check(leader)
         flow.check(leader)
         assert patroni.run("verify").returncode == 0
         check_passwords(patroni, leader, writers)

@@ -204,4 +204,4 @@ def test_settings_that_are_not_for_a_standby(cluster, standby):
     # The promoted server is no standby any more.
     standby.promote()
     until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
-    assert "the standby can't be asked" in cluster.run("config", "check", check=False).stdout
+    assert "the standby could not be queried" in cluster.run("config", "check", check=False).stdout

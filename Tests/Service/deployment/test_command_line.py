@@ -71,7 +71,7 @@ def test_every_command_has_one_example_that_it_would_take():
 
 def test_the_organization_of_a_command_is_explained_as_it_is():
     for path in (("verify",), ("events", "verify")):
-        assert help_of(path, "org") == "Only this organization. Without it, all of them."
+        assert help_of(path, "org") == "Only this organization. Without --org: all organizations."
     assert "if there is only one" in help_of(("key", "show"), "org")
 
 

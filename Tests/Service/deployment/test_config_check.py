@@ -174,7 +174,7 @@ def test_a_database_that_is_away_has_a_code_of_its_own(cluster, name):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         code, said, doctor = checked(cluster, "away", **{name: f"host=127.0.0.1 port={port} user=fieldseal_service dbname=fieldseal sslmode=disable"})
-    assert code == 3 and said["problems"] == [] and any("the database can't be asked" in note for note in said["notes"]), said
+    assert code == 3 and said["problems"] == [] and any("the database could not be queried" in note for note in said["notes"]), said
 
 
 def test_what_may_be_meant_is_a_note(cluster, check):
@@ -332,5 +332,5 @@ def test_a_role_whose_password_expires_is_named(cluster, check, days, severity):
     finally:
         cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
     assert [f["severity"] for f in findings if f["code"] == "role-password-expires"] == ([severity] if severity else [])
-    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is good until" in line]
+    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is valid until" in line]
     assert len(told) == bool(severity)

@@ -103,7 +103,7 @@ def test_the_check_shows_the_name_and_no_password(cluster, credential):
     assert is_silent(said.stdout + said.stderr)
     shown = json.loads(said.stdout)
     assert shown["settings"]["databasePasswords.credential"] == "pgpass"
-    assert not any("can't be asked" in note for note in shown["notes"]) and not any("password" in problem for problem in shown["problems"])
+    assert not any("could not be queried" in note for note in shown["notes"]) and not any("password" in problem for problem in shown["problems"])
 
 
 def mode(bits):

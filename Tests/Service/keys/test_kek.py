@@ -291,7 +291,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     rotated.restart()
     assert json.loads(cluster.run("kek", "retire", "--json").stdout) == {"retired": [old_id]}
     assert json.loads(cluster.run("kek", "retire", "--json").stdout) == {"retired": []}
-    assert rotated.status()["next"] == "Nothing is to be done."
+    assert rotated.status()["next"] == "There is nothing to do."
     rotated.is_whole()
     assert "of the mailbox" in json.dumps(rotated.released())
     # People sign in for the first time since the rotation: with a recovery code and with a one-time password.
@@ -317,7 +317,7 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert served.returncode == 78 and f"{old_id} was replaced and retired" in served.stderr
     rotated.configure(kekFile=str(home / "kek.new"), newKek={"file": str(home / "kek.put-away")})
     refused = cluster.run("kek", "rotate", check=False)
-    assert refused.returncode == 1 and "was replaced before, and is not used again" in refused.stderr
+    assert refused.returncode == 1 and "was replaced before, and can't be used again" in refused.stderr
     rotated.configure(kekFile=str(home / "kek.new"))
 
 

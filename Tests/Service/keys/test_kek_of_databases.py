@@ -34,7 +34,7 @@ def test_a_key_is_replaced_in_all_databases_or_retired_in_none(deployment):
     [(old,)] = deployment.sql("main", "SELECT DISTINCT kek_id FROM config.attested_state")
     # The command for one database does not say that the other databases are done.
     said = run("kek", "rotate", "--database", "east", settings="both").stdout
-    assert "Everything in this database is under" in said and "The other databases were not looked at." in said and "kek retire" not in said
+    assert "Everything in this database is under" in said and "The other databases were not examined." in said and "kek retire" not in said
     assert replaced(deployment) == {"east": [(old, False)], "main": [], "west": []}
 
     for more in (["--rehearse"], []):

@@ -122,7 +122,7 @@ def test_struck_at_each_statement_a_rotation_goes_on(saved, action):
         assert saved.cluster.sql("SELECT max(security_event_id) - min(security_event_id) + 1 = count(*) FROM security_event") == [(True,)], where
         saved.alone()
         assert json.loads(saved.cluster.run("kek", "retire", "--json").stdout) == {"retired": [saved.old]}, where
-        assert saved.rotated.status()["next"] == "Nothing is to be done." and not findings(saved) & WRONG, where
+        assert saved.rotated.status()["next"] == "There is nothing to do." and not findings(saved) & WRONG, where
     assert hit >= len(targets) - max(1, len(targets) // 10)
     # After the last interruption, a server works: tokens, sign-ins, keys and evidence.
     saved.rotated.server.start()
@@ -148,5 +148,5 @@ def test_struck_at_each_statement_a_key_is_retired_or_not(saved, action):
         assert ("fieldseal kek retire" in saved.rotated.status()["next"]) != retired, where
         again = json.loads(saved.cluster.run("kek", "retire", "--json").stdout)
         assert again == {"retired": [] if retired else [saved.old]}, where
-        assert saved.rotated.status()["next"] == "Nothing is to be done." and saved.cluster.run("verify").returncode == 0, where
+        assert saved.rotated.status()["next"] == "There is nothing to do." and saved.cluster.run("verify").returncode == 0, where
     assert hit >= len(targets) - max(1, len(targets) // 10)

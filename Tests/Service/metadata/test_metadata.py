@@ -143,11 +143,18 @@ def test_metadata_changes(service):
     assert [a["LogicalName"] for a in found["Team"]["Attributes"]] == ["name"]
     assert {r["SchemaName"] for r in found["Team"]["ManyToManyRelationships"]} == {"teammembership_association", "teamroles_association"}
     assert found["Team"]["OneToManyRelationships"] == []
-    # With the stamp of this version, no metadata has changed. An unknown stamp is refused.
+    # With the stamp of this version, no metadata has changed. The stamp of another version is refused, as in Dataverse when a stamp is too old.
     stamp = response.json()["ServerVersionStamp"]
     again = changes(service, query, ClientVersionStamp=f"'{stamp}'").json()
     assert again["EntityMetadata"] == [] and again["ServerVersionStamp"] == stamp
     assert len(changes(service, query, ClientVersionStamp="null").json()["EntityMetadata"]) == 2
-    refused(changes(service, query, ClientVersionStamp="'1234'"), 400, "0x80044352")
+    for other in ("1234", stamp[:-1] + ("0" if stamp[-1] != "0" else "1"), f"{stamp}!{stamp}", ""):
+        refused(changes(service, query, ClientVersionStamp=f"'{other}'"), 400, "0x80044352")
+    # Nothing is ever deleted, so no filter of deletions finds any. An unknown filter is refused.
+    for given in ({}, {"ClientVersionStamp": f"'{stamp}'"}):
+        for filter in ("All", "Attribute", "Default", "Entity", "Label", "OptionSet", "Relationship", "Entity,Attribute"):
+            response = changes(service, query, DeletedMetadataFilters=f"'{filter}'", **given)
+            assert response.status_code == 200 and response.json()["DeletedMetadata"] is None, response.text
+    refused(changes(service, query, DeletedMetadataFilters="'Nosuch'"), 400, "0x8005F100")
     for bad in (changes(service, {**query, "Nosuch": 1}), changes(service, query, Nosuch="1"), service.get("RetrieveMetadataChanges()"), service.get("RetrieveMetadataChanges(Query=1)")):
         refused(bad, 400, "0x8005F100")

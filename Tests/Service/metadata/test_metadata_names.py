@@ -114,7 +114,7 @@ def test_deletions_do_what_their_relationship_says(service):
 
 def test_the_documentation_lists_the_attributes_of_small_entities(service):
     text = (pathlib.Path(__file__).parents[3] / "docs/web-api.md").read_text()
-    table = text.partition("### Entities that are small here")[2].partition("\n#")[0]
+    table = text.partition("### Entities with few attributes")[2].partition("\n#")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
     assert set(rows) == {"systemuser", "team", "businessunit", "role", "organization"}
     for entity, said in rows.items():

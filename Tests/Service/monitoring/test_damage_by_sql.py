@@ -68,7 +68,7 @@ def test_records_that_sql_deleted_are_missed(cluster):
     for code in ("organization-record-missing", "user-settings-missing"):
         assert findings(cluster, code, "lost") == [] == findings(cluster, code)
     cluster.sql("SET session_replication_role = replica; DELETE FROM org_lost.organization; DELETE FROM org_lost.usersettings")
-    assert "has no record of it" in findings(cluster, "organization-record-missing", "lost")[0]
+    assert "has no record of this organization" in findings(cluster, "organization-record-missing", "lost")[0]
     assert "users have no row in usersettings" in findings(cluster, "user-settings-missing", "lost")[0]
     assert findings(cluster, "organization-record-missing") == [] == findings(cluster, "user-settings-missing")
 

@@ -175,3 +175,21 @@ def test_a_token_signing_key_that_sql_wrote_stops_nothing(own_service):
     own_service.stop()
     own_service.start()
     assert own_service.get("queues?$top=1", token=own_service.token()).status_code == 200
+
+
+@pytest.mark.parametrize("date", ["now() + interval '40 years'", "'infinity'"])
+def test_a_token_signing_key_of_the_future_is_replaced(own_service, date):
+    """Otherwise it would never be old enough."""
+    [(id,)] = own_service.sql(f"UPDATE config.signing_key SET created_on = {date} WHERE retired_on IS NULL RETURNING signing_key_id")
+    own_service.stop()
+    own_service.start()
+    assert own_service.get("queues?$top=1", token=own_service.token()).status_code == 200
+    [(new, is_present)] = own_service.sql("SELECT signing_key_id, created_on <= now() FROM config.signing_key WHERE retired_on IS NULL")
+    assert new != id and is_present
+    # A retired key is not accepted for longer either, by a date of its retirement that lies in the future.
+    own_service.sql(f"UPDATE config.signing_key SET retired_on = {date} WHERE signing_key_id = %s", [id])
+    keys = own_service.connections.session.get(f"{own_service.base}/contoso/discovery/v2.0/keys").json()["keys"]
+    own_service.stop()
+    own_service.start()
+    again = own_service.connections.session.get(f"{own_service.base}/contoso/discovery/v2.0/keys").json()["keys"]
+    assert str(id) in {key["kid"] for key in keys} and {key["kid"] for key in again} == {str(new)}

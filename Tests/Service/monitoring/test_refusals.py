@@ -87,11 +87,11 @@ def test_regular_work_that_fails_is_logged_once(place):
     cluster.sql("CREATE TRIGGER a BEFORE INSERT ON config.server FOR EACH ROW EXECUTE FUNCTION public.no_renewal()")
     cluster.sql("REVOKE UPDATE ON config.sweep FROM fieldseal_service")
     try:
-        [swept] = until(lambda: logged(server, "remains of key changes not swept"), "the log does not say that nothing is swept")
+        [swept] = until(lambda: logged(server, "the sweep of remains of key changes failed"), "the log does not say that nothing is swept")
         assert swept["level"] == "warning" and "permission denied" in swept["error"], swept
         until(lambda: cluster.sql("SELECT last_value FROM public.renewals")[0][0] >= 3, "the server does not try again")
-        [renewed] = logged(server, "this server is not announced to others")
+        [renewed] = logged(server, "this server could not announce itself to other servers")
         assert renewed["level"] == "warning" and "no renewal" in renewed["error"], renewed
     finally:
         cluster.sql("DROP TRIGGER a ON config.server; DROP FUNCTION public.no_renewal(); DROP SEQUENCE public.renewals; GRANT UPDATE ON config.sweep TO fieldseal_service")
-    assert len(logged(server, "remains of key changes not swept")) == 1
+    assert len(logged(server, "the sweep of remains of key changes failed")) == 1

@@ -1,5 +1,8 @@
 """What an operator monitors: metrics, the log, and certificates that are renewed while the service runs."""
 
+import concurrent.futures
+import contextlib
+import ctypes
 import datetime
 import json
 import os
@@ -11,6 +14,7 @@ import ssl
 import subprocess
 import time
 
+import psycopg
 import pytest
 import requests
 import yaml
@@ -24,6 +28,8 @@ from service import PATIENCE
 from waiting import until
 
 ROOT = pathlib.Path(__file__).parents[3]
+#: From <sys/inotify.h>.
+IN_OPEN = 0x20
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +165,32 @@ def test_figures_are_those_of_the_database(watched):
     assert figure(after, "fieldseal_events_pending") == 0
     for name, expected in (("emails_waiting", 1), ("cells", cells)):
         assert figure(after, f"fieldseal_organization_{name}", organization="contoso") == figure(after, f"fieldseal_{name}") == expected, name
-    # The pool has at most as many connections as PostgreSQL shows, and no caller waits for one.
-    [(open,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
-    pool = [figure(after, "fieldseal_database_connections", state=state) for state in ("idle", "in use")]
-    assert 1 <= sum(pool) <= open and figure(after, "fieldseal_database_waiting") == 0
+
+
+def test_the_pool_s_figures_are_those_of_postgresql(watched):
+    """Twelve lists of one client wait for a table. The client may use eight connections of the pool, and each of the other lists waits for one."""
+    def pool():
+        metrics = scraped(watched)[0]
+        return {state: figure(metrics, "fieldseal_database_connections", state=state) for state in ("idle", "in use")}, figure(metrics, "fieldseal_database_waiting")
+
+    def blocked():
+        return watched.cluster.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event_type = 'Lock' AND query LIKE '%queue%'")[0][0]
+
+    with concurrent.futures.ThreadPoolExecutor(12) as threads:
+        with psycopg.connect(watched.cluster.superuser) as holder:
+            holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
+            asked = [threads.submit(watched.get, "queues?$top=1&$count=true") for _ in range(12)]
+            until(lambda: blocked() == 8)
+            # The service itself may use a connection too, for a moment.
+            connections, _ = until(lambda: found if (found := pool())[0]["in use"] == 8 and found[1] == 4 else None)
+            [(open,)] = watched.cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+            assert 8 <= sum(connections.values()) <= 16 and sum(connections.values()) <= open
+            holder.rollback()
+        assert [future.result().status_code for future in asked] == [200] * 12
+    # Afterwards no list waits, and the pool keeps the connections for the next requests.
+    until(lambda: (found := pool())[0]["in use"] == 0 and found[0]["idle"] >= 8 and found[1] == 0)
+
 
 
 def test_the_database_goes_away_and_comes_back(watched):
@@ -327,6 +355,22 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     open_connection.close()
 
 
+@contextlib.contextmanager
+def opened(file):
+    """Watches a file with inotify. Yields a function that returns how often any program has opened the file since."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with os.fdopen(libc.inotify_init1(os.O_NONBLOCK), "rb", buffering=0) as watch:
+        assert libc.inotify_add_watch(watch.fileno(), bytes(file), IN_OPEN) > 0, os.strerror(ctypes.get_errno())
+        events = bytearray()
+
+        def times():
+            events.extend(watch.read(65_536) or b"")
+            # An event of a watched file has no name, so each is as long as its head.
+            return len(events) // 16
+
+        yield times
+
+
 def in_place(file, content):
     """Overwrites a file, and keeps its size and its time of modification."""
     times = file.stat()
@@ -351,7 +395,10 @@ def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
 
     until(complaints, "the log's complaint")
     known = len(complaints())
-    # The log has an unchanged problem only once.
+    # The service reads the files three more times. The log has the unchanged problem only once.
+    with opened(home / "server.key") as times:
+        until(lambda: times() >= 3)
+    assert len(complaints()) == known
     started = watched.process.pid
     reads = len([line for line in log(watched)[mark:] if line["message"] == "certificate read"])
     assert shown(watched) == former and not reads

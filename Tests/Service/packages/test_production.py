@@ -170,7 +170,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
             database.query("SELECT pg_reload_conf()")
         outputs.append(follow(block).stdout)
         if "examples/fieldseal.yaml" in block:
-            # The page says: "Change the names in it."
+            # The page says: "change the names in the copy".
             file = root.path("/etc/fieldseal/fieldseal.yaml")
             text = file.read_text().replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
             file.write_text(text.replace("port: 8443", f"port: {port}"))
@@ -316,7 +316,7 @@ def test_the_check_names_roles_that_may_too_much_or_too_little():
         assert "must not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
         cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
         assert "migrator" not in check(migrationDatabase=f"{direct} user=fieldseal_migrator").split("problem:", 1)[-1]
-        assert "a superuser, for whom no guard holds" in check(database=f"{direct} user=postgres")
+        assert "a superuser, whom no guard stops" in check(database=f"{direct} user=postgres")
         cluster.sql("GRANT fieldseal_owner TO fieldseal_service")
         assert "remove guards" in check(migrationDatabase=f"{direct} user=fieldseal_migrator")
         with socket.socket() as taken:

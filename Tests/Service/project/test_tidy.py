@@ -118,7 +118,7 @@ CASES = {
         "Sources/KeyManagement/Change/KeyChange.swift", (r"try await connect\(\), try await connect\(\), ", "try await connect(), "),
         "” is three, and 2 in Sources/KeyManagement/Change/KeyChange.swift"),
     "limits": ("docs/operations.md", (r"48 MiB of a client", "64 MiB of a client"), "of a client” is 64 MiB, and 50331648 in"),
-    "limits in the source": ("Sources/Records/Queries/StatementBuilder.swift", ("tableLimit = 16", "tableLimit = 32"), "tables with those of subqueries” is 16, and 32 in"),
+    "limits in the source": ("Sources/Records/Queries/StatementBuilder.swift", ("tableLimit = 16", "tableLimit = 32"), "tables, the tables of subqueries included” is 16, and 32 in"),
     "a step back": ("docs/operations.md", ("0006 and 0009 of", "0006 and 0010 of"), "operations.md:1: the migration 0009 of migrations/config can't be undone and is not named in"),
     "a step back that is possible": ("docs/operations.md", None, "operations.md:1: the migration 0010 of migrations/config is named and can be undone in"),
     "files of a page": ("docs/architecture.md", ("`HTTPService.swift`", "`Service.swift`"), ": no file is called Service.swift"),

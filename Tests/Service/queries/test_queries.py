@@ -103,20 +103,29 @@ def test_sorting_puts_null_lowest(service, records):
     assert numbers(service, records, f"{option}&$orderby=emailserverprofile/name,name desc") == "543210"
 
 
-@pytest.mark.parametrize("order", ["name", "name desc", "emailaddress", "emailaddress desc,name", "createdon desc", "statecode,emailaddress"])
-def test_pages_survive_inserts_and_deletes(service, order):
+@pytest.mark.parametrize("order, before_all", {
+    "name": {"name": ""}, "name desc": {"name": " 9"}, "emailaddress": {}, "emailaddress desc,name": {"emailaddress": "9@x.test"}, "createdon desc": {},
+    "statecode,emailaddress": {},
+}.items())
+def test_pages_survive_inserts_and_deletes(service, order, before_all):
+    """After the first page, a record that sorts before all others is inserted and a record of the first page is deleted. The other pages have each
+    other record once."""
     prefix = f"page{uuid.uuid4().hex[:8]}"
     for n in range(7):
         service.create("queues", {"name": f"{prefix} {n}", "emailaddress": f"{n % 3}@x.test" if n % 2 else None})
-    url, seen = f"queues?$select=name&$filter=startswith(name,'{prefix}')&$orderby={order}", []
-    expected = [r["name"] for r in service.get(url).json()["value"]]
+    mine = f"queues?$select=name&$filter=startswith(name,'{prefix}')&$orderby={order}"
+    expected = [r["name"] for r in service.get(mine).json()["value"]]
+    url, seen = mine, []
     while url:
         page = service.get(url, Prefer="odata.maxpagesize=2").json()
         seen += [r["name"] for r in page["value"]]
         url = page.get("@odata.nextLink")
         if len(seen) == 2:
-            # A record of the first page is deleted, so the following records move.
-            gone = service.get(f"queues?$filter=name eq '{seen[0]}'").json()["value"][0]["queueid"]
+            # Records with equal values are ordered by their ids, so the low id puts the new record first among them.
+            first = {"name": " 3", **before_all}
+            service.create("queues", {**first, "name": f"{prefix}{first['name']}", "queueid": f"00000000{str(uuid.uuid4())[8:]}"})
+            assert [r["name"] for r in service.get(mine).json()["value"]] == [f"{prefix}{first['name']}", *expected]
+            gone = service.get(f"queues?$filter=name eq '{seen[0]}'&$orderby=createdon").json()["value"][0]["queueid"]
             assert service.request("DELETE", f"queues({gone})").status_code == 204
     assert seen == expected
 

@@ -438,7 +438,7 @@ def test_the_request_for_work_is_checked(quiet, idling):
     batch = {"requests": [{"id": "1", "method": "POST", "url": "fieldseal.WaitForWork", "headers": {"Content-Type": "application/json"},
                            "body": {"HostId": "x", "Seconds": 5, "WantsWork": True, "Watching": [], "IsLeaving": False}}]}
     answer = quiet.request("POST", "$batch", batch, client="router", Content_Type="application/json")
-    assert "can't be a part of a batch" in answer.text
+    assert "can't be part of a batch" in answer.text
     # A router can ask for the lease of one mailbox by its id.
     box = mailbox(quiet, own_profile(quiet, idling()))
     refused(quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": "x", "MailboxId": "y"}, client="router"), 400, "0x80048D19")
@@ -497,7 +497,7 @@ def test_status_has_problems_first_and_one_line_for_the_rest(quiet, idling):
             assert by_id[box]["watchedBy"] and not by_id[box]["hasProblem"] and by_id[box]["lastSync"]
         text_ = quiet.run("router", "status", "--org", "contoso").stdout
         assert "aside <aside@contoso.test>" in text_ and "set aside: 7:2, Message-ID <refused@elsewhere.test>" in text_ and "well0 <" not in text_
-        assert re.search(r"3 well, 3 of them watched", text_), text_
+        assert re.search(r"3 without problems, 3 of them watched", text_), text_
         assert re.search(r"Running routers: \S+ since \S+, watching 4\.", text_), text_
         assert "well0 <" in quiet.run("router", "status", "--org", "contoso", "--all").stdout
     # If no router runs, a mailbox that has been due for more than ten minutes is a problem.

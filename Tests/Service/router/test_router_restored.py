@@ -178,9 +178,9 @@ def test_a_lease_of_the_future_withholds_no_mail(routed):
         routed.sql("INSERT INTO org_contoso.mail_router (router, started_on, seen_on) VALUES ('vm/9/evil', now(), 'infinity')")
         assert "vm/9/evil" not in routed.run("router", "status", "--org", "contoso").stdout
         # A due time that no router would write is reported as a problem of the mailbox.
-        assert "further away than any setting" not in routed.run("router", "status", "--org", "contoso").stdout
+        assert "later than any setting allows" not in routed.run("router", "status", "--org", "contoso").stdout
         routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = 'infinity' WHERE mailboxid = %s", [box])
-        assert "further away than any setting" in routed.run("router", "status", "--org", "contoso").stdout
+        assert "later than any setting allows" in routed.run("router", "status", "--org", "contoso").stdout
     finally:
         routed.sql("DELETE FROM org_contoso.mail_router WHERE router = 'vm/9/evil'")
         removed(routed, box)

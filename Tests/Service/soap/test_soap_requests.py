@@ -334,12 +334,25 @@ def test_concurrency(service):
     assert delete(version()).tag.endswith("ExecuteResponse")
 
 
+def within(service, container, *requests, type=""):
+    """The response to a request that contains others, by their names. Each has the class `type` of the SDK."""
+    inner = "".join(f"<m:OrganizationRequest{type}><x:Parameters/><x:RequestName>{escape(each)}</x:RequestName></m:OrganizationRequest>" for each in requests)
+    settings = parameter("Settings", "m:ExecuteMultipleSettings", "<m:ContinueOnError>true</m:ContinueOnError><m:ReturnResponses>true</m:ReturnResponses>")
+    content = parameter("Requests", "m:OrganizationRequestCollection", inner) + (settings if container == "ExecuteMultiple" else "")
+    return call(service, operation("Execute", f"<request><x:Parameters>{content}</x:Parameters><x:RequestName>{container}</x:RequestName></request>"))
+
+
 def test_the_name_of_any_other_request_is_in_its_fault(service):
-    """The fault also names the request if it has a class, and if Dataverse has such a request."""
+    """The fault also names the request if it has a class, if Dataverse has such a request, and if another request contains it."""
     for name in ("RetrieveUserPrivileges", "BulkDelete", "PublishXml", "Merge", "x" * 5_000, "Créer", "<&>"):
         for type in ("", f' i:type="c:{name}Request"') if name.isascii() and name.isalpha() and len(name) < 100 else ("",):
             element = call(service, operation("Execute", f"<request{type}><x:Parameters/><x:RequestName>{escape(name)}</x:RequestName></request>"))
             assert name[:100] in refused_by(element, "0x80040219")
+            assert name[:100] in refused_by(within(service, "ExecuteTransaction", name, type=type), "0x80040219")
+            found = results(within(service, "ExecuteMultiple", name, type=type))
+            [item] = found["Responses"]
+            assert found["IsFaulted"].text == "true" and int(item.findtext("m:Fault/x:ErrorCode", namespaces=NAMESPACES)) & 0xFFFFFFFF == 0x80040219
+            assert name[:100] in item.findtext("m:Fault/x:Message", namespaces=NAMESPACES)
     assert "no RequestName" in refused_by(call(service, operation("Execute", "<request><x:Parameters/></request>")), "0x80048D19")
 
 

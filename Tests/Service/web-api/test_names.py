@@ -122,7 +122,7 @@ def test_elements_of_fetchxml(service):
         assert f"<{name.split(' ')[0]}" in text
         if treatment == "refused":
             # If the name replaces <fetch> or <entity>, the error says which element is expected instead.
-            assert any(word in response.json()["error"]["message"] for word in (name, "begins with <fetch><entity")), response.text
+            assert any(word in response.json()["error"]["message"] for word in (name, "begin with <fetch><entity")), response.text
     # Attributes that the queries above always have. Each is left out once, and the response must agree with its treatment.
     whole = query("x", "nothing")
     for element, attributes in NAMES["fetchxml queries without an attribute"].items():

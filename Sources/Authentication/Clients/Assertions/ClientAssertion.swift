@@ -36,21 +36,21 @@ package struct ClientAssertion: Sendable {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
             let claims = Self.object(parts[1]), let signature = Data(base64URL: parts[2]), !signature.isEmpty
-        else { throw AssertionProblem("is malformed: it takes a signed JWT") }
+        else { throw AssertionProblem("is malformed. It must be a signed JWT") }
         // The algorithm is checked before the signature, because a client must not be able to choose an algorithm that is not
         // accepted.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
             throw AssertionProblem(
                 "is signed with an algorithm that is not accepted; use one of \(Self.algorithms.joined(separator: ", "))")
         }
-        guard header["crit"] == nil else { throw AssertionProblem("has the header crit, and no extension is known") }
+        guard header["crit"] == nil else { throw AssertionProblem("has the header crit. This service supports no extensions") }
         guard let issuer = claims["iss"]?.string, claims["sub"]?.string == issuer else {
             throw AssertionProblem("must have the client's id as iss and as sub")
         }
         try Self.checkAudience(claims["aud"], organization, addresses)
         expiresOn = try Self.expiry(claims, now)
         guard let id = claims["jti"]?.string, !id.isEmpty else {
-            throw AssertionProblem("lacks jti, which tells it from others of the client")
+            throw AssertionProblem("lacks jti, a unique id of the assertion")
         }
         client = issuer.lowercased()
         replayKey = Array(SHA256.hash(data: Data("\(client) \(id)".utf8)))
@@ -89,7 +89,7 @@ package struct ClientAssertion: Sendable {
             })
         else {
             throw AssertionProblem(
-                "is for another audience; it takes \(addresses.all(of: organization)[0])/oauth2/v2.0/token alone as aud")
+                "is for another audience. Its aud must be only \(addresses.all(of: organization)[0])/oauth2/v2.0/token")
         }
     }
 
@@ -101,7 +101,7 @@ package struct ClientAssertion: Sendable {
             case .number(let text)?: if let seconds = Double(text), seconds.isFinite { return seconds }
             default: break
             }
-            throw AssertionProblem("has \(name), which is no number of seconds since 1970")
+            throw AssertionProblem("has \(name), which is not a number of seconds since 1970")
         }
         let now = now.timeIntervalSince1970
         guard let expiry = try moment("exp") else { throw AssertionProblem("lacks exp, the time at which it expires") }

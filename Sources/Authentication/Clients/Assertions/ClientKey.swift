@@ -84,7 +84,7 @@ package struct ClientKey: Sendable {
 
     private static let unusable = FieldsealError(
         .invalidArgument,
-        "The file holds no public key that can be used: it takes a public key or a certificate in PEM, with RSA of "
+        "The file holds no public key that can be used. It must hold a public key or a certificate in PEM, with RSA of "
             + "\(rsaBits.lowerBound) to \(rsaBits.upperBound) bits or the curve P-256, P-384 or P-521.")
 
     /// Parses the certificate, in PEM, that a client presents in the TLS handshake.
@@ -95,7 +95,9 @@ package struct ClientKey: Sendable {
         var key = try ClientKey(pem: text)
         guard key.certificateHash != nil else {
             throw FieldsealError(
-                .invalidArgument, "The file holds a public key. A client that proves itself in the TLS handshake has a certificate."
+                .invalidArgument,
+                "The file holds a public key and no certificate. To authenticate in the TLS handshake, a client needs a "
+                    + "certificate."
             )
         }
         key.use = .tls(bindsTokens: bindsTokens)

@@ -12,17 +12,22 @@ package struct SigningKeyRow: Sendable {
     package let kekID: String
     /// Whether new tokens are signed with the key.
     package let isCurrent: Bool
-    /// Whether the key is old enough to be replaced.
+    /// Whether the key is to be replaced, because it is old, or because SQL dated it into the future.
     let isDue: Bool
+
+    /// How many seconds a date may be ahead of the database's clock, which may have been corrected. SQL wrote a date further ahead.
+    private static let ahead = 300
 
     /// The rows that servers read.
     package static func all(on connection: isolated PostgresConnection) throws -> [SigningKeyRow] {
         try connection.query(
             """
-            SELECT signing_key_id, private_key, kek_id, retired_on IS NULL, created_on < now() - $1 * interval '1 second'
-              FROM config.signing_key WHERE retired_on IS NULL OR retired_on > now() - $2 * interval '1 second'
+            SELECT signing_key_id, private_key, kek_id, retired_on IS NULL,
+                   created_on NOT BETWEEN now() - $1 * interval '1 second' AND now() + $3 * interval '1 second'
+              FROM config.signing_key
+             WHERE retired_on IS NULL OR retired_on BETWEEN now() - $2 * interval '1 second' AND now() + $3 * interval '1 second'
             """,
-            [.double(Double(TokenIssuer.rotation)), .double(Double(2 * TokenIssuer.lifetime))]
+            [.double(Double(TokenIssuer.rotation)), .double(Double(2 * TokenIssuer.lifetime)), .double(Double(Self.ahead))]
         )
         .map { row in
             SigningKeyRow(

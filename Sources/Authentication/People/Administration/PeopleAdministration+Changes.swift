@@ -6,30 +6,30 @@ package import Tenancy
 
 // Changes of existing people.
 extension PeopleAdministration {
-    /// Gives a person another role. The new role takes effect when the person opens the next page.
+    /// Gives a person another role. The new role takes effect when the person opens the next page. If the role gives new rights, the
+    /// person's former access ends (``Tenancy/AttestedChange/endFormerAccess(of:by:_:on:)``).
     ///
+    /// - Returns: Whether the password ended, so that the person needs a link to choose another one.
     /// - Throws: ``FieldsealError`` for the last System Administrator if `evenIfLast` is false, and for a row that this service did
     ///   not write.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
-    package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false) async throws {
+    @discardableResult
+    package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false) async throws -> Bool {
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person can't have the role Email Router. Only clients can.")
         }
-        try await change(id) { user, change, connection in
+        return try await change(id) { user, change, connection in
             var new = user
             new.role = role
             guard new.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable the person first.")
             }
             if role == .systemAdministrator {
                 try change.requireAccessControl(
                     "give the person \(id.text) the role System Administrator", by: caller, on: connection)
             }
             let grant = new.grant
-            // A holder of an unused invitation could sign in as the new administrator, and approve another administrator's
-            // requests.
-            if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
                     "UPDATE config.console_user SET role = $2, tag = $3 WHERE user_id = $1",
@@ -38,6 +38,8 @@ extension PeopleAdministration {
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): \(user.role.rawValue) to \(role.rawValue)"),
                 by: caller, on: connection)
+            guard role.adds(to: user.role) else { return false }
+            return try change.endFormerAccess(of: id, by: caller, deployment.hashing, on: connection)
         }
     }
 
@@ -80,8 +82,8 @@ extension PeopleAdministration {
                         [.uuid(user.id), .moment(user.disabledOn), .bytes(kept)])
                     try change.revoke(ConsoleUsers.name(user.id), tag: isOwn ? kept : nil)
                 }
-                try Invitation.end(of: user.id, &change, on: connection)
-                try ConsoleSessions.endAll(of: user.id, &change, on: connection)
+                try change.endInvitation(of: user.id, on: connection)
+                try change.endSessions(of: user.id, on: connection)
                 let details = try Self.title(of: found, isOwn: isOwn || found.isNewest(tag, in: former, under: change.kek))
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: details), by: caller, on: connection)
             }

@@ -14,7 +14,7 @@ extension PeopleAdministration {
     package func invite(_ id: UUID) async throws -> String {
         try await change(id) { user, change, connection in
             guard user.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable the person first.")
             }
             try change.requireAccessControl(to: user, "invite", by: caller, on: connection)
             let token = try Invitation.make(
@@ -29,7 +29,7 @@ extension PeopleAdministration {
     /// Ends the unused invitation of a person, if there is one.
     package func withdrawInvitation(of id: UUID) async throws {
         try await change(id) { user, change, connection in
-            guard try Invitation.end(of: id, &change, on: connection) else { return }
+            guard try change.endInvitation(of: id, on: connection) else { return }
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invitation withdrawn"), by: caller,
                 on: connection)
@@ -45,7 +45,7 @@ extension PeopleAdministration {
     package func reset(_ name: String, password: String) async throws -> Role {
         try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(password, salt: salt, for: .network(network))
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: asker)
         return try await session.requestingApproval { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (old, tag, _) = try ConsoleUsers.row(named: name, &change, on: connection) else {
@@ -64,7 +64,8 @@ extension PeopleAdministration {
                     UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL,
                            must_change_password = true WHERE user_id = $1
                     """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
-                try Invitation.end(of: user.id, &change, on: connection)
+                try change.endInvitation(of: user.id, on: connection)
+                try change.remove(.ownPassword(of: user.id))
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(
@@ -83,7 +84,7 @@ extension PeopleAdministration {
             return (user, try VerifierLayers.read(of: user, under: deployment.kek, on: connection))
         }
         guard let (user, layers) = found else { return false }
-        let derived = try await deployment.hashing.derive(password, salt: user.salt, for: .network(network))
+        let derived = try await deployment.hashing.derive(password, salt: user.salt, for: asker)
         let check = try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         return check == .current || check == .outdated
     }

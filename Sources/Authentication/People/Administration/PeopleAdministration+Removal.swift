@@ -20,10 +20,11 @@ extension PeopleAdministration {
                 }
                 // A row that SQL changed does not say reliably which systemuser the person acted as.
                 let isOwn = try user.isNewest(tag, in: change.grants, under: change.kek)
-                try Invitation.end(of: user.id, &change, on: connection)
+                try change.endInvitation(of: user.id, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
-                try change.remove(ConsoleSessions.all(of: user.id))
+                try change.remove(.sessions(of: user.id))
+                try change.remove(.ownPassword(of: user.id))
                 try TrustedIssuers.removeLinks("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                     _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
@@ -50,8 +51,8 @@ extension PeopleAdministration {
     ) throws {
         guard let person = UUID(text: id.lowercased()), try change.names(ConsoleUsers.name(person)) else { throw Self.unknown(id) }
         try change.revoke(ConsoleUsers.name(person))
-        try Invitation.end(of: person, &change, on: connection)
-        try ConsoleSessions.endAll(of: person, &change, on: connection)
+        try change.endInvitation(of: person, on: connection)
+        try change.endSessions(of: person, on: connection)
         try change.append(
             SecurityEvent(.userDisabled, .succeeded, details: "\(person.text), whose row was deleted by SQL"),
             by: caller, on: connection)

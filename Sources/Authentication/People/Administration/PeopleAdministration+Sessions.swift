@@ -31,7 +31,7 @@ extension PeopleAdministration {
     /// Ends all sessions of a person.
     package func endSessions(of id: UUID) async throws {
         try await change(id) { user, change, connection in
-            try ConsoleSessions.endAll(of: id, &change, on: connection)
+            try change.endSessions(of: id, on: connection)
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): sessions ended"), by: caller,
                 on: connection)

@@ -16,9 +16,8 @@ package struct PeopleAdministration: Sendable {
     var organization: Organization { session.organization }
     var caller: Caller { session.caller }
     var deployment: Deployment { session.deployment }
-    /// The network, or else the caller's name, by which the caller's password computations are counted and limited
-    /// (``PasswordHashing``).
-    var network: String { caller.address.map(IPAddress.network) ?? caller.actor }
+    /// For whom passwords are hashed: for the signed-in administrator, whose places strangers can't take, or for the command line.
+    var asker: PasswordHashing.Asker { caller.systemUserID.map { .person($0) } ?? .network(caller.actor) }
 
     /// A person in a list.
     package struct Entry: Sendable {
@@ -36,6 +35,8 @@ package struct PeopleAdministration: Sendable {
         package let sessions: Int
         /// Whether the person must choose another password at the next sign-in.
         package let mustChangePassword: Bool
+        /// Whether it is on record that the person chose their present password.
+        package let hasOwnPassword: Bool
         /// The invitation with which the person may choose a password; nil if there is none.
         package let invitation: Invitation?
         /// When an unused invitation expired; nil if none did.
@@ -67,7 +68,7 @@ package struct PeopleAdministration: Sendable {
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
-                try await deployment.hashing.derive(password, salt: salt, for: .network(network))
+                try await deployment.hashing.derive(password, salt: salt, for: asker)
             } else {
                 try randomBytes(count: 32)
             }
@@ -152,8 +153,10 @@ package struct PeopleAdministration: Sendable {
                 """, [.uuid(organization.id)]
             ).map { row in
                 let disabledOn: PostgresMoment? = try row.decodeIfPresent(9)
-                let isNewest = try ConsoleUsers.row(row).map {
-                    try $0.row.isNewest($0.tag, in: state.grants, under: deployment.kek)
+                let found = try ConsoleUsers.row(row)
+                let isNewest = try found.map { try $0.row.isNewest($0.tag, in: state.grants, under: deployment.kek) }
+                let hasOwnPassword = try found.map {
+                    try state.grants.holds(.ownPassword(of: $0.row.id, salt: $0.row.salt), under: deployment.kek)
                 }
                 let id: UUID = try row.decode(0)
                 return Entry(
@@ -162,7 +165,7 @@ package struct PeopleAdministration: Sendable {
                     disabledOn: disabledOn.map { $0.date },
                     isAuthentic: isNewest ?? false, systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(ConsoleUsers.columnCount + 1),
-                    mustChangePassword: try row.decode(10),
+                    mustChangePassword: try row.decode(10), hasOwnPassword: hasOwnPassword ?? false,
                     invitation: invitations[id].flatMap { $0.hasEnded ? nil : $0 },
                     invitationEnded: invitations[id].flatMap { $0.hasEnded ? $0.end.date : nil })
             }
@@ -184,7 +187,8 @@ package struct PeopleAdministration: Sendable {
     static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(
             .objectDoesNotExist,
-            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends what it granted."
+            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends the "
+                + "access that it gave."
         )
     }
 }

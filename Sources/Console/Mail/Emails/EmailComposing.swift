@@ -50,6 +50,8 @@ extension Console {
     /// The fields with the names of files that were sent but not kept, and with the person's choice to send without them.
     static let missingFilesField = "files.missing"
     static let withoutFilesField = "files.without"
+    /// The field with the person's choice to send an e-mail without a subject and a text.
+    static let emptyField = "empty"
     /// Up to this number, mailboxes are a list to choose from. If there are more mailboxes, the person types a part of the name.
     private static let chosenFromList = 20
 
@@ -67,14 +69,17 @@ extension Console {
     /// - Parameters:
     ///   - record: The e-mail that is answered, forwarded or sent again.
     ///   - problem: The reason for which the e-mail was not sent.
+    ///   - asksEmpty: Whether to ask if the e-mail is to be sent without a subject and a text.
     ///   - lost: The names of files that have to be chosen again.
     func composePage(
-        _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, lost: [String] = [],
+        _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, asksEmpty: Bool = false,
+        lost: [String] = [],
         status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         try Self.require(.create, .email, visit)
         let sender = try await offeredSender(visit, record)
-        let typed = problem == nil ? [:] : visit.form
+        let isAgain: Bool = problem != nil || asksEmpty
+        let typed = isAgain ? visit.form : [:]
         let (boxes, doubt) = try await senders(
             Self.chosenFromList + 1, chosen: typed["from"].flatMap(UUID.init(text:)) ?? sender?.id, visit)
         guard !boxes.isEmpty else {
@@ -91,7 +96,7 @@ extension Console {
             typed[field] ?? before[kind]?.map(named).joined(separator: ", ") ?? ""
         }
         let answered = try composing.isReply ? record.map { try Self.answered($0) } ?? [] : []
-        let attachments = try await offeredAttachments(record, composing, path, problem == nil ? nil : typed, visit)
+        let attachments = try await offeredAttachments(record, composing, path, isAgain ? typed : nil, visit)
         var values: [String: Any] = [
             "title": visit.text(composing.title), "lead": orFalse(subject.isEmpty ? nil : subject),
             "action": record == nil ? "\(visit.root)/compose" : "\(path)/\(composing.rawValue)", "back": path,
@@ -109,9 +114,10 @@ extension Console {
             "sendWithout": visit.text("sendWithout", ["names": lost.joined(separator: ", ")]),
             "wrongAddress": visit.text("wrongAddress", ["text": "{text}"]), "crumb": visit.text("email"),
             "attachments": attachments, "hasAttachments": !attachments.isEmpty, "original": false, "mayQuote": false,
+            "asksEmpty": asksEmpty,
         ]
         values["hasBcc"] = (values["bcc"] as? String)?.isEmpty == false
-        values["isQuoted"] = problem == nil || typed["quote"] != nil
+        values["isQuoted"] = !isAgain || typed["quote"] != nil
         if let record, composing != .again { values.merge(try original(record, composing, path, visit)) { _, new in new } }
         if boxes.count <= Self.chosenFromList {
             let chosen = typed["from"] ?? sender?.id.text ?? (boxes.count == 1 ? boxes[0].id.text : "")

@@ -38,6 +38,7 @@ extension Console {
             try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit)
                 ?? (isShortened ? visit.text("textShortened") : nil))
         values["failure"] = try await failure(record, path, maySend: maySend, visit)
+        values["sentAgain"] = try await sentAgain(record, visit)
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
             values["status"] = [
                 "style": EmailStatus(rawValue: status)?.style ?? "",
@@ -119,8 +120,8 @@ extension Console {
         return isCut ? LargeHTML.withoutOpenEnd(body) : body
     }
 
-    /// Runs work with the text of an e-mail outside of the event loops, which serve other clients meanwhile.
-    static func inBackground<Value>(_ work: () async throws -> Value) async throws -> Value {
+    /// Runs work with a long text, such as that of an e-mail, outside of the event loops, which serve other clients meanwhile.
+    static func inBackground<Value>(_ work: () async throws -> Value) async rethrows -> Value {
         try await withTaskExecutorPreference(BackgroundExecutor.shared, operation: work)
     }
 
@@ -160,10 +161,12 @@ extension Console {
         ]
     }
 
-    /// The e-mail that the request names. Throws if the e-mail's status is not *Failed*.
+    /// The e-mail that the request names. Throws if the e-mail's status is not *Failed*, and it was not sent again before.
     func failedEmail(_ visit: Visit) async throws -> Record {
         let record = try await email(visit)
-        guard try Self.status(of: record) == .failed else { throw FieldsealError(.invalidArgument, visit.text("notFailed")) }
+        guard try Self.status(of: record) == .failed || SentAgain.copy(of: record) != nil else {
+            throw FieldsealError(.invalidArgument, visit.text("notFailed"))
+        }
         return record
     }
 

@@ -39,6 +39,9 @@ extension Console {
                 return try await again(visit.text("noRecipient"))
             }
             let sender = try await self.sender(visit)
+            if isEmpty(visit, composing), visit.form[Self.emptyField] == nil {
+                return try await composePage(visit, composing, record, asksEmpty: true, status: .conflict)
+            }
             var members: [JSONValue.Member] = [
                 .init("subject", .string(visit.form["subject"] ?? "")),
                 .init("directioncode", true), .init("email_activity_parties", .array([sender] + recipients)),
@@ -51,11 +54,21 @@ extension Console {
                 if let record, composing.takesAttachments { try await takenAlong(record.id, visit) } else { [] }
             let attached = try attached(besides: taken, visit)
             if !attached.isEmpty { members.append(.init("email_activity_mime_attachment", .array(attached))) }
-            return Self.sentReply(try await submit(members, as: try await emailID(visit, attached: attached), visit), visit)
+            let id = try await submit(members, as: try await emailID(visit, attached: attached), visit)
+            if composing == .again, let record { await noteSentAgain(record, as: id, visit) }
+            return Self.sentReply(id, visit)
         } catch {
             guard let (message, status) = Self.refusal(error) else { throw error }
             return try await again(visit.texts.told(message), status)
         }
+    }
+
+    /// Whether the person typed neither a subject nor a text, and attached nothing. A forwarded e-mail has a text.
+    private func isEmpty(_ visit: Visit, _ composing: Composing) -> Bool {
+        func isBlank(_ field: String) -> Bool { (visit.form[field] ?? "").allSatisfy(\.isWhitespace) }
+        let takesSome = visit.form.keys.contains { $0.hasPrefix(Self.attachmentField) }
+        return composing != .forward && isBlank("subject") && isBlank("body") && visit.files.isEmpty && !takesSome
+            && visit.form["quote"] == nil
     }
 
     /// Creates an e-mail and submits it. If the e-mail can't be submitted, it is deleted again.

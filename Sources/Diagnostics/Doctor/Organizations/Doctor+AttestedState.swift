@@ -63,7 +63,7 @@ extension Doctor {
                 .warning, "key-row-missing", organization.name,
                 "SQL deleted the wrapped key of version \(key.version), fingerprint \(key.fingerprint): backups from its time open "
                     + "only with its text",
-                advice: "restore the row from a backup of config, or accept in the console that it is gone (Data Encryption)")
+                advice: "restore the row from a backup of config, or accept in the console that the key is gone (Data Encryption)")
         }
         // If the key in force has no row, encryption is not active. Another finding reports that, so it is not counted here.
         let inForce = try Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint).digest()
@@ -72,9 +72,10 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "attested-rows-missing", organization.name,
-                    "SQL deleted \(rows == 1 ? "a row" : "\(rows) rows") that granted access or held a key that no security event names",
+                    "SQL deleted \(rows == 1 ? "a row" : "\(rows) rows") that granted access, or that held a key which no "
+                        + "security event names",
                     advice:
-                        "restore what is missing from a backup, or accept that it is gone: fieldseal org attach \(organization.name)"
+                        "restore the rows from a backup, or accept that they are gone: fieldseal org attach \(organization.name)"
                 ))
         }
         return findings
@@ -89,28 +90,28 @@ extension Doctor {
         case .revoked where row.isDisabled:
             return Finding(
                 .error, "row-put-back", organization.name,
-                "the \(row.title), which is disabled, is an older state of its row, which SQL restored; it can't be enabled",
+                "SQL restored an older state of the row of the \(row.title). The row is disabled, and can't be enabled",
                 advice: "find out who did it; remove the row, and add another: fieldseal user remove, fieldseal client remove")
         case .revoked where ![.client, .user].contains(row.grant.name.kind):
             return Finding(
                 .error, "row-put-back", organization.name,
-                "the \(row.title) is not honoured since the organization was attached again",
+                "the \(row.title) has no effect since the organization was attached again",
                 advice:
-                    "make another one, and remove this one: fieldseal client rotate, client remove-key, user reset, issuer remove")
+                    "make a new one, and remove the old one: fieldseal client rotate, client remove-key, user reset, issuer remove")
         case .revoked:
             return Finding(
                 .error, "revocation-undone", organization.name,
-                "SQL enabled the \(row.title) again, which this service had revoked; it has no effect",
+                "SQL enabled the \(row.title) again, which this service had revoked. The row has no effect",
                 advice: "find out who did it, and disable or delete the row again")
         case .putBack:
             return Finding(
                 .error, "row-put-back", organization.name,
-                "the \(row.title) is an older state of its row, which SQL restored; it has no effect",
+                "SQL restored an older state of the row of the \(row.title). The row has no effect",
                 advice: "find out who did it; remove the row, and add another: fieldseal user remove, fieldseal client remove")
         case .foreign:
             return Finding(
                 .error, code(of: row.grant.name.kind), organization.name,
-                "the \(row.title) was made or changed by SQL, not by this service; it has no effect",
+                "the \(row.title) was made or changed by SQL, not by this service. The row has no effect",
                 advice: "find out who wrote the row, and disable or delete it: fieldseal client disable, fieldseal user disable")
         }
     }
@@ -127,7 +128,7 @@ extension Doctor {
         case .link: "link-not-made-here"
         case .approval: "approval-not-made-here"
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl,
-            .invitation, .secrets, .sessions, .codes, .keys, .links:
+            .invitation, .ownPassword, .secrets, .sessions, .codes, .keys, .links:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }
@@ -151,10 +152,12 @@ extension Doctor {
                 "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint)\(isRetired ? ", which is retired" : ""), "
                     + "and this service put version \(attested.keyVersion), fingerprint \(attested.fingerprint), in force; passwords can't be set",
                 advice: wasStored || isRetired
-                    ? "restore the schema; or, after a restore, accept it: fieldseal org attach \(state.organization.name)"
-                    : "this service never stored that key, and the passwords are in the tables of version \(attested.keyVersion), unless SQL dropped these too: "
-                        + "restore the schema; or, as a superuser with fieldseal.maintenance on, restore the row of \(schema).encryption from a "
-                        + "backup, and drop the triggers a_retired of those tables")
+                    ? "restore the schema; or, after an intended restore, accept its state: fieldseal org attach "
+                        + "\(state.organization.name)"
+                    : "this service never stored the key that the schema names. The passwords are in the tables of version "
+                        + "\(attested.keyVersion), unless SQL dropped these tables: restore the schema; or, as a superuser with "
+                        + "fieldseal.maintenance on, restore the row of \(schema).encryption from a backup, and drop the "
+                        + "triggers a_retired of those tables")
         ]
     }
 
@@ -164,8 +167,9 @@ extension Doctor {
             guard try !state.grants.holds(key.grant, under: deployment.kek) else { return nil }
             return Finding(
                 .error, "key-row-changed", state.organization.name,
-                "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed by SQL, and is not shown",
-                advice: "change the key (fieldseal key change), copy the new one, and purge the old one: fieldseal key purge")
+                "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed by SQL. The service does "
+                    + "not show this key",
+                advice: "change the key (fieldseal key change), copy the new key, and purge the old one: fieldseal key purge")
         }
     }
 
@@ -180,8 +184,8 @@ extension Doctor {
         return [
             Finding(
                 .error, "key-derivation-changed", state.organization.name,
-                "the salt, the iterations or the key check in its table encryption were changed by SQL: the key's text alone "
-                    + "opens no cell",
+                "the salt, the iterations or the key check in the organization's table encryption were changed by SQL. With the "
+                    + "key's text alone, no cell can be opened",
                 advice: "restore that row from a backup; or change the key: fieldseal key change")
         ]
     }
@@ -204,8 +208,9 @@ extension Doctor {
             guard try !user.decode(1, as: Bool.self) else { return nil }
             return Finding(
                 .error, "revocation-undone", state.organization.name,
-                "SQL enabled the systemuser \(try user.decode(0, as: String.self)) again, which was disabled; it stays disabled",
-                advice: "find out who did it; to enable the user, set isdisabled to false with the Web API")
+                "SQL enabled the systemuser \(try user.decode(0, as: String.self)) again, which was disabled. For the service, "
+                    + "the user stays disabled",
+                advice: "find out who did it. To enable the user, set isdisabled to false with the Web API")
         }
         return (findings, users.count)
     }

@@ -15,7 +15,8 @@ extension Doctor {
         var findings = report.problems.prefix(10).map {
             Finding(
                 .error, "audit-changed", organization.name, $0,
-                advice: "compare the audit with a backup: the evidence was changed with SQL; fieldseal events verify names more")
+                advice: "compare the audit with a backup, because SQL changed the evidence; fieldseal events verify names all "
+                    + "changed entries")
         }
         let doubted: Int = try connection.query(
             """
@@ -33,7 +34,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "audit-not-sealed", organization.name, problem,
-                    advice: "start a server, or run fieldseal events seal; if one runs, find out what keeps it from sealing"))
+                    advice: "start a server, or run fieldseal events seal; if a server runs, find out what keeps it from sealing"))
         }
         return Array(findings)
     }

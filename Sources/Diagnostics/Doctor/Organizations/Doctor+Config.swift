@@ -48,7 +48,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "wrapped-under-another-kek", keys.organization,
-                    "\(keys.wrapped) versions of its key are wrapped under a key-encryption key that this program lacks",
+                    "\(keys.wrapped) versions of the organization's key are wrapped under a key-encryption key that this program "
+                        + "lacks",
                     advice:
                         "put that key-encryption key back; or activate the current version, and purge the retired ones: "
                         + "fieldseal key purge"))
@@ -76,8 +77,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .notice, "dead-change", try row.decode(0, as: String.self),
-                    "a key change was interrupted and left its progress behind",
-                    advice: "the service's next sweep, within minutes, removes it; or the next key change does"))
+                    "a key change was interrupted, and its row in config.key_change was left behind",
+                    advice: "the service's next sweep removes the row within minutes, and so does the next key change"))
         }
         return findings
     }

@@ -23,9 +23,10 @@ extension Doctor {
         return [
             Finding(
                 .error, "roles-missing", organization.name,
-                "its table role lacks \(missing.map(\.rawValue).joined(separator: ", ")): SQL deleted or renamed them, and no user or team has "
-                    + "them by a record any more",
-                advice: "find out who did it; fieldseal org attach \(organization.name) puts them back; then give them again")
+                "the organization's table role lacks \(missing.map(\.rawValue).joined(separator: ", ")): SQL deleted or renamed "
+                    + "these roles. Users and teams that had such a role by a record lost it",
+                advice: "find out who did it; fieldseal org attach \(organization.name) puts the roles back; then give the roles "
+                    + "again")
         ]
     }
 
@@ -43,7 +44,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "organization-record-missing", organization.name,
-                    "the table organization has no record of it: its settings, such as those for e-mail, were deleted by SQL",
+                    "the table organization has no record of this organization: its settings, such as those for e-mail, were "
+                        + "deleted by SQL",
                     advice: "find out who did it, and restore the row from a backup"))
         }
         let users: Int = try row.decode(1)

@@ -16,7 +16,7 @@ extension Doctor {
             return Finding(
                 .error, isOfEvent ? "event-chain-broken" : "event-chain-cut", organization.name,
                 isOfEvent ? "security event \(problem)" : problem,
-                advice: "compare security_event with an export or a backup: the evidence was changed with SQL")
+                advice: "compare security_event with an export or a backup, because SQL changed the evidence")
         }
         let counted = try connection.query(
             """
@@ -35,8 +35,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "events-lost", organization.name,
-                    "\(lost) security events of the last 30 days disappeared before they were linked into the chain: SQL took them away, "
-                        + "or a database without them took over",
+                    "\(lost) security events of the last 30 days disappeared before they were linked into the chain: SQL removed "
+                        + "them, or a database without them took over",
                     advice: "find out who did it: fieldseal events export, kind \"event lost\", says what was in them"))
         }
         return Array(findings)

@@ -11,8 +11,10 @@ extension Doctor {
         return [
             Finding(
                 .error, "key-control-changed", organization.name,
-                "SQL changed the rules for the use of the key. Each rule that this service set stays at least as strict",
-                advice: "find out who did it, then set the rule again: fieldseal key control --org \(organization.name)")
+                "SQL changed the rules for the use of the key. If this service had set any, the strictest rules apply: an "
+                    + "approval within \(KeyControl.approvalRange.lowerBound) seconds, and a sign-in within "
+                    + "\(KeyControl.signInRange.lowerBound)",
+                advice: "find out who did it, then set the rules again: fieldseal key control --org \(organization.name)")
         ]
     }
 }

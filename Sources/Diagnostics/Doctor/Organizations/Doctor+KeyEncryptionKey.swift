@@ -14,9 +14,11 @@ extension Doctor {
             let id: String = try row.decode(0)
             return Finding(
                 .error, "under-retired-kek", organization.name,
-                "its state is under the key-encryption key \(id), which was replaced and retired in this database: all of its requests are refused",
+                "the row of its attested state is under the key-encryption key \(id), which was replaced and retired in this "
+                    + "database: all of its requests are refused",
                 advice:
-                    "take the retirement back as a superuser (UPDATE config.replaced_kek SET retired_on = NULL WHERE kek_id = '\(id)'), name both keys in the settings, and run fieldseal kek rotate"
+                    "undo the retirement as a superuser (UPDATE config.replaced_kek SET retired_on = NULL WHERE kek_id = "
+                    + "'\(id)'), name both keys in the settings, and run fieldseal kek rotate"
             )
         }
     }
@@ -41,7 +43,8 @@ extension Doctor {
             .error, "wrong-key-encryption-key",
             "\(keyFiles.file.map { "\($0) is" } ?? "the settings name") the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
             advice:
-                "name the right file in kekFile, or in kekFiles for a database with its own key, or restore it from its backup; nothing else was checked"
+                "name the right file in kekFile, or in kekFiles for a database with its own key; or restore the file from its "
+                + "backup. Nothing else was checked"
         )
     }
 }

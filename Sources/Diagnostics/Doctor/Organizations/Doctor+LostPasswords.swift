@@ -23,12 +23,13 @@ extension Doctor {
             }
         }
         guard let example = lost.first else { return [] }
-        let number = lost.count == 1 ? "a password is" : "\(lost.count) passwords are"
+        let number = lost.count == 1 ? "a password" : "\(lost.count) passwords"
         return [
             Finding(
                 .error, "passwords-lost", organization.name,
-                "\(number) gone that security events of the last 30 days say was set, such as \(example). The audit does not say who "
-                    + "removed it: SQL did, without the triggers or while the audit was off",
+                "\(number) that security events of the last 30 days record as set \(lost.count == 1 ? "is" : "are") missing, such "
+                    + "as \(example). The audit has no entry of the removal: SQL did it, without the triggers or while the audit "
+                    + "was off",
                 advice: "find out who did it; restore the records and their cells from a backup, or set the passwords again")
         ]
     }

@@ -17,9 +17,9 @@ extension Doctor {
                 return Finding(
                     .error, "move-not-ended", name,
                     isCopy
-                        ? "a copy of it is here, which came from the database \(other) and is not in force yet"
-                        : "it was moved to the database \(other), and the original is still here; it is not in force any more",
-                    advice: "if no move is under way, run fieldseal org move \(name) again, which ends or undoes it")
+                        ? "this database has a copy of the organization from the database \(other), which is not in force yet"
+                        : "the organization was moved to the database \(other). The original is still here, but no longer in force",
+                    advice: "if no move is under way, run fieldseal org move \(name) again, which finishes or undoes the move")
             }
     }
 
@@ -37,18 +37,19 @@ extension Doctor {
             guard let name else {
                 return Finding(
                     .warning, "move-journal-left", Finding.deployment,
-                    "the schema \(schema) is the journal of a move of an organization that is not here any more",
+                    "the schema \(schema) is the journal of a move of an organization that no longer exists in this database",
                     advice: "DROP SCHEMA \(schema) CASCADE")
             }
             guard try row.decode(2) else {
                 return Finding(
                     .notice, "move-under-way", name,
-                    "it is being moved: the schema \(schema) and triggers note what is written meanwhile",
+                    "the organization is being moved. The schema \(schema) and triggers note what is written meanwhile",
                     advice: "do nothing while fieldseal org move runs")
             }
             return Finding(
                 .warning, "move-journal-left", name,
-                "a move of it was interrupted, and left the schema \(schema) and its triggers, which note nothing any more",
+                "a move of the organization was interrupted. The schema \(schema) and its triggers were left behind, and note "
+                    + "nothing any more",
                 advice: "run fieldseal org move \(name) again, or with --rehearse if the organization is to stay here: "
                     + "both remove the schema and the triggers")
         }

@@ -11,7 +11,7 @@ extension Doctor {
             Finding(
                 .error, mismatch.hasCell ? "cell-without-flag" : "flag-without-cell", organization.name,
                 "\(mismatch.address): \(mismatch.description)",
-                advice: "restore it from a backup, set the password again, or clear it")
+                advice: "restore the record and its cell from a backup, set the password again, or clear the password")
         }
     }
 }

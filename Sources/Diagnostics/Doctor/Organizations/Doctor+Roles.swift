@@ -12,7 +12,7 @@ extension Doctor {
         return foreign.map { row in
             Finding(
                 .error, "role-not-given-here", state.organization.name,
-                "the \(row.title) is a row that this service did not write, and gives nothing",
+                "the \(row.title) was written by SQL and not by this service. The row gives no rights",
                 advice: "find out who wrote the row and delete it; or have an administrator give the role, or add the member, again"
             )
         }
@@ -21,7 +21,8 @@ extension Doctor {
                 : [
                     Finding(
                         .error, "role-record-changed", state.organization.name,
-                        "the names of \(changed.count) records in its table role were changed by SQL; these roles can't be given",
+                        "the names of \(changed.count) records in the organization's table role were changed by SQL. These roles "
+                            + "can't be given",
                         advice: "restore the table role from a backup")
                 ])
     }

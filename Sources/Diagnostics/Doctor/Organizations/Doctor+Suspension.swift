@@ -25,13 +25,14 @@ extension Doctor {
             if try row.decode(2, as: Bool.self) {
                 return Finding(
                     .warning, "removal-unfinished", name,
-                    "its removal began on \(since) UTC and was interrupted; its requests are refused",
-                    advice: "finish it: fieldseal org remove \(name); or take it back: fieldseal org resume \(name)")
+                    "the removal of the organization began on \(since) UTC and was interrupted. Its requests are refused",
+                    advice: "finish the removal: fieldseal org remove \(name); or undo it: fieldseal org resume \(name)")
             }
             return Finding(
                 .notice, "organization-suspended", name,
-                "it has been suspended since \(since) UTC by \(try row.decode(3, as: String.self)): its requests are refused",
-                advice: "when the reason is gone: fieldseal org resume \(name)")
+                "the organization has been suspended since \(since) UTC by \(try row.decode(3, as: String.self)): its requests "
+                    + "are refused",
+                advice: "when the reason for the suspension is gone: fieldseal org resume \(name)")
         }
     }
 
@@ -45,12 +46,14 @@ extension Doctor {
             isMarked
                 ? Finding(
                     .error, "suspension-not-made-here", name,
-                    "config.organization says that it is suspended, and this service did not suspend it: its requests are answered",
-                    advice: "find out who wrote the row; then suspend it, or set it right: fieldseal org suspend, org resume")
+                    "SQL marked the organization as suspended in config.organization. This service did not suspend it, and "
+                        + "answers its requests",
+                    advice: "find out who wrote the row; then suspend the organization, or clear the mark: fieldseal org suspend, "
+                        + "fieldseal org resume")
                 : Finding(
                     .error, "suspension-undone", name,
-                    "SQL removed its suspension from config.organization; it stays suspended",
-                    advice: "find out who did it; then fieldseal org suspend \(name), or org resume \(name)")
+                    "SQL removed the suspension of the organization from config.organization. The organization stays suspended",
+                    advice: "find out who did it; then fieldseal org suspend \(name), or fieldseal org resume \(name)")
         ]
     }
 }

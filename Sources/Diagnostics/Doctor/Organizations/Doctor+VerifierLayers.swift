@@ -17,10 +17,10 @@ extension Doctor {
             guard try VerifierLayers.isUnreadable(of: person, under: deployment.kek, on: connection) else { return nil }
             return Finding(
                 .warning, "verifier-layers-unreadable", organization.name,
-                "the row of \(person.name) in config.verifier_layer was written by SQL, and is passed over. If the person has "
+                "the row of \(person.name) in config.verifier_layer was written by SQL, so sign-ins ignore it. If the person has "
                     + "not signed in since the key-encryption key was last replaced, the right password is refused",
-                advice: "find out who did it; then DELETE FROM config.verifier_layer WHERE user_id = '\(person.id.text)'; if the "
-                    + "password is refused: fieldseal user reset \(person.name)")
+                advice: "find out who wrote the row; then DELETE FROM config.verifier_layer WHERE user_id = '\(person.id.text)'; "
+                    + "if the password is refused: fieldseal user reset \(person.name)")
         }
     }
 }

@@ -9,8 +9,8 @@ struct ApprovalCommand: AsyncParsableCommand {
         commandName: "approval",
         abstract: "List, approve and refuse requests that need a second System Administrator.",
         discussion: """
-            An organization asks for approvals after: fieldseal key control --approval 1h. A request is approved by another \
-            System Administrator than the one that made it. What the command line asked for is approved in the console or with the \
+            An organization asks for approvals after: fieldseal key control --approval 1h. A request is approved by another System \
+            Administrator than the one that made it. A request that the command line made is approved in the console or with the \
             Web API.
             """,
         subcommands: [List.self, Approve.self, Refuse.self])
@@ -48,7 +48,7 @@ struct ApprovalCommand: AsyncParsableCommand {
 
     struct Approve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Approve a request of a client or a person. They can then do what they asked for, once.",
+            abstract: "Approve a request. The client or person that made it can then repeat the operation, once.",
             example: "approval approve 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The request's id, as approval list shows it.") var id: String
         @OptionGroup var organization: OrganizationOption
@@ -64,7 +64,7 @@ struct ApprovalCommand: AsyncParsableCommand {
 
     struct Refuse: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Refuse a request, or take an approval back.",
+            abstract: "Refuse a request, or withdraw an approval.",
             example: "approval refuse 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The request's id, as approval list shows it.") var id: String
         @OptionGroup var organization: OrganizationOption
@@ -80,7 +80,9 @@ struct ApprovalCommand: AsyncParsableCommand {
 }
 
 private func approvalID(_ text: String) throws -> UUID {
-    guard let id = UUID(text: text) else { throw ValidationError("A request's id is one that approval list shows, not \(text).") }
+    guard let id = UUID(text: text) else {
+        throw ValidationError("\(text) is not the id of a request. `fieldseal approval list` shows the ids.")
+    }
     return id
 }
 

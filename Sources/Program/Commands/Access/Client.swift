@@ -19,7 +19,7 @@ struct Client: AsyncParsableCommand {
             abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.",
             example: "client add crm-import --org contoso --role \"Basic User\" --expires 365")
         @Argument(help: "The client's name, such as crm-import.") var name: String
-        @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Option(help: "The client's role: System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("The client's public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
         @Option(help: ArgumentHelp("The certificate that the client shows in the TLS handshake, in PEM.", valueName: "file"))
         var certificate: String?
@@ -32,12 +32,13 @@ struct Client: AsyncParsableCommand {
         func validate() throws {
             try requireDays(expires)
             guard expires == nil || publicKey == nil && certificate == nil else {
-                throw ValidationError("--expires is for secrets. A key ends with the certificate that it comes in.")
+                throw ValidationError("--expires is for secrets. The key of a certificate expires with the certificate.")
             }
             guard publicKey == nil || certificate == nil else {
-                throw ValidationError("A client is added with --public-key or --certificate. client add-certificate adds another.")
+                throw ValidationError(
+                    "Give --public-key or --certificate, not both. `fieldseal client add-certificate` adds a certificate later.")
             }
-            guard !bindTokens || certificate != nil else { throw ValidationError("--bind-tokens goes with --certificate.") }
+            guard !bindTokens || certificate != nil else { throw ValidationError("--bind-tokens needs --certificate.") }
         }
 
         func run() async throws {
@@ -54,8 +55,8 @@ struct Client: AsyncParsableCommand {
                 client id  \(id.text)
                 key        \(key.kind), SHA-256 \(key.fingerprint)
                 \(certificate == nil
-                    ? "The client proves itself with assertions that its private key signs (private_key_jwt)."
-                    : "The client proves itself with the certificate, which the service asks for where https.clientCertificates is optional.")
+                    ? "The client authenticates with assertions that its private key signs (private_key_jwt)."
+                    : "The client authenticates with the certificate. Set https.clientCertificates to optional.")
                 """)
         }
 
@@ -68,7 +69,7 @@ struct Client: AsyncParsableCommand {
                     """
                     client id      \(id.text)
                     client secret  \(secret)
-                    The secret is shown this once and stored nowhere.
+                    The secret is shown only now and stored nowhere.
                     """, lost: "No client was added.")
             }
         }
@@ -96,7 +97,7 @@ struct Client: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "add-certificate",
             abstract: "Add a certificate to a client, which can authenticate with it in the TLS handshake from then on.",
-            discussion: "It ends with the certificate. client remove-key ends it before that.",
+            discussion: "The client can use the certificate until it expires, or until `client remove-key` removes it.",
             example: "client add-certificate crm-import /root/crm-import.pem --bind-tokens --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The certificate, in PEM.") var file: String
@@ -115,8 +116,10 @@ struct Client: AsyncParsableCommand {
 
     struct RemoveKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "remove-key", abstract: "Remove a public key; assertions that it signed are refused at once.",
-            discussion: "Tokens that were issued earlier remain valid for up to an hour. To end them too, disable the client.",
+            commandName: "remove-key",
+            abstract: "Remove a public key or certificate. The service then refuses authentication with that key.",
+            discussion:
+                "Tokens that were issued earlier remain valid for up to an hour. To end these tokens too, disable the client.",
             example: "client remove-key crm-import 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The key's id, as client list shows it.") var key: String
@@ -194,7 +197,7 @@ struct Client: AsyncParsableCommand {
 
     struct Disable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Disable a client; its tokens are refused at once.",
+            abstract: "Disable a client. Its tokens are refused at once.",
             example: "client disable crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Flag(help: "Disable the client even if it is the last System Administrator.") var evenIfLast = false

@@ -16,10 +16,11 @@ func requireDays(_ days: Int?) throws {
 extension Client {
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a client another secret, which is shown once. The previous one is accepted for another day.",
+            abstract: "Give a client another secret, which is shown once. The previous secret is accepted for another day.",
             discussion: """
-                Two secrets are valid at most: one that is older than the former one ends at once. After a leak, --overlap 0 ends \
-                the former one at once as well; tokens that it brought stay good for an hour, unless the client is disabled.
+                At most two secrets are valid: the new one and the previous one. Older secrets end at once. After a leak, use \
+                --overlap 0, which ends the previous secret at once. Its tokens stay valid for up to an hour, unless you disable \
+                the client.
                 """,
             example: "client rotate crm-import --org contoso --overlap 24")
         @Argument(help: "The client's name or id.") var client: String
@@ -45,8 +46,8 @@ extension Client {
                     """
                     client id      \(id.text)
                     client secret  \(secret)
-                    The secret is shown this once and stored nowhere. \
-                    \(overlap == 0 ? "Former secrets are refused from now on." : "The former one is accepted for \(overlap) hours more.")
+                    The secret is shown only now and stored nowhere. \
+                    \(overlap == 0 ? "Previous secrets are refused from now on." : "The previous secret is accepted for \(overlap) more hours.")
                     """, lost: "The client keeps the secrets that it has.")
             }
         }
@@ -72,7 +73,7 @@ extension Client {
             commandName: "role", abstract: "Give a client another role, from its next request on.",
             example: "client role crm-import \"Email Administrator\" --org contoso")
         @Argument(help: "The client's name or id.") var client: String
-        @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Argument(help: "The new role: System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Flag(help: "Change the role even if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -87,9 +88,10 @@ extension Client {
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Remove a client with its secrets and keys; its tokens are refused at once.",
+            abstract: "Remove a client with its secrets and keys. Its tokens are refused at once.",
             discussion:
-                "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.",
+                "The systemuser that the client acted as is disabled and stays, since records name it. To keep the client, use "
+                + "`client disable`.",
             example: "client remove crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Flag(help: "Remove the client even if it is the last System Administrator.") var evenIfLast = false

@@ -12,8 +12,8 @@ struct Issuer: AsyncParsableCommand {
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Trust a provider; the secret that this service has there comes from the terminal or standard input.",
-            discussion: "There, register https://…/ORGANIZATION/sign-in/back as the redirect URI.",
+            abstract: "Trust a provider. The service's client secret at the provider is read from the terminal or standard input.",
+            discussion: "At the provider, register https://…/ORGANIZATION/sign-in/back as the redirect URI.",
             example: """
                 issuer add entra --org contoso --issuer https://login.example.com/v2.0 --client-id \
                 11111111-2222-4333-8444-555555555555
@@ -22,7 +22,7 @@ struct Issuer: AsyncParsableCommand {
         @Option(help: ArgumentHelp("The provider's issuer identifier.", valueName: "url")) var issuer: String
         @Option(help: ArgumentHelp("The client id of this service at the provider.", valueName: "id")) var clientID: String
         @Option(help: "The claim that identifies a person: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
-        @Flag(help: "This service has no secret there, only PKCE.") var isPublic = false
+        @Flag(help: "This service has no secret at the provider, and uses PKCE alone.") var isPublic = false
         @Option(help: ArgumentHelp("Read the secret from this file (mode 0400 or 0600).", valueName: "file"))
         var secretFile: String?
         @OptionGroup var organization: OrganizationOption
@@ -37,7 +37,7 @@ struct Issuer: AsyncParsableCommand {
             let address = "\(settings.baseURL)/\(session.organization.name)/sign-in/back"
             options.report(
                 ["name": .string(name), "issuer": .string(issuer), "redirectURI": .string(address)],
-                "People may sign in with \(name) once they are linked. There, register the redirect URI \(address).")
+                "People may sign in with \(name) once they are linked. At the provider, register the redirect URI \(address).")
         }
     }
 
@@ -60,7 +60,7 @@ struct Issuer: AsyncParsableCommand {
                         ]
                     }),
                 entries.isEmpty
-                    ? "None yet: fieldseal issuer add."
+                    ? "There is no provider yet: fieldseal issuer add."
                     : entries.map { entry in
                         "\(entry.name)  \(entry.issuer)  as \(entry.clientID), by \(entry.claim)"
                             + (entry.isAuthentic ? "" : "  not made by this service: not honoured")
@@ -72,9 +72,9 @@ struct Issuer: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.",
             example: "issuer link entra ada@example.com --user ada --org contoso")
-        @Argument(help: "The provider.") var name: String
-        @Argument(help: "The value of the claim at the provider.") var subject: String
-        @Option(help: "The person.") var user: String?
+        @Argument(help: "The provider's name.") var name: String
+        @Argument(help: "The value of the claim that identifies the account at the provider.") var subject: String
+        @Option(help: "The person, by name.") var user: String?
         @Option(help: "The client, by name or id.") var client: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

@@ -23,7 +23,7 @@ struct User: AsyncParsableCommand {
         @Option(help: "The person's role.") var role: PersonRole
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?
-        @Option(help: ArgumentHelp("The systemuser that the person gets, in place of a new one.", valueName: "id"))
+        @Option(help: ArgumentHelp("An existing systemuser that the person acts as, instead of a new one.", valueName: "id"))
         var existing: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -95,7 +95,7 @@ struct User: AsyncParsableCommand {
     struct Reset: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Give a person another password, which they change at their next sign-in.",
-            discussion: "It enables them again, takes their one-time passwords away, and ends their sessions.",
+            discussion: "The command also enables the person, turns their one-time passwords off, and ends their sessions.",
             example: "user reset ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))

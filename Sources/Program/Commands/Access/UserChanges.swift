@@ -24,24 +24,36 @@ extension User {
     struct SetRole: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "role", abstract: "Give a person another role, from their next page on.",
+            discussion: """
+                If the role gives new rights, all sessions of the person end. The password ends too, unless it is on record that the \
+                person chose it. Then create a link on the person's page in the console, or use user reset.
+                """,
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Argument(help: "The person's role.") var role: PersonRole
+        @Argument(help: "The person's new role.") var role: PersonRole
         @Flag(help: "Change the role even if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let people = try await PeopleAdministration(organization.session(options))
-            try await people.setRole(role.role, of: people.id(of: name), evenIfLast: evenIfLast)
-            options.report(["name": .string(name), "role": .string(role.rawValue)], "\(name) is \(role.rawValue) now.")
+            let endsPassword = try await people.setRole(role.role, of: people.id(of: name), evenIfLast: evenIfLast)
+            var text = "\(name) is \(role.rawValue) now."
+            if endsPassword {
+                text += """
+                     The password ended, because it is not on record that \(name) chose it. Create a link on the person's page in the \
+                    console, or set a password to begin with: fieldseal user reset \(name)
+                    """
+            }
+            options.report(
+                ["name": .string(name), "role": .string(role.rawValue), "passwordEnded": .bool(endsPassword)], text)
         }
     }
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a person, and end their sessions.",
-            discussion: "The systemuser that they acted as stays, disabled, since records name it.",
+            discussion: "The systemuser that the person acted as is disabled and stays, since records name it.",
             example: "user remove ada --org contoso")
         @Argument(help: "The person's name or id.") var name: String
         @Flag(help: "Remove the person even if they are the last System Administrator.") var evenIfLast = false
@@ -56,7 +68,7 @@ extension User {
 
     struct EndSessions: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.",
+            commandName: "end-sessions", abstract: "End all sessions of a person. The person can sign in again.",
             example: "user end-sessions ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @OptionGroup var organization: OrganizationOption
@@ -74,13 +86,13 @@ extension User {
             commandName: "require-second-factor",
             abstract: "Set the roles in which people of an organization need one-time passwords.",
             discussion: """
-                A person in such a role who has none sets them up before any other page opens. Without --role and --all, one-time \
-                passwords become optional for all roles. The command connects as the role that migrates. The setting is attested, \
-                so SQL can't change it.
+                A person in such a role without one-time passwords sets them up before any other page opens. Without --role and \
+                --all, one-time passwords become optional for all roles. The command connects as the role that migrates. The \
+                setting is attested, so SQL can't change it.
                 """,
             example: "user require-second-factor --role \"System Administrator\" --org contoso")
-        @Option(help: "A role; may be given several times.") var role: [PersonRole] = []
-        @Flag(help: "Every role.") var all = false
+        @Option(help: "A role that needs one-time passwords. May be given several times.") var role: [PersonRole] = []
+        @Flag(help: "Require one-time passwords for every role.") var all = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -10,22 +10,25 @@ import Tenancy
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Export security events, verify that none was changed or taken out, seal the audit, and archive what is old.",
+        abstract:
+            "Export security events, verify that none was changed or removed, seal the audit, and archive old events and audit "
+            + "entries.",
         subcommands: [Export.self, Verify.self, EventsSeal.self, EventsArchive.self])
 
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print security events as JSON lines, or send them to syslog.",
             discussion: """
-                The last line, "attested", says where the chain ends. `events verify --against` compares it later with the database. The \
-                next export goes on after its "newest".
+                The last line, "attested", says where the chain of events ends. `events verify --against` later compares the file \
+                with the database. For the next export, give the number in "newest" of that line to --after.
                 """,
             example: "events export --org contoso --after 1200")
         @OptionGroup var organization: OrganizationOption
         @Option(
-            name: [.customLong("after"), .customLong("since")], help: ArgumentHelp("Only events after this one.", valueName: "id"))
+            name: [.customLong("after"), .customLong("since")],
+            help: ArgumentHelp("Export only events after the event with this id.", valueName: "id"))
         var after = 0
-        @Flag(help: "Send them to syslog (facility authpriv) instead of printing them.") var syslog = false
+        @Flag(help: "Send the events to syslog (facility authpriv) instead of printing them.") var syslog = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -79,9 +82,11 @@ struct Events: AsyncParsableCommand {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Verify the security events and the sealed audit of one or all organizations; exit 1 and what is wrong if there is something.",
+                "Verify the security events and the sealed audit of one or all organizations. If something is wrong, print it and "
+                + "exit 1.",
             discussion:
-                "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named.",
+                "With --archive, the files of one organization are verified too. Name all archives of its security events, or any "
+                + "archives of its audit.",
             example: "events verify --org contoso --from-checkpoint")
         @OptionGroup var organizations: OrganizationsOption
         @Flag(

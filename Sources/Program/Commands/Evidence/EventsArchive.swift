@@ -11,7 +11,7 @@ struct EventsArchive: AsyncParsableCommand {
         abstract: "Move old security events, or old entries of the audit, to a sealed file.",
         discussion: """
             The chain stays verifiable: the database knows where it begins, and `events verify --archive` verifies the files along \
-            with it. Keep the files: nothing else has these events. The newest event always stays.
+            with it. Keep the files: no other copy of these events exists. The newest event always stays in the database.
             """,
         example: "events archive --org contoso --before 2026-01-01 --to /var/lib/fieldseal/archive/contoso-2025.archive")
     @OptionGroup var organization: OrganizationOption

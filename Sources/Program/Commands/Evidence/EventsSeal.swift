@@ -9,8 +9,8 @@ struct EventsSeal: AsyncParsableCommand {
         commandName: "seal",
         abstract: "Seal the new entries of the audit now, as servers do once a minute.",
         discussion: """
-            Sealed entries can't be changed, deleted or added unnoticed: `events verify` names what was. Run it when the servers are stopped, \
-            and before you give access to the database.
+            After sealing, `events verify` detects entries that SQL changed, deleted or added. Run `events seal` while the servers \
+            are stopped, and before you give access to the database.
             """,
         example: "events seal --org contoso")
     @OptionGroup var organizations: OrganizationsOption

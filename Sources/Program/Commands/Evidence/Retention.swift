@@ -11,8 +11,9 @@ struct Retention: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Archive old security events and audit entries, and delete old e-mails, as the settings say.",
         discussion: """
-            retention.eventDays and retention.auditDays move what is older to sealed files in retention.folder; retention.emailDays \
-            deletes e-mails that ended. What has no setting is kept. Run it nightly: fieldseal-retention.timer.
+            retention.eventDays and retention.auditDays move what is older to sealed files in retention.folder; \
+            retention.emailDays deletes e-mails that were sent, received, completed or canceled. What has no setting is kept. \
+            fieldseal-retention.timer runs this command every night.
             """,
         example: "retention --org contoso")
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name")) var organization: String?

@@ -21,7 +21,7 @@ struct Kek: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a new key-encryption key: 64 random bytes in base64, mode 0400. Never overwrites a file.",
             example: "kek create /etc/fieldseal/private/kek")
-        @Argument(help: "Where to put it.") var path: String
+        @Argument(help: "The file to write.") var path: String
 
         func run() async throws {
             try KeyEncryptionKeyFile.create(at: path)
@@ -37,7 +37,7 @@ struct Kek: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show what is sealed under which key-encryption key, which servers have which, and the next step.",
+            abstract: "Show what is sealed under which key-encryption key, which servers know which key, and the next step.",
             example: "kek status")
         @OptionGroup var options: CommandOptions
 
@@ -55,7 +55,8 @@ struct Kek: AsyncParsableCommand {
         private static func next(_ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?) -> String {
             let target = successor ?? kek.id
             if let successor, status.replaced.contains(where: { $0.id == successor }) {
-                return "The new key \(successor) was replaced before and is not used again. Make another one: fieldseal kek create."
+                return
+                    "The new key \(successor) was replaced before and can't be used again. Make another key: fieldseal kek create."
             }
             if status.uses.contains(where: { $0.kekID != target }) {
                 let without = status.servers.filter { !$0.kekIDs.contains(target) }
@@ -73,8 +74,9 @@ struct Kek: AsyncParsableCommand {
             }
             let old = status.servers.filter { server in status.replaced.contains { server.kekIDs.contains($0.id) } }
             return old.isEmpty
-                ? "Nothing is to be done."
-                : "The servers on \(old.map(\.host).joined(separator: ", ")) were started with a key that is retired since: restart them."
+                ? "There is nothing to do."
+                : "The servers on \(old.map(\.host).joined(separator: ", ")) were started with a key that was retired later. "
+                    + "Restart them."
         }
 
         private static func text(
@@ -124,7 +126,8 @@ struct Kek: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Seal and tag everything under the new key-encryption key, organization by organization, while servers run.",
             discussion: """
-                Each organization is finished by itself. After an interruption, run the command again; it continues with the others.
+                Each organization is finished by itself. After an interruption, run the command again: it continues with the \
+                remaining organizations.
                 """,
             example: "kek rotate")
         @OptionGroup var options: CommandOptions
@@ -146,7 +149,8 @@ struct Kek: AsyncParsableCommand {
             let others = changing.filter { $0 != chosen }
             if let chosen, !others.isEmpty, (try? settings.selecting(chosen))?.hasOwnKek != true {
                 return
-                    "The other databases were not looked at. Run fieldseal kek rotate without --database before you name the new key alone."
+                    "The other databases were not examined. Run fieldseal kek rotate without --database before you name the new "
+                    + "key alone."
             }
             let these = chosen ?? (changing.count == settings.allDatabases.count ? nil : changing.joined(separator: ", "))
             return
@@ -176,7 +180,8 @@ struct Kek: AsyncParsableCommand {
                 guard !options.json else { return }
                 options.report(
                     .null,
-                    "\(outcome.organization): " + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were made anew")
+                    "\(outcome.organization): "
+                        + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were sealed or made again")
                 )
             }
             options.report(
@@ -201,7 +206,7 @@ struct Kek: AsyncParsableCommand {
 
     struct Retire: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.",
+            abstract: "Retire key-encryption keys that were replaced. From then on, no program accepts them.",
             example: "kek retire")
         @OptionGroup var options: CommandOptions
 
@@ -225,13 +230,13 @@ struct Kek: AsyncParsableCommand {
                         .init(database.name, try await KeyEncryptionKeyStatus.read(deployment), inForce: deployment.kek.id))
                 } catch let code as ExitCode {
                     // `deployment()` printed the error before it threw the exit code.
-                    let words = "So nothing was retired in any database: \(database.name) was not looked at."
+                    let words = "So nothing was retired in any database: \(database.name) was not examined."
                     FileHandle.standardError.write(Data("\(words)\n".utf8))
                     throw code
                 } catch {
                     let words = (error as? FieldsealError)?.message ?? "\(error)"
                     throw CommandFailure(
-                        "The database \(database.name) could not be looked at, so nothing was retired in any: \(words)")
+                        "The database \(database.name) could not be examined, so nothing was retired in any database: \(words)")
                 }
             }
             try KeyEncryptionKeyRotation.checkRetiring(censuses)

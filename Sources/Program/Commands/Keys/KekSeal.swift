@@ -8,12 +8,12 @@ extension Kek {
         static let configuration = CommandConfiguration(
             abstract: "Seal a key-encryption key by the PKCS#11 token that the settings name in kek.pkcs11.",
             discussion: """
-                Without --from the key is a new one, which exists nowhere else: keep backups of the token and of the sealed file. The \
-                sealed file is written to kek.pkcs11.sealedFile, and never overwritten.
+                Without --from, the key is a new one, which exists nowhere else. Keep backups of the token and of the sealed file. \
+                The sealed file is written to kek.pkcs11.sealedFile, and never overwritten.
                 """,
             example: "kek seal --make-token-key --from /etc/fieldseal/private/kek")
         @Option(help: ArgumentHelp("Seal this key-encryption key, as kek create made it.", valueName: "file")) var from: String?
-        @Flag(help: "Make the AES key in the token first. It never leaves the token.") var makeTokenKey = false
+        @Flag(help: "First make the AES key in the token, which never leaves the token.") var makeTokenKey = false
         @Flag(help: "Use newKek.pkcs11, for a key that replaces the present one.") var new = false
         @OptionGroup var options: CommandOptions
 
@@ -21,7 +21,7 @@ extension Kek {
             let settings = try await Settings.read(options.settings)
             let setting = new ? "newKek.pkcs11" : "kek.pkcs11"
             guard case .token(let place)? = try new ? settings.newKekSource : settings.kekSource else {
-                throw CommandFailure("The settings have no \(setting). Name the token there, then seal.")
+                throw CommandFailure("The settings have no \(setting). Name the token there, then run this command again.")
             }
             let id = try SealedKeyEncryptionKey.seal(place, from: from, makesTokenKey: makeTokenKey)
             options.report(

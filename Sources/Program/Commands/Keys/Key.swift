@@ -18,7 +18,7 @@ struct Key: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show the state of the key, and no byte of it.",
+            abstract: "Show the state of the key, but not the key itself.",
             example: "key status --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -34,22 +34,23 @@ struct Key: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the key's text, for a safe place outside of the deployment. It is recorded.",
+            abstract: "Print the key's text, to keep it in a safe place outside of the deployment. A security event records this.",
             example: "key show --org contoso --file /mnt/safe/contoso.key")
         @Option(
-            name: .customLong("version"), help: ArgumentHelp("A retired version, for a backup of its time.", valueName: "number"))
+            name: .customLong("version"),
+            help: ArgumentHelp("Print this retired version, which opens backups of its time.", valueName: "number"))
         var keyVersion: Int?
         @Option(help: ArgumentHelp("The fingerprint of the key, if several keys have that version.", valueName: "16 digits"))
         var fingerprint: String?
-        @Option(help: ArgumentHelp("Write it to this file instead, readable by its owner alone.", valueName: "file"))
+        @Option(help: ArgumentHelp("Write the key to this file instead, readable by its owner alone.", valueName: "file"))
         var file: String?
-        @Flag(help: "Replace the file if it exists.") var force = false
+        @Flag(help: "Replace the file of --file if it exists.") var force = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
-            guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint goes with --version.") }
-            guard !force || file != nil else { throw ValidationError("--force goes with --file.") }
+            guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint needs --version.") }
+            guard !force || file != nil else { throw ValidationError("--force needs --file.") }
         }
 
         func run() async throws {
@@ -87,8 +88,8 @@ struct Key: AsyncParsableCommand {
             example: "key change --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
-        @Flag(help: "Take a key of your own, from the terminal or standard input.") var own = false
-        @Option(help: ArgumentHelp("Take a key of your own from this file (mode 0400 or 0600).", valueName: "file"))
+        @Flag(help: "Use a key of your own, from the terminal or standard input.") var own = false
+        @Option(help: ArgumentHelp("Use a key of your own from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
 
         @Flag(
@@ -126,7 +127,7 @@ struct Key: AsyncParsableCommand {
 
         private static func confirm() throws {
             FileHandle.standardError.write(
-                Data("Values of cells that do not open are lost to their users. Type quarantine to continue: ".utf8))
+                Data("The passwords in cells that do not open are lost to their users. Type quarantine to continue: ".utf8))
             guard Swift.readLine(strippingNewline: true) == "quarantine" else {
                 throw CommandFailure("Nothing was changed: the word was not typed.")
             }
@@ -135,7 +136,8 @@ struct Key: AsyncParsableCommand {
 
     struct Rehearse: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Rehearse a key change: print its duration, its WAL, and which cells don't open. It is rolled back.",
+            abstract:
+                "Rehearse a key change: print its duration, its amount of WAL, and which cells don't open. Then roll it back.",
             example: "key rehearse --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -165,7 +167,7 @@ struct Key: AsyncParsableCommand {
 
     struct Cancel: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop the key change that is under way. The key before it stays in force.",
+            abstract: "Stop the key change that is under way. The present key stays in force.",
             example: "key cancel --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -175,18 +177,18 @@ struct Key: AsyncParsableCommand {
             let isCancelled = try await KeyAdministration(session, to: .cancel).cancelKeyChange()
             options.report(
                 ["organization": .string(session.organization.name), "cancelled": .bool(isCancelled)],
-                isCancelled ? "The change is told to stop." : "No key change is under way.")
+                isCancelled ? "The key change was asked to stop." : "No key change is under way.")
             if !isCancelled { throw ExitCode.failure }
         }
     }
 
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Remove a retired key. Backups from its time can't be opened any more without its text.",
-            discussion: "Without --yes it says what would become unreadable, and removes nothing.",
+            abstract: "Remove a retired key. Afterwards, backups from its time open only with the key's text.",
+            discussion: "Without --yes, the command removes nothing, and says which backups would need the key's text.",
             example: "key purge 3 --org contoso")
-        @Argument(help: "The key version.") var keyVersion: Int
-        @Flag(help: "Do it.") var yes = false
+        @Argument(help: "The version of the retired key.") var keyVersion: Int
+        @Flag(help: "Remove the key.") var yes = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -205,7 +207,7 @@ struct Key: AsyncParsableCommand {
                     known.isEmpty
                         ? "There is no key of version \(keyVersion) to purge."
                         : "Backups \(spans.joined(separator: " and ")) would need the text of key version \(keyVersion) to be opened. "
-                            + "Copy it first (fieldseal key show --version \(keyVersion)), then say --yes.")
+                            + "Copy it first (fieldseal key show --version \(keyVersion)), then add --yes.")
             }
             let purged = try await KeyAdministration(session, to: .purge).purgeKey(version: keyVersion)
             options.report(

@@ -9,8 +9,8 @@ extension KeyEncryptionKeyFile {
             return "It belongs to \(UserName.current), and other users than root can't read it."
         }
         return """
-            It belongs to root, and no other user can read it. A service that runs as another user, such as fieldseal, needs it as its own: \
-            chown fieldseal: \(path)
+            It belongs to root, and no other user can read it. A service that runs as another user, such as fieldseal, must own \
+            the file: chown fieldseal: \(path)
             """
     }
 }

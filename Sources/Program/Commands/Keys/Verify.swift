@@ -8,7 +8,7 @@ import Tenancy
 /// Opens every cell.
 struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Open every cell of one or all organizations; exit 1 and their addresses if any does not open.",
+        abstract: "Open every cell of one or all organizations. If cells do not open, print their addresses and exit 1.",
         example: "verify --org contoso")
     @OptionGroup var organizations: OrganizationsOption
     @OptionGroup var options: CommandOptions

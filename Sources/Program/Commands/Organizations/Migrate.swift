@@ -13,7 +13,7 @@ struct Migrate: AsyncParsableCommand {
 
     struct Bootstrap: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make the roles, the schema cell and the event trigger; once, as a superuser.",
+            abstract: "Make the roles, the schema cell and the event triggers. Run it once, as a superuser.",
             example: "migrate bootstrap --settings /root/superuser.yaml")
         @OptionGroup var options: CommandOptions
 
@@ -35,9 +35,10 @@ struct Migrate: AsyncParsableCommand {
 
     struct Recovery: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.",
+            abstract: "Make the functions that open cells in SQL, as a superuser. Only a recovery in SQL needs them.",
             discussion:
-                "With --superuser it needs no settings and no key-encryption key: for a database that was restored without them.",
+                "With --superuser, the command needs no settings and no key-encryption key: for a database that was restored "
+                + "without them.",
             example: "migrate recovery --superuser \"host=/run/postgresql dbname=restored user=postgres\"")
         @Option(
             help: ArgumentHelp(
@@ -62,18 +63,23 @@ struct Migrate: AsyncParsableCommand {
 
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Apply pending migrations, to the deployment and to every organization or one.",
+            abstract: "Apply pending migrations to the deployment, and to one or all organizations.",
             discussion: """
-                Several organizations at a time, each migration in a transaction of its own. What was interrupted goes on at the next \
-                call.
+                Several organizations are migrated at a time, each migration in its own transaction. After an interruption, run \
+                the command again.
                 """,
             example: "migrate up --rehearse")
         @OptionGroup var options: CommandOptions
         @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name"))
         var organization: String?
-        @Option(help: ArgumentHelp("Organizations at a time, each on a database connection.", valueName: "n"))
+        @Option(
+            help: ArgumentHelp(
+                "How many organizations are migrated at a time, each on its own database connection.", valueName: "n"))
         var parallel = MigrationRunner.defaultParallelism
-        @Flag(help: "Apply what is pending, print times and locks, and roll it back. Locks are held meanwhile: use a copy.")
+        @Flag(
+            help:
+                "Apply what is pending, print times and locks, and roll it back. Holds the locks meanwhile, so use a copy."
+        )
         var rehearse = false
 
         func validate() throws {
@@ -113,7 +119,9 @@ struct Migrate: AsyncParsableCommand {
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Undo the newest migration of one target, to return to an earlier program.",
-            discussion: "Asks for the migration's name to be typed. Those that hold evidence or cells can't be undone.",
+            discussion:
+                "The command asks for the migration's name. Migrations that made the tables of cells, evidence or attested states "
+                + "can't be undone.",
             example: "migrate down contoso --dry-run")
         @Argument(help: "config, or an organization's name.") var target: String
         @Flag(help: "Print the SQL, and change nothing.") var dryRun = false
@@ -183,7 +191,8 @@ struct Migrate: AsyncParsableCommand {
             }
             options.report(
                 ["problems": .array(problems.map { .string($0) })],
-                problems.isEmpty ? "Every migration is applied as this program carries it." : problems.joined(separator: "\n"))
+                problems.isEmpty
+                    ? "Every migration of this program is applied, and none was changed." : problems.joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
         }
     }

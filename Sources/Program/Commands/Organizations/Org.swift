@@ -22,7 +22,7 @@ struct Org: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create an organization, active from its first moment under a generated key.",
             example: "org create contoso")
-        @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var name: String
+        @Argument(help: "The new organization's name: at most 39 lower-case letters, digits and hyphens.") var name: String
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -72,23 +72,27 @@ struct Org: AsyncParsableCommand {
 
     struct Attach: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Register a schema that is there already, or accept the state of an organization after a restore.",
+            abstract: "Register a schema that exists already, or accept the state of an organization after a restore.",
             discussion: """
-                For a schema that a DBA restored, or that was left over when config was lost. For an organization that is registered, it \
-                says what differs from what this service wrote, asks, and accepts the state as it is. Rows that this service did not \
-                write grant nothing afterwards either, and people sign in again. It is recorded as a security event.
+                For a schema that a DBA restored, or that was left over when config was lost. For a registered organization, the \
+                command prints what differs from the state that this service wrote, asks, and then accepts the present state. Rows \
+                that this service did not write still grant nothing, and people sign in again. A security event records this.
 
-                If the list of attested rows was lost or changed, nothing tells former rows from present ones. Every client and every \
-                person is disabled then. Enable each client that you recognize (client enable) and replace its secret (client rotate). Give \
-                each person that you recognize a new password (user reset), which enables the person.
+                If the list of attested rows was lost or changed, the service can't tell revoked rows from valid ones. So it \
+                disables every client and every person. Enable each client that you recognize (client enable) and replace its \
+                secret (client rotate). Give each person that you recognize a new password (user reset), which enables the person.
                 """,
             example: "org attach contoso")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "Accept what differs without asking.") var yes = false
-        @Flag(help: "Without a list, honour each row with a valid tag, also one that was revoked. For a restore on purpose.")
+        @Flag(
+            help: "If the list is lost, honour every row with a valid tag, including revoked rows. Only after a restore on purpose."
+        )
         var trustTags = false
         @Option(
-            help: "Accept this key version, though this service never stored it. For an older config that was restored on purpose.")
+            help:
+                "Accept this key version, which this service never stored. Only after a restore of an older config on purpose."
+        )
         var keyVersion: Int?
         @OptionGroup var options: CommandOptions
 
@@ -141,7 +145,7 @@ struct Org: AsyncParsableCommand {
                     "notHonoured": .array(report.notHonoured.map { .string($0) }),
                     "keyVersion": .integer(Int64(report.keyVersion)), "events": .integer(Int64(report.events)),
                 ],
-                "\(report.text(name))\nThe state of \(name) is accepted as it is. Every person signs in to its console again.")
+                "\(report.text(name))\nThe present state of \(name) is accepted. Every person has to sign in to its console again.")
         }
     }
 }
@@ -155,10 +159,12 @@ extension AttestationReport {
             : ["\(name) differs from what this service last wrote:"] + differences.map { "  \($0.asTerminalLine)" }
         let refused =
             notHonoured.isEmpty
-            ? [] : ["Not made by this service, or revoked; grants nothing:"] + notHonoured.map { "  \($0.asTerminalLine)" }
+            ? []
+            : ["Rows that this service did not make, or that were revoked, grant nothing:"]
+                + notHonoured.map { "  \($0.asTerminalLine)" }
         return
             (differing + refused + [
-                "Grants power: \(authentic.isEmpty ? "nothing" : authentic.map(\.asTerminalLine).joined(separator: ", ")).",
+                "Rows that grant access: \(authentic.isEmpty ? "none" : authentic.map(\.asTerminalLine).joined(separator: ", ")).",
                 "Key version \(keyVersion); the newest security event is number \(events).",
             ]).joined(separator: "\n")
     }

@@ -17,7 +17,7 @@ extension Org {
             let organizations = try await OrganizationOverview.list(options.deployment().0)
             options.report(
                 .array(organizations.map(\.json)),
-                organizations.isEmpty ? "There is none yet: fieldseal org create NAME." : Self.table(organizations))
+                organizations.isEmpty ? "There is no organization yet: fieldseal org create NAME." : Self.table(organizations))
         }
 
         private static func table(_ organizations: [OrganizationOverview]) -> String {

@@ -9,18 +9,20 @@ extension Org {
         static let configuration = CommandConfiguration(
             abstract: "Move an organization to another database of the deployment.",
             discussion: """
-                Reads and writes go on while everything is copied and compared. At the end writes wait, as a rule for less than a second, \
-                and are answered with 503 for a moment. A rehearsal says how long. Clients, people, keys and tokens stay as they are. After \
-                an interruption run it again: it ends or undoes what was begun.
+                Reads and writes continue while the data is copied and compared. At the end, writes wait, usually for less than a \
+                second, and requests get 503 for a moment. A rehearsal says how long. Clients, people, keys and tokens stay as \
+                they are. After an interruption, run the command again: it finishes or undoes the move.
                 """,
             example: "org move contoso --to east --rehearse")
         @Argument(help: "The organization.") var name: String
-        @Option(help: ArgumentHelp("The database to move it to, as the settings name it.", valueName: "database")) var to: String
-        @Flag(help: "Do everything but the last step, and say how long writes would wait. No write waits for it.") var rehearse =
+        @Option(help: ArgumentHelp("The database to move the organization to, by its name in the settings.", valueName: "database"))
+        var to: String
+        @Flag(help: "Do everything but the last step, and say how long writes would wait. No write waits meanwhile.") var rehearse =
             false
         @Option(
             help: ArgumentHelp(
-                "How long writes may wait at the end. Where they are too fast for that, the move gives up.", valueName: "seconds"))
+                "Seconds that writes may wait at the end. If rows are written too fast for that, the move gives up.",
+                valueName: "seconds"))
         var longestPause = OrganizationMove.defaultPause / .seconds(1)
         @OptionGroup var options: CommandOptions
 

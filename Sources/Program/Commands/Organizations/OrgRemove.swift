@@ -9,22 +9,22 @@ extension Org {
         static let configuration = CommandConfiguration(
             abstract: "Remove an organization with all of its records, cells, events, keys, clients and people.",
             discussion: """
-                It asks for the organization's name, suspends it, exports it if that is wanted, and removes everything in one \
-                transaction. If it is interrupted, the organization stays suspended, `fieldseal doctor` names it, and the same \
-                command finishes; `fieldseal org resume` takes the removal back.
+                The command asks for the organization's name, suspends the organization, exports it with --export, and removes \
+                everything in one transaction. After an interruption, the organization stays suspended, and `fieldseal doctor` \
+                reports it. Run the same command again to finish the removal, or `fieldseal org resume` to undo it.
                 """,
             example: "org remove contoso --export /mnt/safe/contoso.export")
         @Argument(help: "The organization.") var name: String
-        @Option(help: ArgumentHelp("Export it into this file before.", valueName: "file")) var export: String?
-        @Flag(help: "Remove it without an export.") var withoutExport = false
+        @Option(help: ArgumentHelp("First export the organization into this file.", valueName: "file")) var export: String?
+        @Flag(help: "Remove the organization without an export.") var withoutExport = false
         @Flag(help: "Replace the file of the export if it exists.") var force = false
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
             guard (export == nil) == withoutExport else {
-                throw ValidationError("Say what becomes of its data: --export FILE, or --without-export.")
+                throw ValidationError("Say whether to export the data first: --export FILE, or --without-export.")
             }
-            guard !force || export != nil else { throw ValidationError("--force goes with --export.") }
+            guard !force || export != nil else { throw ValidationError("--force needs --export.") }
         }
 
         func run() async throws {
@@ -76,10 +76,11 @@ extension Org {
 
         /// Sentences about copies of the organization's data that a removal can't delete.
         private static let remains = [
-            "Backups, dumps and archived WAL that were made before hold its cells and its wrapped keys. They open with the "
+            "Older backups, dumps and archived WAL hold its cells and its wrapped keys. They open with the "
                 + "key-encryption key of their time, or with a key text that was copied out. Let them expire, or destroy them.",
-            "Replicas remove it when they have replayed this. Snapshots of file systems and free blocks of disks may keep its files.",
-            "Key texts, recovery sheets, exports and archives of events that were made of it stay where they were put.",
+            "Replicas remove its data when they have replayed the removal. Snapshots of file systems and free blocks of disks may "
+                + "keep its files.",
+            "Key texts, recovery sheets, exports and archives of events stay where they were put.",
             "Logs of servers and routers name the organization and its clients. Servers forget its key at their next restart.",
         ]
 

@@ -6,14 +6,15 @@ import Tenancy
 extension Org {
     struct Rename: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give an organization another name, and its schema with it.",
+            abstract: "Rename an organization and its schema.",
             discussion: """
-                Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new one, \
-                and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts that name it.
+                Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new \
+                name, and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts \
+                that name it.
                 """,
             example: "org rename contoso contoso-europe")
         @Argument(help: "The organization.") var name: String
-        @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var new: String
+        @Argument(help: "The new name: at most 39 lower-case letters, digits and hyphens.") var new: String
         @OptionGroup var options: CommandOptions
 
         func run() async throws {

@@ -6,10 +6,10 @@ import Tenancy
 extension Org {
     struct Suspend: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Refuse all requests of an organization, until it is resumed.",
+            abstract: "Refuse all requests of an organization until `fieldseal org resume`.",
             discussion: """
-                Its clients, people and routers are refused from their next request on, by every server. Records, cells and keys stay, \
-                and the command line works on it as before. Suspending and resuming are security events.
+                Its clients, people and routers are refused from their next request on, by every server. Records, cells and keys \
+                stay, and the command line works as before. Suspending and resuming are security events.
                 """,
             example: "org suspend contoso")
         @Argument(help: "The organization.") var name: String

@@ -24,13 +24,14 @@ extension Org {
             let manifest = try await ExportFileRequest(name: name, file: file, force: force).run(deployment, settings)
             let authenticity =
                 manifest.authentication == nil
-                ? "It carries no authentication: the organization needs its key, and a changed file can not be told from this one.\n"
+                ? "It carries no authentication, because the deployment does not have the organization's key. So a changed file "
+                    + "can't be detected.\n"
                 : ""
             options.report(
                 manifest.json,
                 """
                 Wrote \(file): \(manifest.summary)
-                \(authenticity)Its key is not in it. Where it is imported, that key is asked for: fieldseal key show --org \(name).
+                \(authenticity)The key is not in the file. An import needs the key: fieldseal key show --org \(name).
                 """)
         }
     }
@@ -40,7 +41,7 @@ extension Org {
             abstract: "Show the contents of an export and which key opens it, without a database.",
             example: "org inspect /mnt/safe/contoso.export --key-file /mnt/safe/contoso.key")
         @Argument(help: "A file that `org export` wrote.") var file: String
-        @Flag(help: "Read a key from the terminal or standard input, and say whether it is the right one.") var key = false
+        @Flag(help: "Read a key from the terminal or standard input, and say whether it opens the export's cells.") var key = false
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
         @Flag(help: "Print JSON.") var json = false
@@ -76,15 +77,16 @@ extension Org {
             commandName: "import",
             abstract: "Make an organization from a file that `org export` wrote.",
             discussion: """
-                The program makes the schema, and takes rows out of the file and nothing else. The organization keeps its id, since \
-                its cells are bound to it, and ends in key required, unless its key is given. A clone beside its original gets an id \
-                and a key of its own with --as-new: every cell is sealed again, which needs the original's key.
+                The program makes the schema itself, and takes only rows from the file. The organization keeps its id, because its \
+                cells are bound to the id. Without its key, it is in the state key required until you activate it. With --as-new, \
+                the import makes a clone with another id and another key. This needs the original's key, because every cell is \
+                sealed again.
                 """,
             example: "org import /mnt/safe/contoso.export --name contoso-test --as-new")
         @Argument(help: "A file that `org export` wrote.") var file: String
-        @Option(help: "Another name than the one it was exported under.") var name: String?
-        @Flag(help: "Make a clone with an id and a key of its own; needs the original's key.") var asNew = false
-        @Flag(help: "Activate it with its key, from the terminal or standard input.") var key = false
+        @Option(help: "Another name for the organization than in the export.") var name: String?
+        @Flag(help: "Make a clone with another id and another key. Needs the original's key.") var asNew = false
+        @Flag(help: "Activate the organization with its key, from the terminal or standard input.") var key = false
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
         @Option(
@@ -141,7 +143,7 @@ extension Org {
             let session = try await Session.begin(deployment, organization: request.name, caller: commandLineCaller)
             let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             let isAuthentic = request.key != nil && manifest.authentication != nil
-            let own = asNew ? "\nIt has a key of its own, which was generated: fieldseal key show --org \(request.name)." : ""
+            let own = asNew ? "\nThe clone has a new generated key: fieldseal key show --org \(request.name)." : ""
             options.report(
                 .object(
                     [
@@ -151,7 +153,7 @@ extension Org {
                 """
                 Imported \(request.name) (\(session.organization.id.text)) with \(manifest.cellCount) cells. \(status.text)\(own)
                 \(manifest.authenticity(isAuthentic ? .shown : .unchecked))
-                Every mailbox is disabled until it is tested and enabled again, and API clients are added anew.
+                Every mailbox is disabled until it is tested and enabled again. API clients are not imported: add them again.
                 """)
         }
     }
@@ -197,7 +199,7 @@ private enum Authenticity {
 extension ExportManifest {
     /// A sentence that says whether the file is known to be authentic.
     fileprivate func authenticity(_ known: Authenticity) -> String {
-        if known == .shown { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
+        if known == .shown { return "It is authentic: since the export, only a person with the key could have changed it." }
         if known == .underAnotherKey, authentication != nil {
             return "Its authenticity was not checked, since this key does not open it."
         }

@@ -9,14 +9,14 @@ extension Org {
         static let configuration = CommandConfiguration(
             abstract: "Seal the passwords of a schema that keeps them in text columns.",
             discussion: """
-                The tables are written anew, in one transaction: rows under the same ids, passwords in cells under a generated \
-                key, and the old tables with their files dropped. The tables can be neither read nor written meanwhile. What the new tables \
-                do not take over is listed, and lost only where --discard names it. Afterwards the database's files are searched for \
-                what is left of the passwords.
+                The command makes new tables in one transaction. Rows keep their ids, passwords move into cells under a generated \
+                key, and the old tables and their files are dropped. Meanwhile, the tables can't be read or written. The command \
+                lists data that the new tables can't hold, and drops such data only if --discard names it. Afterwards the command \
+                searches the database's files for remaining passwords.
                 """,
             example: "org upgrade contoso --from-plaintext --rehearse")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
-        @Flag(help: "The passwords are in text columns.") var fromPlaintext = false
+        @Flag(help: "Say that the passwords are in text columns.") var fromPlaintext = false
         @Flag(help: "Run the upgrade, report the number of passwords, the duration and what would be lost, then roll back.")
         var rehearse = false
         @Option(
@@ -49,7 +49,7 @@ extension Org {
             ]
             lines += summary.losses.map { "\(rehearse ? "Would lose" : "Lost"): \($0.description)" }
             if rehearse {
-                lines.append("Nothing was changed. Writers and readers of these tables wait for as long as that.")
+                lines.append("Nothing was changed. An upgrade blocks writers and readers of these tables for that time.")
             } else {
                 let (found, text) = try await scan(summary.plaintexts, registry)
                 members.append(.init("dataFiles", found))
@@ -58,7 +58,7 @@ extension Org {
             }
             if !summary.unaccepted.isEmpty {
                 lines.append(
-                    "The upgrade is refused as long as these are not named: "
+                    "The upgrade is refused until you accept these losses: "
                         + summary.unaccepted.map { "--discard '\($0)'" }.joined(separator: " "))
             }
             options.report(.object(members), lines.joined(separator: "\n"))
@@ -70,8 +70,8 @@ extension Org {
             guard let folders = try await registry.settleFiles() else {
                 return (
                     .null,
-                    "The database's files were not searched: connect as a superuser for that. Until VACUUM FULL pg_statistic, "
-                        + "the planner's statistics hold some of the passwords."
+                    "The database's files were not searched: only a connection as a superuser can do that. Until VACUUM FULL "
+                        + "pg_statistic, the planner's statistics hold some of the passwords."
                 )
             }
             do {
@@ -100,7 +100,8 @@ extension Org {
         private static let remains = [
             "Passwords may still be in: WAL segments and their archives, until they are recycled and expired;",
             "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",
-            "PostgreSQL's log, if it logs statements; and the programs that wrote those columns. Set the passwords anew where that matters.",
+            "PostgreSQL's log, if it logs statements; and the programs that wrote those columns. Set new passwords where that "
+                + "matters.",
         ]
     }
 }

@@ -37,7 +37,8 @@ struct Config: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the settings in force, with secrets hidden, and test them.",
             discussion:
-                "It reads files and certificates as the service does, tries ports, connects with both roles, and compares the key-encryption key.",
+                "The command reads files and certificates as the service does, tries ports, connects with both roles, and "
+                + "compares the key-encryption key with the database.",
             example: "config check --settings /etc/fieldseal/fieldseal.yaml")
         @OptionGroup var options: CommandOptions
 

@@ -32,7 +32,8 @@ struct ConfigTrial {
         await tryReceiver()
         for network in settings.limits.trustedProxies where network.isEverything {
             notes.append(
-                "trustedProxies has \(network): every client may write the address that is logged and limited as its own; name only the proxies"
+                "trustedProxies has \(network), so every client can choose the address under which it is logged and limited. Name "
+                    + "only the addresses of your proxies"
             )
         }
     }
@@ -79,7 +80,8 @@ struct ConfigTrial {
         } catch let error as PostgresError where error.isConnectionLoss {
             (hasAllOrganizations, isDatabaseAway) = (false, true)
             notes.append(
-                "\(label)the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
+                "\(label)the database could not be queried, so the key-encryption key was not compared with it, and the roles "
+                    + "were not tried: \(error)"
             )
         } catch {
             hasAllOrganizations = false
@@ -106,7 +108,7 @@ struct ConfigTrial {
                         + "the connection string names another database. Correct standbyDatabase")
             }
         } catch {
-            notes.append("\(label)the standby can't be asked, so the primary runs lists: \(error)")
+            notes.append("\(label)the standby could not be queried, so the primary runs lists: \(error)")
         }
     }
 

@@ -71,7 +71,8 @@ struct SettingsNotes {
         guard FileManager.default.fileExists(atPath: copy) else { return "\(setting): there is no file \(copy)" }
         let devices = [copy, try? settings.kekSource.file].compactMap { path in path.flatMap(FileStatus.init(path:))?.device }
         guard devices.count == 2, devices[0] == devices[1] else { return nil }
-        return "\(setting): \(copy) is on the file system of the key itself, and is lost with it; keep the copy on another one"
+        return "\(setting): \(copy) is on the file system of the key itself, and is lost with it; keep the copy on another file "
+            + "system"
     }
 
     private var addressShares: String? {
@@ -89,7 +90,8 @@ struct SettingsNotes {
 
     private var shares: String? {
         guard let share = settings.clientConnections, share > settings.connections else { return nil }
-        return "limits.clientConnections is \(share), more than connections (\(settings.connections)): one client can take them all"
+        return "limits.clientConnections is \(share), more than connections (\(settings.connections)): one client can take all "
+            + "connections"
     }
 
     /// Password files that libpq will not read. libpq itself says only that no password was supplied.

@@ -13,9 +13,10 @@ struct Setup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Set a deployment up, step by step. Parts that already exist are not changed.",
         discussion: """
-            Write the settings first, and run it as the user of the service, who gets the files. Each step is printed with the command that does it alone, and skipped where it is done: run it \
-            again after correcting what it names. With --superuser it makes the database's roles, gives those without a password one, \
-            and writes it into the password file (passfile) that the connection string names.
+            Write the settings first. Run the command as the user of the service, who then owns the files. It prints each step \
+            with the command that does only this step, and skips steps that are done. If a step fails, correct what it names, and \
+            run the command again. With --superuser, the command makes the database's roles. It gives each role without a password \
+            a new one, and writes the password into the password file (passfile) that the connection string names.
             """,
         example: """
             setup --superuser "host=db.example.com dbname=fieldseal user=postgres passfile=/root/pgpass" --org \
@@ -26,10 +27,12 @@ struct Setup: AsyncParsableCommand {
             "Connection string of a superuser, without a password: use a passfile.", valueName: "conninfo"))
     var superuser: String?
     @Option(name: .customLong("org"), help: ArgumentHelp("The first organization.", valueName: "name")) var organization: String?
-    @Option(help: ArgumentHelp("The first person, a System Administrator of it.", valueName: "name")) var person: String?
+    @Option(help: ArgumentHelp("The first person, a System Administrator of the organization.", valueName: "name")) var person:
+        String?
     @Option(help: ArgumentHelp("Read the person's password from this file (mode 0400 or 0600).", valueName: "file"))
     var passwordFile: String?
-    @Option(help: ArgumentHelp("The first client, a System Administrator of it.", valueName: "name")) var client: String?
+    @Option(help: ArgumentHelp("The first client, a System Administrator of the organization.", valueName: "name")) var client:
+        String?
     @OptionGroup var options: CommandOptions
 
     func validate() throws {

@@ -37,7 +37,7 @@ final class SetupLog {
         credentials = [.init("clientId", .string(id.text)), .init("clientSecret", .string(secret))]
         if !json {
             CommandOutput.line(
-                "    client id      \(id.text)\n    client secret  \(secret)\n    It is shown this once and stored nowhere.")
+                "    client id      \(id.text)\n    client secret  \(secret)\n    The secret is shown only now and stored nowhere.")
         }
     }
 
@@ -52,7 +52,8 @@ final class SetupLog {
         }
         guard let anotherSecret else { return }
         do { try CommandOutput.requireWritten() } catch let failure as CommandOutput.Failure {
-            throw CommandFailure("The client's secret can't be written: \(failure.reason). For another one: \(anotherSecret)")
+            throw CommandFailure(
+                "The client's secret can't be written: \(failure.reason). To create another secret: \(anotherSecret)")
         }
     }
 }

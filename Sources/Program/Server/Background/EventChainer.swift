@@ -23,7 +23,8 @@ struct EventChainer: ServiceLifecycle.Service {
     private func chain() async {
         await deployment.chainPendingEvents(by: commandLineCaller) { organization, error in
             logger.warning(
-                "security events not linked yet", metadata: ["organization": .string(organization), "error": "\(error)"])
+                "security events could not be linked into the chain",
+                metadata: ["organization": .string(organization), "error": "\(error)"])
         }
     }
 }

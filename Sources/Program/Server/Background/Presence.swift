@@ -15,7 +15,7 @@ struct Presence: ServiceLifecycle.Service {
         let server = ServerPresence(
             host: ProcessInfo.processInfo.hostName, version: Program.configuration.version, kekIDs: deployment.kek.ids)
         try? await cancelWhenGracefulShutdown {
-            var failures = FailureLog("this server is not announced to others", logger: logger)
+            var failures = FailureLog("this server could not announce itself to other servers", logger: logger)
             while !Task.isCancelled {
                 do {
                     try await server.renew(deployment)

@@ -12,7 +12,7 @@ struct Sweeper: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            var failures = FailureLog("remains of key changes not swept", logger: logger)
+            var failures = FailureLog("the sweep of remains of key changes failed", logger: logger)
             // The first sweep also includes organizations that were swept just now: the server that swept them may have been killed
             // meanwhile.
             var rest = Duration.zero

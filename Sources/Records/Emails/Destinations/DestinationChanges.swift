@@ -197,20 +197,29 @@ struct DestinationChanges {
             }
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
-            if after.isProfile, try isRemade || start.destination != nil || grants.names(grant.name) { changed.append(grant) }
+            let isGranted = try after.isProfile && (isRemade || start.destination != nil || grants.names(grant.name))
+            if isGranted { changed.append(grant) }
             // No event is recorded if the earlier settings named no server and no account, and the same request set every
-            // credential. No credential from before the request goes to another server then.
+            // credential. No credential from before the request goes to another server then. A change of the attested state
+            // always has an event, so that SQL can't put back the former state without a difference.
             let isMoved = start.destination.map(\.namesPlace) ?? false
-            guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
+            guard isGranted || !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             events += authors.map {
                 (.init(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)"), $0.caller)
             }
         }
-        for (event, author) in events { try event.insert(for: organization, by: author, under: kek, on: connection) }
-        guard !changed.isEmpty || !deletedProfiles.isEmpty else { return }
+        guard !changed.isEmpty || !deletedProfiles.isEmpty else {
+            for (event, author) in events { try event.insert(for: organization, by: author, under: kek, on: connection) }
+            return
+        }
+        for profile in deletedProfiles {
+            let details = "\(EntityDefinition.emailServerProfile.logicalName) \(profile.text): it was deleted"
+            events.append((.init(.mailDestinationChanged, .succeeded, details: details), session.caller))
+        }
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
             for profile in deletedProfiles { try change.revoke(Grant.mailServer(profile, tag: []).name) }
             for grant in changed { _ = try change.grant(grant) }
+            for (event, author) in events { try change.append(event, by: author, on: connection) }
         }
     }
 

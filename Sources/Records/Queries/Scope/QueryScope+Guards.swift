@@ -26,8 +26,8 @@ extension QueryScope {
     /// Makes a condition that PostgreSQL evaluates only for rows that the caller may read, in each of this SELECT's tables that the
     /// condition uses.
     func guarded(_ condition: String) -> String {
-        let readable = tables.compactMap { table in
-            table.restriction.flatMap { restriction in
+        let readable = tables.compactMap { table -> String? in
+            table.restriction.flatMap { restriction -> String? in
                 guard condition.contains("\(table.alias).") else { return nil }
                 // An outer join may have found no row. Then there is nothing to hide.
                 return table.alias == main.alias ? restriction : "(\(table.id) IS NULL OR \(restriction))"

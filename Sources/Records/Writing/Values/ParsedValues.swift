@@ -135,7 +135,7 @@ package struct ParsedValues: Sendable {
         }
         if purpose == .part, isNaming("objectid") {
             throw FieldsealError(
-                .payloadDoesNotFit, "objectid of an attachment that is created with its e-mail is that e-mail. Leave it out.")
+                .payloadDoesNotFit, "An attachment that is created with its e-mail gets objectid from that e-mail. Leave it out.")
         }
         guard purpose != .create || isNaming("objectid") && values["objectid"] != .null else {
             throw FieldsealError(

@@ -183,8 +183,8 @@ struct AuditSealer {
         guard assigned == count else {
             throw FieldsealError(
                 .unexpected,
-                "\(count - assigned) entries of the audit of \(organization.name) could not be sealed: they were taken away meanwhile, or a "
-                    + "trigger keeps them from it. fieldseal doctor names what differs.")
+                "\(count - assigned) entries of the audit of \(organization.name) could not be sealed: they were removed "
+                    + "meanwhile, or a trigger prevents their sealing. fieldseal doctor names what differs.")
         }
     }
 

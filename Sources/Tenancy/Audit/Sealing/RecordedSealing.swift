@@ -37,7 +37,7 @@ struct RecordedSealing {
         guard !isAnew else { return [] }
         guard let blocks else {
             let isArchive = new.last == old.last && new.digest == old.digest && new.first >= old.first
-            return isArchive ? [] : ["audit: the security event \(id) archives other blocks than there were"]
+            return isArchive ? [] : ["audit: the security event \(id) records an archive of blocks that did not exist"]
         }
         var problems: [String] = []
         if blocks.lowerBound > old.last + 1, blocks.lowerBound > start {

@@ -122,7 +122,9 @@ package struct EventArchivePosition: Sendable, Equatable {
             return try read(organization, under: kek, on: connection)?.events ?? 0
         }
         _ = try connection.query("DELETE FROM config.event_archive WHERE organization_id = $1", [.uuid(organization.id)])
-        guard let first = try beginning(of: organization, on: connection), first.previousHash.count == 32 else { return 0 }
+        guard let first = try beginning(of: organization, on: connection), first.id > 0, first.previousHash.count == 32 else {
+            return 0
+        }
         try EventArchivePosition(
             events: 0, lastID: first.id - 1, head: first.previousHash, lastMicroseconds: first.microseconds - 1
         ).write(organization, under: kek, on: connection)

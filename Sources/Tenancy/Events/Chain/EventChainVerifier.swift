@@ -46,16 +46,16 @@ package struct EventChainVerifier {
         let newest = try newest(on: connection)
         if let attested { report.problems += Self.end(attested, newest) }
         let archived = try collect(&report) { try EventArchivePosition.read(organization, under: kek, on: connection) } ?? nil
-        if let archived {
-            let again = try connection.query(
-                "SELECT count(*) FROM \(table) WHERE security_event_id <= $1", [.int64(Int64(archived.lastID))])[0]
-            let count: Int = try again.decode(0)
-            if count > 0 {
-                report.problems.append(
-                    "\(count) events up to number \(archived.lastID), which were archived, were written again by SQL")
-            }
-        }
         let beginning = EventCheckpoint(lastID: archived?.lastID ?? 0, head: archived?.head ?? [])
+        let early = try connection.query(
+            "SELECT count(*) FROM \(table) WHERE security_event_id <= $1", [.int64(Int64(beginning.lastID))])[0]
+        let count: Int = try early.decode(0)
+        if count > 0 {
+            report.problems.append(
+                archived == nil
+                    ? "\(count) events have a number below 1, which this service never gives: SQL wrote them"
+                    : "\(count) events up to number \(beginning.lastID), which were archived, were written again by SQL")
+        }
         var start = beginning
         var limit = Int.max
         switch extent {
@@ -116,7 +116,7 @@ package struct EventChainVerifier {
         guard let found, found.lastID > beginning.lastID else { return beginning }
         let rows = try connection.query("SELECT hash FROM \(table) WHERE security_event_id = $1", [.int64(Int64(found.lastID))])
         guard let hash = try rows.first?.decode(0, as: PostgresBytes.self).bytes, hash == found.head else {
-            report.problems.append("\(found.lastID): this event was verified before, and was changed or taken out since")
+            report.problems.append("\(found.lastID): this event was verified before, and was changed or removed since")
             return beginning
         }
         return found
@@ -141,7 +141,7 @@ package struct EventChainVerifier {
             let count: Int = try row.decode(0)
             guard count > 0 else { break }
             let broken = try (row.decodeIfPresent(2, as: [Int].self) ?? []).map {
-                ($0, "an event before this one was taken out, put in or moved")
+                ($0, "an event before this one was removed, added or moved")
             }
             let changed = try (row.decodeIfPresent(3, as: [Int].self) ?? []).map { ($0, "this event was changed") }
             let problems = (broken + changed).sorted { $0.0 < $1.0 }.map { "\($0.0): \($0.1)" }

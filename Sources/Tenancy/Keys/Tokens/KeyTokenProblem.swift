@@ -81,7 +81,7 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
         case .otherLength(let place, let length):
             "the token \(place.token) returned \(length) bytes, which is no sealed or opened key-encryption key"
         case .notSealed(let place):
-            "the token \(place.token) does not open with its key \(place.label) what it sealed with it, so nothing was written"
+            "the token \(place.token) can't open what it sealed with its key \(place.label), so nothing was written"
         case .notOpened(let place, let code):
             "the token \(place.token) did not open \(place.sealedFile) with its key \(place.label) (\(Self.hexadecimal(code))): the file "
                 + "was changed, or another key sealed it. Restore the file from its backup"

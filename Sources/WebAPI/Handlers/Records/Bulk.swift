@@ -68,7 +68,7 @@ extension DataAPI {
         let body = JSONValue.object(try request.members())
         try Self.require(["Targets"], in: body, of: message)
         guard case .array(let targets)? = body["Targets"] else {
-            throw FieldsealError(.payloadDoesNotFit, "The body is {\"Targets\": […]} with the records.")
+            throw FieldsealError(.payloadDoesNotFit, "The body must be {\"Targets\": […]} with the records.")
         }
         guard (1...APILimits.bulkCount).contains(targets.count) else {
             throw FieldsealError(.payloadDoesNotFit, "Targets takes 1 to \(APILimits.bulkCount) records.")
@@ -76,12 +76,13 @@ extension DataAPI {
         var members: [[JSONValue.Member]] = []
         for target in targets {
             guard case .object(let object) = target else {
-                throw FieldsealError(.payloadDoesNotFit, "Each of Targets is an object.")
+                throw FieldsealError(.payloadDoesNotFit, "Each of Targets must be an object.")
             }
             if let type = target["@odata.type"]?.string,
                 type.drop(while: { $0 == "#" }) != "\(ODataPath.namespace)\(entity.logicalName)"
             {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.type of a target is \(ODataPath.namespace)\(entity.logicalName).")
+                throw FieldsealError(
+                    .payloadDoesNotFit, "@odata.type of a target must be \(ODataPath.namespace)\(entity.logicalName).")
             }
             members.append(object)
         }
@@ -102,7 +103,7 @@ extension DataAPI {
     private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
             guard let (target, key) = try ParsedValues.reference(address), target.logicalName == entity.logicalName else {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target is the address of \(entity.withArticle).")
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target must be the address of \(entity.withArticle).")
             }
             return key
         }

@@ -22,12 +22,15 @@ extension DataAPI {
             guard value != .null else { return APIResponse.noContent() }
             let isVersioned = !entity.unversioned.contains(attribute.logicalName)
             if isVersioned, request.knows(record.etag) { return APIResponse(status: .notModified, headers: [:], body: []) }
-            if isRaw { return raw(value) }
-            var writer = RecordWriter(representation(request))
-            writer.open(representation(request).context("\(entity.entitySetName)(\(record.id.text))/\(attribute.propertyName)"))
-            try writer.value(page.shape.columns[0], record)
-            writer.close()
-            return APIResponse.json(writer.output)
+            return try await writing(page) {
+                if isRaw { return raw(value) }
+                var writer = RecordWriter(representation(request))
+                writer.open(
+                    representation(request).context("\(entity.entitySetName)(\(record.id.text))/\(attribute.propertyName)"))
+                try writer.value(page.shape.columns[0], record)
+                writer.close()
+                return APIResponse.json(writer.output)
+            }
         case .put where !isRaw, .patch where !isRaw, .delete where !isRaw:
             try await session.write(try write(of: attribute, entity, key, request))
             return APIResponse.noContent()

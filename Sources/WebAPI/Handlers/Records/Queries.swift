@@ -33,10 +33,11 @@ extension DataAPI {
             annotations.append(
                 .init("@\(Self.cookie)", .string(PagingCookie.annotation(next, nextPage: fetch.page + 1, of: fetch.mark))))
         }
-        return APIResponse.json(
-            try representation(request).page(page, nextLink: nil, annotations: annotations),
-            headers: HTTPFields().applying(preferences.applied(isSizedByQuery: isSizedHere))
-        ).holding(page)
+        return try await writing(page) { [annotations] in
+            APIResponse.json(
+                try representation(request).page(page, nextLink: nil, annotations: annotations),
+                headers: HTTPFields().applying(preferences.applied(isSizedByQuery: isSizedHere)))
+        }
     }
 
     func sql(_ text: String, _ entity: EntityDefinition, _ options: ODataQuery, _ request: APIRequest) async throws -> APIResponse {
@@ -50,9 +51,11 @@ extension DataAPI {
         query = options.paged(query, size: min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
         let page = try await session.list(entity, query, mayUseStandby: true)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
-        return APIResponse.json(
-            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(request.preferences.applied)
-        ).holding(page)
+        return try await writing(page) {
+            APIResponse.json(
+                try representation(request).page(page, nextLink: nextLink),
+                headers: HTTPFields().applying(request.preferences.applied))
+        }
     }
 
     private func require(_ name: String, _ entity: EntityDefinition) throws(FieldsealError) {

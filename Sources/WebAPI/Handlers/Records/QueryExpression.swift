@@ -14,7 +14,7 @@ enum QueryExpression {
     /// Refuses members that would restrict the query and are not supported. Otherwise more records would match than intended.
     static func check(_ query: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard case .object(let members) = query else {
-            throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")
+            throw FieldsealError(.payloadDoesNotFit, "A query expression must be an object with an EntityName and Criteria.")
         }
         for member in members where member.name != "Criteria" && !harmless.contains(member.name) && !member.name.contains("@") {
             let isEmpty = member.value == .null || member.value == .array([]) || member.name == "PageInfo" && isWhole(member.value)
@@ -31,19 +31,19 @@ enum QueryExpression {
     /// Refuses unknown columns. Columns have no effect in such a query, but an unknown column shows a mistake in it.
     private static func check(columns set: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard set != .null else { return }
-        guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet is an object with Columns.") }
+        guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet must be an object with Columns.") }
         try check(set, ["AllColumns", "Columns"], "A ColumnSet")
         switch set["Columns"] {
         case nil, .null?: return
         case .array(let names)?: for name in names { try require(name, of: entity) }
-        default: throw FieldsealError(.payloadDoesNotFit, "Columns of a ColumnSet is an array of names.")
+        default: throw FieldsealError(.payloadDoesNotFit, "Columns of a ColumnSet must be an array of names.")
         }
     }
 
     private static func check(orders: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard orders != .null else { return }
         guard case .array(let orders) = orders else {
-            throw FieldsealError(.payloadDoesNotFit, "Orders of a query expression is an array.")
+            throw FieldsealError(.payloadDoesNotFit, "Orders of a query expression must be an array.")
         }
         for order in orders {
             try check(order, ["AttributeName", "OrderType"], "An order")
@@ -83,7 +83,7 @@ enum QueryExpression {
     static func filter(_ criteria: JSONValue, depth: Int = 0) throws(FieldsealError) -> Filter {
         try check(criteria, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
         if let join = criteria["FilterOperator"]?.string?.lowercased(), !["and", "or"].contains(join) {
-            throw FieldsealError(.payloadDoesNotFit, "FilterOperator is And or Or.")
+            throw FieldsealError(.payloadDoesNotFit, "FilterOperator must be And or Or.")
         }
         guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested at most 20 levels deep.") }
         var parts: [Filter] = []
@@ -103,13 +103,13 @@ enum QueryExpression {
     private static func condition(_ condition: JSONValue) throws(FieldsealError) -> Filter {
         try check(condition, ["AttributeName", "Operator", "Values"], "A condition")
         guard let name = condition["AttributeName"]?.string, let comparison = condition["Operator"]?.string else {
-            throw FieldsealError(.payloadDoesNotFit, "A condition has an AttributeName and an Operator.")
+            throw FieldsealError(.payloadDoesNotFit, "A condition must have an AttributeName and an Operator.")
         }
         var values: [Literal] = []
         if case .array(let elements)? = condition["Values"] {
             for element in elements {
                 guard let literal = literal(try TypedValue.value(element, comparedWith: name)) else {
-                    throw FieldsealError(.payloadDoesNotFit, "A value of a condition is a text, a number or a boolean.")
+                    throw FieldsealError(.payloadDoesNotFit, "A value of a condition must be a text, a number or a boolean.")
                 }
                 values.append(literal)
             }

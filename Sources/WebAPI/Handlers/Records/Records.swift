@@ -41,10 +41,10 @@ extension DataAPI {
             if query.expansions.isEmpty, !query.query.reads(entity.unversioned), request.knows(record.etag) {
                 return APIResponse(status: .notModified, headers: headers, body: [])
             }
-            return APIResponse.json(
-                try representation(request).record(page), headers: headers.applying(request.preferences.applied)
-            )
-            .holding(page)
+            return try await writing(page) {
+                APIResponse.json(
+                    try representation(request).record(page), headers: headers.applying(request.preferences.applied))
+            }
         case .patch, .put:
             try session.requireReadable(entity, query.query.outputs, expanding: query.expansions)
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
@@ -126,14 +126,16 @@ extension DataAPI {
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         let headers = HTTPFields().applying(preferences.applied(annotations: givesReferences ? [] : nil))
         if givesReferences {
-            let references = representation(request).references(page, nextLink: nextLink)
-            return APIResponse.json(references, headers: headers).holding(page)
+            return try await writing(page) {
+                APIResponse.json(representation(request).references(page, nextLink: nextLink), headers: headers)
+            }
         }
-        return APIResponse.json(
-            try representation(request).page(
-                page, nextLink: nextLink, annotations: page.count.map(preferences.annotations(of:)) ?? []),
-            headers: headers
-        ).holding(page)
+        return try await writing(page) {
+            APIResponse.json(
+                try representation(request).page(
+                    page, nextLink: nextLink, annotations: page.count.map(preferences.annotations(of:)) ?? []),
+                headers: headers)
+        }
     }
 
     func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
@@ -161,8 +163,10 @@ extension DataAPI {
         answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
             separator: ",")
         answered[.eTag] = page.records.first?.etag
-        let answer = APIResponse.json(
-            try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
+        let answer = try await writing(page) { [answered] in
+            APIResponse.json(
+                try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
+        }
         // Responses to other requests of the client may have used up the client's memory limit in the meantime.
         return unread?.add(answer.body.count) ?? true ? answer : APIResponse.noContent(headers)
     }

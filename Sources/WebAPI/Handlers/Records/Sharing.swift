@@ -147,11 +147,11 @@ extension DataAPI {
             }
         }
         guard let first = found.first else {
-            throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"\(example)\"}.")
+            throw FieldsealError(.payloadDoesNotFit, "\(name) must be a record: {\"@odata.id\": \"\(example)\"}.")
         }
         guard type == nil || type == first.entity.logicalName else {
             throw FieldsealError(
-                .payloadDoesNotFit, "@odata.type of \(name) is another than that of its record, \(first.entity.logicalName).")
+                .payloadDoesNotFit, "@odata.type of \(name) differs from the type of its record, \(first.entity.logicalName).")
         }
         guard found.allSatisfy({ $0.entity.primaryID == first.entity.primaryID && $0.id == first.id }) else {
             throw FieldsealError(.payloadDoesNotFit, "\(name) names more than one record. Name one.")
@@ -174,7 +174,7 @@ extension DataAPI {
         // The record of a user's settings has the id of that user.
         let isUser = entity.logicalName == "usersettings"
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
-            throw FieldsealError(.payloadDoesNotFit, "\(name) is a systemuser or a team.")
+            throw FieldsealError(.payloadDoesNotFit, "\(name) must be a systemuser or a team.")
         }
         return Principal(entity: isUser ? "systemuser" : entity.logicalName, id: id)
     }

@@ -17,8 +17,8 @@ extension WebAPI {
         guard let shown = await PeerCertificate.digest(on: context.channel), constantTimeEqual(shown, certificate) else {
             throw FieldsealError(
                 .accessDenied,
-                "The access token is bound to a client certificate, and this connection does not show that one. Connect with the "
-                    + "certificate with which the token was asked for.")
+                "The access token is bound to a client certificate, and this connection does not show that certificate. Connect "
+                    + "with the certificate with which the token was asked for.")
         }
         return verified
     }

@@ -38,7 +38,7 @@ struct OAuthForm {
         let type = contentType.prefix { $0 != ";" }.trimmed.lowercased()
         let charset = ContentTypeParameter.value("charset", in: contentType)?.lowercased() ?? "utf-8"
         guard type == "application/x-www-form-urlencoded", ["utf-8", "utf8", "us-ascii"].contains(charset) else {
-            throw OAuthError("invalid_request", "The body is a form: application/x-www-form-urlencoded in UTF-8.")
+            throw OAuthError("invalid_request", "The body must be a form: application/x-www-form-urlencoded in UTF-8.")
         }
     }
 

@@ -22,10 +22,10 @@ extension WebAPI {
         return try await answer {
             let form = try OAuthForm(try await body(request), contentType: request.headers[.contentType])
             guard let grant = try form["grant_type"], !grant.isEmpty else {
-                throw OAuthError("invalid_request", "The form lacks grant_type, which is client_credentials.")
+                throw OAuthError("invalid_request", "The form lacks grant_type, which must be client_credentials.")
             }
             guard grant == "client_credentials" else {
-                throw OAuthError("unsupported_grant_type", "The only grant is client_credentials.")
+                throw OAuthError("unsupported_grant_type", "The grant_type must be client_credentials.")
             }
             try checkAudience(form, address)
             let (client, certificate) = try await authenticated(form, request, context, organization)
@@ -82,12 +82,12 @@ extension WebAPI {
             let suffix = "/.default"
             // If the resource ends with a slash, the scope has two slashes before `.default`.
             guard scope.hasSuffix(suffix), isAudience(String(scope.dropLast(suffix.count)), address) else {
-                throw OAuthError("invalid_scope", "The scope is \(address.url)/.default.")
+                throw OAuthError("invalid_scope", "The scope must be \(address.url)/.default.")
             }
         }
         if let resource = try form["resource"], !isAudience(resource, address) {
             // RFC 8707 section 2 defines this error code.
-            throw OAuthError("invalid_target", "The resource is \(address.url).")
+            throw OAuthError("invalid_target", "The resource must be \(address.url).")
         }
     }
 
@@ -129,20 +129,25 @@ extension WebAPI {
         let (secret, assertion) = (try form["client_secret"], try form["client_assertion"])
         guard [header != nil, secret != nil, assertion != nil].count(where: { $0 }) <= 1 else {
             throw OAuthError(
-                "invalid_request", "A client proves itself in one way: by Authorization, client_secret or client_assertion.")
+                "invalid_request",
+                "The request authenticates the client in several ways. Use only one: Authorization, client_secret or "
+                    + "client_assertion."
+            )
         }
         let type = try form["client_assertion_type"]
         let id = try form["client_id"] ?? ""
         guard let assertion else {
-            guard type == nil else { throw OAuthError("invalid_request", "client_assertion_type comes with a client_assertion.") }
+            guard type == nil else {
+                throw OAuthError("invalid_request", "The form has client_assertion_type without client_assertion. Send both.")
+            }
             guard let header else { return (id, .secret(secret ?? "")) }
             guard id.isEmpty || id.lowercased() == header.0.lowercased() else {
-                throw OAuthError("invalid_request", "The client_id of the form is another one than that in Authorization.")
+                throw OAuthError("invalid_request", "The client_id of the form differs from the client id in Authorization.")
             }
             return (header.0, .secret(header.1))
         }
         guard type == ClientAssertion.type else {
-            throw OAuthError("invalid_request", "The client_assertion_type is \(ClientAssertion.type).")
+            throw OAuthError("invalid_request", "The client_assertion_type must be \(ClientAssertion.type).")
         }
         let known = try ClientAssertion(assertion, for: organization, addresses: tokens.addresses)
         guard id.isEmpty || id.lowercased() == known.client else {

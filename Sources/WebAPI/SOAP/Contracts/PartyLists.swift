@@ -32,7 +32,7 @@ struct PartyLists {
 
     private static func party(_ party: ContractEntity, _ mask: Int64, of email: UUID?) throws(FieldsealError) -> JSONValue {
         guard party.entity.logicalName == EntityDefinition.activityParty.logicalName else {
-            throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
+            throw FieldsealError(.payloadDoesNotFit, "A list of parties must hold records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
         // If the sender is a user or a queue, the service uses the address of that record, and ignores `addressused`.
@@ -41,7 +41,7 @@ struct PartyLists {
             switch (name, value) {
             case ("partyid", .reference(let reference)):
                 guard EntityDefinition.activityParty.singleValued("partyid_\(reference.entity.logicalName)") != nil else {
-                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue.")
+                    throw FieldsealError(.payloadDoesNotFit, "partyid must refer to a systemuser or a queue.")
                 }
                 members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
             case ("addressused", .text(let text)):

@@ -28,17 +28,17 @@ struct SOAPMessage: Sendable {
         let parts = root.children.map(\.self)
         guard parts.allSatisfy({ $0.name.namespace == version.namespace }), let body = parts.last, body.local == "Body",
             parts.count == 1 || parts.count == 2 && parts[0].local == "Header"
-        else { throw Self.malformed("An envelope holds a Header or none, and one Body.") }
+        else { throw Self.malformed("An envelope must hold one Body, and at most one Header.") }
         let elements = body.children.map(\.self)
         guard elements.count == 1, let element = elements.first, element.name.namespace == contract else {
-            throw Self.malformed("The Body of an envelope holds one element, of the namespace \(contract).")
+            throw Self.malformed("The Body of an envelope must hold one element, of the namespace \(contract).")
         }
         self.body = element
         var actions = action.map { [$0] } ?? []
         if parts.count == 2 { try read(parts[0], &actions) }
         for action in actions where action.split(separator: "/").last.map(String.init) != element.local {
             throw Self.malformed(
-                "The action of the request is another than the operation in its body, \(element.local.quotedForFault).")
+                "The action of the request differs from the operation in its body, \(element.local.quotedForFault).")
         }
     }
 
@@ -52,7 +52,7 @@ struct SOAPMessage: Sendable {
                 isAddressed = true
                 try read(addressing: local, block, &actions)
             case (Contract.xrm, "CallerId"):
-                guard !isCallerNamed else { throw Self.malformed("The header CallerId stands twice. Name one user.") }
+                guard !isCallerNamed else { throw Self.malformed("The envelope has the header CallerId twice. Name one user.") }
                 isCallerNamed = true
                 guard !block.isNil, !block.text.isEmpty else { continue }
                 guard let id = UUID(clientText: String(block.text.trimmed)) else {

@@ -124,7 +124,7 @@ struct QueryReader {
         let attributes = members["Attributes"]?.children.map(\.text) ?? []
         let values = members["Values"]?.children.map(\.self) ?? []
         guard attributes.count == values.count, attributes.count <= Self.conditionLimit else {
-            throw FieldsealError(.queryDoesNotFit, "A QueryByAttribute takes a value for each of its attributes.")
+            throw FieldsealError(.queryDoesNotFit, "A QueryByAttribute must have a value for each of its attributes.")
         }
         for (name, value) in zip(attributes, values) {
             let column = RecordQuery.Column(name.lowercased())
@@ -215,7 +215,9 @@ struct QueryReader {
 
     private mutating func parts(of element: XMLElement, from parent: EntityDefinition?) throws(FieldsealError) -> LinkParts {
         links += 1
-        guard links <= Self.linkLimit else { throw FieldsealError(.queryDoesNotFit, "A query takes \(Self.linkLimit) links.") }
+        guard links <= Self.linkLimit else {
+            throw FieldsealError(.queryDoesNotFit, "A query takes at most \(Self.linkLimit) links.")
+        }
         let members = try ContractMembers(
             element, of: "LinkEntity",
             [
@@ -230,7 +232,7 @@ struct QueryReader {
         if let parent, let from = members.text("LinkFromEntityName"), !from.isEmpty, aliases[from.lowercased()] == nil,
             from.lowercased() != parent.logicalName
         {
-            throw FieldsealError(.queryDoesNotFit, "A link's LinkFromEntityName is another than the entity it is of.")
+            throw FieldsealError(.queryDoesNotFit, "A link's LinkFromEntityName differs from the entity that the link starts from.")
         }
         return LinkParts(
             entity: entity, from: try members.required("LinkToAttributeName").text.lowercased(),

@@ -70,7 +70,7 @@ extension OrganizationService {
             return try await list(entity, fetch.query, page: fetch.page, mark: fetch.mark)
         default:
             throw FieldsealError(
-                .queryDoesNotFit, "A query is a QueryExpression, a FetchExpression or a QueryByAttribute, as its i:type says.")
+                .queryDoesNotFit, "A query must be a QueryExpression, a FetchExpression or a QueryByAttribute, by its i:type.")
         }
     }
 

@@ -48,8 +48,8 @@ struct LinkRequest {
         guard !isSelf || role == "Referencing" || role == "Referenced" else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "The relationship is between records of one entity: PrimaryEntityRole says whether the target is Referencing or "
-                    + "Referenced.")
+                "The relationship is between records of one entity, so PrimaryEntityRole must say whether the target is "
+                    + "Referencing or Referenced.")
         }
         if !isSelf || role == "Referenced",
             let found = named.first(where: { link in
@@ -68,7 +68,7 @@ struct LinkRequest {
 
     private var unfit: FieldsealError {
         FieldsealError(
-            .payloadDoesNotFit, "The relationship \(relationship.quotedForFault) is not one between the records of the request.")
+            .payloadDoesNotFit, "The relationship \(relationship.quotedForFault) does not link the records of the request.")
     }
 }
 

@@ -18,7 +18,8 @@ struct OrganizationRequest: Sendable {
         let members = try ContractMembers(
             element, of: "OrganizationRequest", ["Parameters", "RequestName"], ignoring: ["RequestId"])
         if let type = element.type, !type.local.hasSuffix("Request") {
-            throw FieldsealError(.payloadDoesNotFit, "The type of a request is a request, and not \(type.local.quotedForFault).")
+            throw FieldsealError(
+                .payloadDoesNotFit, "The i:type of a request must be a kind of request, and not \(type.local.quotedForFault).")
         }
         let typed = element.type.flatMap { $0.local == "OrganizationRequest" ? nil : String($0.local.dropLast(7)) }
         guard let name = members.text("RequestName") ?? typed, !name.isEmpty else {
@@ -27,7 +28,7 @@ struct OrganizationRequest: Sendable {
         guard typed == nil || typed == name else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "The request's type is \((typed ?? "").quotedForFault), and its RequestName \(name.quotedForFault).")
+                "The request's type \((typed ?? "").quotedForFault) does not match its RequestName \(name.quotedForFault).")
         }
         self.name = name
         parameters = try ContractPairs.read(members["Parameters"], "Parameters")

@@ -9,8 +9,14 @@ struct OrganizationResponse {
 
     /// How many records the results have.
     var records = 0
+    /// Whether the response takes long to write.
+    var isLong: Bool
 
-    init(_ name: String) { self.name = name }
+    init(_ name: String) {
+        self.name = name
+        // These responses may hold all metadata or many responses.
+        isLong = OrganizationService.metadataRequests.contains(name) || ["ExecuteMultiple", "ExecuteTransaction"].contains(name)
+    }
 
     /// Requests whose classes belong to the namespace of the CRM's messages. The other classes belong to the contracts' namespace.
     private static let crmRequests: Set<String> = [

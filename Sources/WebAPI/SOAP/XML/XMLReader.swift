@@ -349,7 +349,7 @@ struct XMLReader {
         var seen: [Int32] = []
         for attribute in raw {
             let id = try resolve(bytes[attribute.name], usesDefault: false)
-            guard !seen.contains(id) else { throw error("an attribute that stands twice") }
+            guard !seen.contains(id) else { throw error("an attribute that occurs twice") }
             if raw.count > 1 { seen.append(id) }
             let local = names.all[Int(id)].local
             guard names.isOfInstance(id), local == "type" || local == "nil" else {

@@ -48,7 +48,7 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
                 do {
                     try await server.executeThenClose { try await accept($0, in: &group) }
                 } catch {
-                    logger.debug("no more connections are taken", metadata: ["error": "\(error)"])
+                    logger.debug("the listener accepts no more connections", metadata: ["error": "\(error)"])
                 }
             }
         } onGracefulShutdown: {

@@ -116,7 +116,7 @@ final class UnreadResponses: Sendable {
         }
         guard state.total > 0, state.total + max(1, bytes) > limit, own > 0 || bytes > freeLength else { return nil }
         return FieldsealError(
-            .unexpected, "The server waits for clients to read as many responses as it may hold. Wait, then try again.",
+            .unexpected, "The server holds as many unread responses as it may. Wait, then try again.",
             retryAfter: delay)
     }
 }

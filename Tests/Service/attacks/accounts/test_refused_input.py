@@ -163,7 +163,7 @@ def test_what_commands_do_add(place):
     place.run("issuer", "add", "Good", "--issuer", "https://good.example", "--client-id", "x", "--claim", "oid", "--org", "contoso", stdin="secret\n")
     place.run("issuer", "link", "Good", "ada", "--user", "n" * 100, "--org", "contoso")
     place.run("issuer", "link", "Good", "bob", "--client", "n" * 100, "--org", "contoso")
-    for who, why in (([], "one person or one client"), (["--user", "n" * 100, "--client", "n" * 100], "one person or one client"),
+    for who, why in (([], "to a person or to a client"), (["--user", "n" * 100, "--client", "n" * 100], "to a person or to a client"),
                      (["--user", "nobody"], "nobody"), (["--client", "nobody"], "nobody")):
         answer = place.run("issuer", "link", "Good", "eve", *who, "--org", "contoso", check=False)
         assert answer.returncode in (1, 64) and why in answer.stderr, answer

@@ -1,11 +1,14 @@
-"""What the console does with a secret that was typed into a form that can't be saved, and with texts that contain U+0000."""
+"""What the console does with a secret that was typed into a form that can't be saved. Passwords with special characters, and texts with U+0000."""
 
 import html
+import json
 import re
 import urllib.parse
+from xml.sax.saxutils import escape
 
 import pytest
 import requests
+import soap
 from one_time import one_time_password
 
 NUL = "\0"
@@ -198,6 +201,93 @@ def test_one_time_passwords_are_turned_off_with_a_code_only(service):
         answer = browser.post("account/end", wrong, csrf)
         assert answer.status_code == 400 and is_on(), (wrong, answer.text)
     assert browser.post("account/end", {"code": code}, csrf).status_code == 200 and not is_on()
+
+
+# Passwords with characters that a language or a form treats specially
+
+
+#: Each has characters that JSON, SQL, OData, XML, HTML or URLs treat specially.
+SPECIAL = [
+    "it's", "''two''quotes'", 'say "this" and ""that""', "back\\slash \\\\ \\n \\u0041 \\'", "100% %41 %27 %zz a+b", "&amp;lt; &lt;b&gt; &#65; <b>&</b> ]]>",
+    "'; DROP TABLE mailbox; --", "$1 ${x} {{x}} %s {0}", " spaces around ", "\u00fc \U0001f511 \u0301",
+]
+
+
+def in_change_set(service, id, secret):
+    body = (
+        "--b\r\nContent-Type: multipart/mixed;boundary=c\r\n\r\n--c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\nContent-ID: 1\r\n\r\n"
+        f"PATCH {service.api}/mailboxes({id}) HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{json.dumps({'password': secret})}\r\n--c--\r\n--b--\r\n")
+    answer = service.request("POST", "$batch", body.encode(), Content_Type="multipart/mixed;boundary=b")
+    assert answer.status_code == 200 and " 204 " in answer.text, answer.text
+
+
+def in_console(service, id, secret):
+    browser = Browser(service)
+    path = f"records/mailboxes/{id}"
+    saved = browser.post(path, {**browser.form(browser.get(path), path), "password": secret})
+    assert "Saved." in saved.text, saved.text
+
+
+def in_new_form(service, name, secret):
+    browser, path = Browser(service), "records/mailboxes/new"
+    saved = browser.post(path, {**browser.form(browser.get(path), path), "name": name, "password": secret})
+    assert "Saved." in saved.text, saved.text
+    return service.get(f"mailboxes?$filter=name eq '{name}'").json()["value"][0]["mailboxid"]
+
+
+def succeeds(response):
+    assert response.status_code in (200, 201, 204), response.text
+
+
+def updated_by_soap(service, id, text):
+    content = soap.entity("mailbox", soap.parameter("password", "string", text), id=id)
+    assert soap.call(service, soap.operation("Update", f"<entity>{content}</entity>")).tag.endswith("UpdateResponse")
+
+
+def created_by_soap(service, name, text):
+    fields = soap.parameter("name", "string", name) + soap.parameter("password", "string", text)
+    return soap.call(service, soap.operation("Create", f"<entity>{soap.entity('mailbox', fields)}</entity>"))[0].text
+
+
+#: Each creates a mailbox with this name and password, and returns its id.
+CREATIONS = {
+    "POST": lambda service, name, secret: service.create("mailboxes", {"name": name, "password": secret}),
+    "CreateMultiple": lambda service, name, secret: service.request(
+        "POST", "mailboxes/Microsoft.Dynamics.CRM.CreateMultiple",
+        {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "name": name, "password": secret}]}).json()["Ids"][0],
+    "SOAP": lambda service, name, secret: created_by_soap(service, name, escape(secret)),
+    "console": in_new_form,
+}
+#: Each sets the password of a mailbox.
+UPDATES = {
+    "PATCH": lambda service, id, secret: succeeds(service.request("PATCH", f"mailboxes({id})", {"password": secret})),
+    "PUT": lambda service, id, secret: succeeds(service.request("PUT", f"mailboxes({id})/password", {"value": secret})),
+    "UpdateMultiple": lambda service, id, secret: succeeds(service.request(
+        "POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple",
+        {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "mailboxid": id, "password": secret}]})),
+    "change set": in_change_set,
+    "SOAP": lambda service, id, secret: updated_by_soap(service, id, escape(secret)),
+    "SOAP, as CDATA": lambda service, id, secret: updated_by_soap(service, id, f"<![CDATA[{secret.replace(']]>', ']]]]><![CDATA[>')}]]>"),
+    "console": in_console,
+}
+
+
+def test_a_password_is_stored_exactly_as_it_was_set(service):
+    expected = {}
+    for number, secret in enumerate(SPECIAL):
+        for way, create in CREATIONS.items():
+            expected[f"mailbox({create(service, f'exact {number} {way}', secret)}).password"] = (way, secret)
+        for way, update in UPDATES.items():
+            id = service.create("mailboxes", {"name": "exact", "password": "before"})
+            update(service, id, secret)
+            expected[f"mailbox({id}).password"] = (way, secret)
+        # The key in the address has each quote twice. The password in the body is not affected.
+        key = urllib.parse.quote(f"exact {number} {secret}".replace("'", "''"), safe="")
+        succeeds(service.request("PATCH", f"emailserverprofiles(name='{key}')", {"incomingpassword": secret}))
+        [profile] = [p for p in service.get("emailserverprofiles?$select=name&$filter=startswith(name,'exact ')").json()["value"] if p["name"] == f"exact {number} {secret}"]
+        expected[f"emailserverprofile({profile['emailserverprofileid']}).incomingpassword"] = ("PATCH by key", secret)
+    cells = service.opened_cells()
+    assert {address: (way, cells[address][1]) for address, (way, _) in expected.items()} == expected
 
 
 # U+0000 in other texts

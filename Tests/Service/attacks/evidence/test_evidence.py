@@ -171,7 +171,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     # A change by SQL has no person, so its entry in the audit names only the database role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
-    third = evidence.create("mailboxes", {"name": "third", "password": SECRET})
+    third, fourth, fifth = (evidence.create("mailboxes", {"name": name, "password": SECRET}) for name in ("third", "fourth", "fifth"))
     evidence.sql("DELETE FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [third])
 
     def changes(record):
@@ -182,9 +182,26 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     superuser = evidence.sql("SELECT session_user::text")[0][0]
     for record in (other, third):
         assert changes(record) == [("# dev-admin", "fieldseal_service", "set"), (None, superuser, "cleared")]
-    # Deleting a record also deletes its password. The password is in no entry of the audit.
-    assert evidence.request("DELETE", f"mailboxes({id})").status_code == 204
+    # The role of the entry is the one that signed in to the database, and no other that the session took on.
+    evidence.sql("SET ROLE fieldseal_owner; UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s".replace("%s", f"'{fourth}'"))
+    evidence.sql(f"SET SESSION AUTHORIZATION fieldseal_service; UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = '{fifth}'")
+    assert changes(fourth)[1:] == [(None, superuser, "cleared")] and changes(fifth)[1:] == [(None, "fieldseal_service", "cleared")]
+    # The password is in no entry of the audit.
     assert evidence.sql("SELECT count(*) FROM org_contoso.audit WHERE changedata LIKE %s", [f"%{SECRET}%"])[0][0] == 0
+
+
+@pytest.mark.parametrize("entity_set, entity, attribute", ATTRIBUTES)
+def test_a_password_that_is_deleted_with_its_record(evidence, entity_set, entity, attribute):
+    """The audit's entry about the deletion says that there was a password, and who deleted it. There is no event of the password."""
+    ids = {has_password: evidence.create(entity_set, {"name": "deleted", **({attribute: SECRET} if has_password else {})}) for has_password in (True, False)}
+    mark = newest(evidence)
+    for has_password, id in ids.items():
+        assert evidence.request("DELETE", f"{entity_set}({id})").status_code == 204
+        [(name, role, data)] = evidence.sql("SELECT useridname, databaserole, changedata FROM org_contoso.audit WHERE objectid = %s AND operation = 3", [id])
+        [flag] = [c for c in json.loads(data)["changedAttributes"] if c["logicalName"] == f"is{attribute}set"]
+        assert (name, role) == ("# dev-admin", "fieldseal_service")
+        assert (flag["oldValue"], flag["newValue"]) == (has_password, None) and SECRET not in data
+    assert passwords(evidence, mark) == [] and "passwords-lost" not in codes(evidence)
 
 
 def test_a_killed_server_leaves_the_trace(own_service):
@@ -333,12 +350,13 @@ CHANGED = f"UPDATE security_event SET actor = 'client:innocent' WHERE security_e
     ["INSERT INTO security_event SELECT max(security_event_id) + 1, now(), 'key read', 'succeeded', 'client:innocent', NULL, NULL, 1, NULL, NULL, NULL, sha256('x') FROM security_event"],
     ["DELETE FROM security_event WHERE security_event_id = (SELECT max(security_event_id) FROM security_event)",
      "UPDATE config.attested_state SET events = events - 1, newest_event = newest_event - 1, head = (SELECT hash FROM security_event ORDER BY security_event_id DESC LIMIT 1)"],
+    ["INSERT INTO security_event SELECT n, now(), 'key read', 'succeeded', 'client:innocent', NULL, NULL, 1, NULL, NULL, NULL, sha256('x') FROM unnest(ARRAY[0, -7]) AS n"],
     ["DELETE FROM security_event WHERE security_event_id > " + NTH, "DELETE FROM config.attested_state"],
     ["DELETE FROM security_event WHERE security_event_id <= " + NTH,
      "INSERT INTO config.event_archive SELECT a.organization_id, 3, e.security_event_id - 1, e.previous_hash, now(), a.kek_id, sha256('x') "
      "FROM config.attested_state AS a, (SELECT * FROM security_event ORDER BY security_event_id LIMIT 1) AS e"],
 ], ids=["newest cut", "tail cut", "all cut", "oldest cut", "head cut and chained anew", "one cut", "one cut and chained anew", "changed", "changed and chained anew",
-        "changed and the functions replaced", "backdated and the functions replaced", "inserted", "tail cut with its length", "tail cut with the attested state",
+        "changed and the functions replaced", "backdated and the functions replaced", "inserted", "inserted before the first", "tail cut with its length", "tail cut with the attested state",
         "head cut and said to be archived"])
 def test_the_owner_changes_the_chain(evidence, statements):
     evidence.key()

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import uuid
 
 import psycopg
@@ -161,7 +162,7 @@ ATTACKS = {
     "changed": ([f"UPDATE audit SET useridname = 'innocent' WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
     "backdated": ([f"UPDATE audit SET createdon = createdon - interval '1 day' WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
     "another caller": ([f"UPDATE audit SET callinguserid = gen_random_uuid() WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
-    "deleted": ([f"DELETE FROM audit WHERE auditid = {ONE}"], "block 2: the entry", "was taken out"),
+    "deleted": ([f"DELETE FROM audit WHERE auditid = {ONE}"], "block 2: the entry", "was removed"),
     "deleted with its member": (
         [f"DELETE FROM audit WHERE auditid = {ONE}",
          "UPDATE audit_block SET entries = entries - 1, members = substr(members, 49), digest = sha256('x') WHERE number = 2"],
@@ -169,15 +170,15 @@ ATTACKS = {
     "a member less": (["UPDATE audit_block SET entries = entries - 1, members = substr(members, 49) WHERE number = 2"], "block 2: it was changed"),
     "inserted": (
         ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 2)"],
-        "block 2: the entry", "was put into it"),
-    "taken out of its block": ([f"UPDATE audit SET block = NULL WHERE auditid = {ONE}"], "block 2: the entry", "was taken out"),
+        "block 2: the entry", "was added to it"),
+    "taken out of its block": ([f"UPDATE audit SET block = NULL WHERE auditid = {ONE}"], "block 2: the entry", "was removed"),
     "exchanged": (
         ["CREATE TEMP TABLE pair AS SELECT array_agg(auditid) AS ids FROM (SELECT auditid FROM audit WHERE block = 2 ORDER BY auditid LIMIT 2) AS two",
          "UPDATE audit SET auditid = '00000000-0000-0000-0000-000000000000' WHERE auditid = (SELECT ids[1] FROM pair)",
          "UPDATE audit SET auditid = (SELECT ids[1] FROM pair) WHERE auditid = (SELECT ids[2] FROM pair)",
          "UPDATE audit SET auditid = (SELECT ids[2] FROM pair) WHERE auditid = '00000000-0000-0000-0000-000000000000'"],
         "block 2: the entry", "was changed"),
-    "moved to another block": ([f"UPDATE audit SET block = 3 WHERE auditid = {ONE}"], "block 3: the entry", "was put into it"),
+    "moved to another block": ([f"UPDATE audit SET block = 3 WHERE auditid = {ONE}"], "block 3: the entry", "was added to it"),
     "blocks exchanged": (
         ["UPDATE audit SET block = 5 - block WHERE block IN (2, 3)", "UPDATE audit_block SET number = -1 * number + 105 WHERE number IN (2, 3)",
          "UPDATE audit_block SET number = number - 100 WHERE number > 100"], "block 2: it was changed"),
@@ -187,14 +188,14 @@ ATTACKS = {
     "the last block deleted": ([f"DELETE FROM audit WHERE block = {LAST}", f"DELETE FROM audit_block WHERE number = {LAST}"], "block 3: it is missing"),
     "the last block emptied": ([f"UPDATE audit SET block = NULL WHERE block = {LAST}", f"DELETE FROM audit_block WHERE number = {LAST}"], "block 3: it is missing"),
     "the first block deleted": (["DELETE FROM audit WHERE block = 1", "DELETE FROM audit_block WHERE number = 1"], "block 1: it is missing"),
-    "everything deleted": (["DELETE FROM audit", "DELETE FROM audit_block"], "block 1: it is missing, as are those up to 3"),
-    "all as if it were new": (["UPDATE audit SET block = NULL", "DELETE FROM audit_block"], "block 1: it is missing, as are those up to 3"),
+    "everything deleted": (["DELETE FROM audit", "DELETE FROM audit_block"], "block 1: it is missing, and so are the blocks up to 3"),
+    "all as if it were new": (["UPDATE audit SET block = NULL", "DELETE FROM audit_block"], "block 1: it is missing, and so are the blocks up to 3"),
     "a block more": (
         ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 4)",
          "INSERT INTO audit_block SELECT 4, now(), 1, uuid_send(auditid) || sha256('x'), NULL, sha256('x') FROM audit WHERE block = 4"],
         "block 4: SQL wrote it"),
     "an entry of no block": (
-        ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 99)"], "block 99: it is not there"),
+        ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 99)"], "block 99: it does not exist"),
     "the event deleted": ([f"DELETE FROM security_event WHERE security_event_id >= {SEALED_EVENT}"], "security events are missing"),
     "the event changed": (
         ["UPDATE security_event SET details = replace(details, '5 entries', '4 entries') WHERE security_event_id = " + SEALED_EVENT], "this event was changed"),
@@ -230,11 +231,11 @@ MOVED = (f"UPDATE security_event SET details = regexp_replace(details, 'kept fro
 HASHED = "UPDATE security_event AS e SET hash = security_event_hash(e) "
 CONTINUED = {
     "its beginning is moved": ([MOVED], "the newest about the audit, was changed"),
-    "its beginning is moved, and its hash fits": ([MOVED, HASHED + NEWEST], "or the one about the audit before it, was changed"),
-    "it is hidden": (["UPDATE security_event SET kind = 'key read' " + NEWEST, "DELETE FROM audit_block WHERE number = 3"], "was changed or taken out"),
-    "all are hidden": (["UPDATE security_event SET kind = 'key read' WHERE kind = 'audit sealed'", "DELETE FROM audit_block"], "was changed or taken out"),
+    "its beginning is moved, and its hash fits": ([MOVED, HASHED + NEWEST], "or the previous event about the audit, was changed"),
+    "it is hidden": (["UPDATE security_event SET kind = 'key read' " + NEWEST, "DELETE FROM audit_block WHERE number = 3"], "was changed or removed"),
+    "all are hidden": (["UPDATE security_event SET kind = 'key read' WHERE kind = 'audit sealed'", "DELETE FROM audit_block"], "was changed or removed"),
     "an arrival is feigned": (
-        ["UPDATE security_event SET kind = 'organization attached' WHERE security_event_id = 1 + " + SEALED_EVENT], "was changed or taken out"),
+        ["UPDATE security_event SET kind = 'organization attached' WHERE security_event_id = 1 + " + SEALED_EVENT], "was changed or removed"),
     "its block is changed": (["UPDATE audit_block SET snapshot = NULL WHERE number = 3"], "block 3: it was changed"),
     "its block is deleted": (["DELETE FROM audit_block WHERE number = 3"], "block 3: it is missing"),
     "another block follows": (
@@ -295,9 +296,9 @@ def test_what_the_service_s_role_can_write_is_named(cluster):
     unsealed = "UPDATE audit SET block = {} WHERE block IS NULL"
     forged = "INSERT INTO audit_block SELECT {}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x')"
     for statement, words in [
-        (unsealed.format(2), "was put into it"), (unsealed.format(99), "block 99: it is not there"), (forged.format(4), "SQL wrote it"),
+        (unsealed.format(2), "was added to it"), (unsealed.format(99), "block 99: it does not exist"), (forged.format(4), "SQL wrote it"),
         (forged.format(9), "SQL wrote it"), (forged.format(2**63 - 1), "SQL wrote it"),
-        (unsealed.format(2**63 - 1), f"block {2**63 - 1}: it is not there"), (unsealed.format(-2**63), "is not there"),
+        (unsealed.format(2**63 - 1), f"block {2**63 - 1}: it does not exist"), (unsealed.format(-2**63), "does not exist"),
     ]:
         with tampered(cluster, statement, role="fieldseal_service"):
             assert any(words in p for p in problems(cluster)), (statement, problems(cluster))
@@ -472,11 +473,20 @@ def test_an_entry_that_is_forged_after_everything_was_archived_is_doubted(own_cl
     assert "its time is before its transaction began" in doubted and problems(own_cluster) == []
 
 
-def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path):
+@pytest.mark.parametrize("change", ["useridname = 'innocent'", "createdon = createdon - interval '50 days'", "block = 2"])
+def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path, change):
+    """All entries are older than the date, and SQL has changed one of them. The same archive succeeds before the change."""
+    for _ in range(2):
+        seal(own_cluster)
+        write(own_cluster, "more", 2)
     seal(own_cluster)
-    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET useridname = 'innocent'")
-    refused = archive(own_cluster, tmp_path / "x", "--audit")
-    assert refused.returncode and "is not as it was sealed" in refused.stderr and not (tmp_path / "x").exists()
+    until(lambda: own_cluster.sql("SELECT max(createdon) < date_trunc('second', now()) FROM audit") != [(False,)])
+    count = own_cluster.sql("SELECT count(*) FROM audit")
+    with tampered(own_cluster, f"UPDATE audit SET {change} WHERE auditid = (SELECT auditid FROM audit WHERE block = 1 ORDER BY auditid LIMIT 1)"):
+        refused = archive(own_cluster, tmp_path / "x", "--audit")
+        assert refused.returncode == 1 and re.search(r"The audit is not as it was sealed \(audit block [12]: .*\), so nothing was archived", refused.stderr), refused
+        assert not (tmp_path / "x").exists() and own_cluster.sql("SELECT count(*) FROM audit") == count
+    assert archive(own_cluster, tmp_path / "x", "--audit").returncode == 0 and own_cluster.sql("SELECT count(*) FROM audit") == [(0,)]
 
 
 def test_exports_keep_the_blocks_and_a_clone_goes_on(own_cluster, tmp_path):
@@ -508,9 +518,9 @@ def test_what_an_operator_accepts_is_sealed_anew_on_record(own_cluster):
     write(own_cluster, "before", 3)
     seal(own_cluster)
     own_cluster.sql("SET session_replication_role = replica; DELETE FROM audit WHERE auditid = (SELECT auditid FROM audit LIMIT 1)")
-    assert any("was taken out" in p for p in problems(own_cluster))
+    assert any("was removed" in p for p in problems(own_cluster))
     shown = own_cluster.run("org", "attach", "contoso", "--yes").stdout
-    assert "was taken out" in shown and problems(own_cluster) == []
+    assert "was removed" in shown and problems(own_cluster) == []
     assert "to be sealed anew, because audit block 1: the entry" in events(own_cluster)[-1]
     assert seal(own_cluster) > 0 and problems(own_cluster) == [] and [n for n, _ in blocks(own_cluster)] == [2]
     own_cluster.sql("SET session_replication_role = replica; DELETE FROM audit WHERE auditid = (SELECT auditid FROM audit LIMIT 1)")
@@ -540,7 +550,7 @@ def test_a_sealing_tells_of_an_acceptance_that_came_in_between(own_cluster):
     own_cluster.proxy.reset(accept)
     refused = own_cluster.run("events", "seal", "--org", "contoso", settings="proxied", check=False)
     own_cluster.proxy.reset()
-    assert "was taken out" in accepted[0]
+    assert "was removed" in accepted[0]
     assert refused.returncode == 1 and "accepted its differences. Run the command again." in refused.stdout, refused
     assert seal(own_cluster) > 0 and problems(own_cluster) == []
 

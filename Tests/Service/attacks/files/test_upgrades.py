@@ -1,11 +1,12 @@
 """An upgrade of a schema with plaintext passwords keeps what it copies, and loses only what --discard names."""
 
+import concurrent.futures
 import json
-import threading
 
 import psycopg
 import pytest
 from cluster import Cluster
+from waiting import until
 
 BASE = """
     CREATE SCHEMA org_legacy;
@@ -139,16 +140,39 @@ def test_flags_of_the_old_table_are_no_cells(legacy):
     assert legacy.sql("SELECT isemailpasswordset FROM org_legacy.queue") == [(False,)]
 
 
-def test_nobody_writes_a_row_that_is_lost(legacy):
-    """A writer has inserted a row, and commits while the upgrade waits for the writer. The upgraded schema contains the row."""
-    with psycopg.connect(legacy.superuser) as writer:
-        writer.execute("INSERT INTO org_legacy.businessunit VALUES (gen_random_uuid(), 'late')")
-        results = []
-        thread = threading.Thread(target=lambda: results.append(upgrade(legacy)))
-        thread.start()
-        while not legacy.sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'fieldseal org upgrade' AND wait_event_type = 'Lock'"):
-            assert thread.is_alive() or results
-        writer.commit()
-    thread.join()
-    assert results[0].returncode == 0
-    assert legacy.sql("SELECT count(*) FROM org_legacy.businessunit WHERE name = 'late'") == [(1,)]
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+#: What writers of the old table execute while the upgrade waits for its lock or has it, and the error that each gets from the upgraded schema.
+WRITES = {
+    "INSERT INTO org_legacy.mailbox (mailboxid, name) VALUES (gen_random_uuid(), 'later')": None,
+    "UPDATE org_legacy.mailbox SET name = 'renamed' WHERE name = 'm1'": None,
+    "DELETE FROM org_legacy.mailbox WHERE name = 'm2'": None,
+    "INSERT INTO org_legacy.mailbox (mailboxid, name, password) VALUES (gen_random_uuid(), 'plain', 'in plaintext')": psycopg.errors.UndefinedColumn,
+    "UPDATE org_legacy.mailbox SET password = 'in plaintext' WHERE name = 'm3'": psycopg.errors.UndefinedColumn,
+}
+
+
+@pytest.mark.parametrize("is_rehearsal", [False, True], ids=["upgrade", "rehearsal"])
+def test_nobody_writes_a_row_that_is_lost(legacy, is_rehearsal):
+    """A writer has inserted a row, and commits while the upgrade waits for the writer. The upgraded schema contains the row. Other writers wait for the
+    upgrade, and then write to the new table, which has no passwords. After a rehearsal they write to the old table."""
+    def write(statement):
+        with psycopg.connect(legacy.superuser, application_name="late writer", autocommit=True) as connection:
+            return connection.execute(statement).rowcount
+
+    with concurrent.futures.ThreadPoolExecutor(1 + len(WRITES)) as pool:
+        with psycopg.connect(legacy.superuser) as writer:
+            writer.execute("INSERT INTO org_legacy.mailbox VALUES (gen_random_uuid(), 'late', 'secret of late')")
+            upgraded = pool.submit(upgrade, legacy, *(["--rehearse"] if is_rehearsal else []))
+            until(lambda: upgraded.done() or legacy.sql(WAITING, ["fieldseal org upgrade"]) == [(1,)])
+            writes = {statement: pool.submit(write, statement) for statement in WRITES}
+            until(lambda: legacy.sql(WAITING, ["late writer"]) == [(len(WRITES),)])
+            writer.commit()
+        assert upgraded.result().returncode == 0
+        for statement, error in WRITES.items():
+            found = writes[statement].exception()
+            assert found is None if error is None or is_rehearsal else isinstance(found, error), (statement, found)
+            assert found or writes[statement].result() == 1, statement
+    names = {name for name, in legacy.sql("SELECT name FROM org_legacy.mailbox")}
+    assert names == {"late", "later", "renamed", *(f"m{n}" for n in range(3, 11)), *(["plain"] if is_rehearsal else [])}
+    if not is_rehearsal:
+        assert "10 cells" in legacy.run("verify", "--org", "legacy").stdout

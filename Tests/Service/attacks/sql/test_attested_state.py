@@ -872,8 +872,8 @@ def test_attaching_again_adopts_no_row_that_sql_wrote(own_place):
         if is_missing:
             place.sql("DELETE FROM config.attested_state")
         accepted = place.run("org", "attach", "contoso", "--yes", *(["--trust-tags"] if is_missing else [])).stdout
-        assert "client intruder" in accepted.split("grants nothing:")[1].split("Grants power")[0]
-        power = accepted.split("Grants power: ")[1]
+        assert "client intruder" in accepted.split("grant nothing:")[1].split("Rows that grant access")[0]
+        power = accepted.split("Rows that grant access: ")[1]
         assert "client good" in power and ", client gone" not in f", {power}"
         assert place.token(good).status_code == 200, place.token(good).text
         assert place.token(gone).status_code == 401
@@ -925,7 +925,7 @@ def test_an_older_deployment_is_attested_by_its_migration_alone(own_place):
     refused = place.run("migrate", "up", check=False)
     assert refused.returncode == 1 and "key-encryption key" in refused.stderr
     place.run("kek", "create", str(kek), settings=None)
-    assert "restore that one" in place.run("migrate", "up", check=False).stderr
+    assert "restore the key" in place.run("migrate", "up", check=False).stderr
     kek.unlink()
     (place.home / "away").rename(kek)
     migrated = place.run("migrate", "up", check=False)

@@ -114,7 +114,7 @@ def test_attaching_without_a_list_honours_no_row(emptied):
         assert place.token(client).status_code == 401
     assert not place.visit("bob").is_in and not place.visit("bob", NEW).is_in
     details = place.sql("SELECT details FROM security_event WHERE kind = 'organization attached' ORDER BY security_event_id DESC LIMIT 1")[0][0]
-    assert "grants power by its tag alone: nothing" in details
+    assert "rows that grant access by their tags alone: none" in details
     # The strictest rules for the key apply until an administrator sets others.
     assert "key-control-changed" in place.doctor()
     assert any(place.profile in text for text in [place.doctor().get("mail-settings-not-authorized", "")])
@@ -129,7 +129,7 @@ def test_attaching_without_a_list_honours_no_row(emptied):
 def test_tags_are_trusted_on_request_and_all_is_listed(emptied):
     place = emptied
     said = place.run("org", "attach", "contoso", "--yes", "--trust-tags").stdout
-    power = said.split("Grants power: ")[1]
+    power = said.split("Rows that grant access: ")[1]
     for words in ("client leaky (System Administrator)", "person bob (System Administrator)", "secret of client leaky (made on"):
         assert words in power
     assert place.token(place.leaky).status_code == 200

@@ -86,6 +86,22 @@ def test_tables_of_a_version_that_sql_made_hold_up_no_key_change(service, versio
     service.run("verify", "--org", "contoso")
 
 
+def test_a_snapshot_that_keeps_the_old_key_s_tables_is_named(service):
+    service.create("mailboxes", {"name": "kept", "password": "x"})
+    assert not findings(service, "snapshot-held")
+    with psycopg.connect(service.dev["postgres"] + " application_name=reader") as other:
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT FROM org_contoso.queue")
+        service.run("key", "change", "--org", "contoso")
+        until(lambda: findings(service, "snapshot-held"))
+        [found] = findings(service, "snapshot-held")
+        assert f"process {other.info.backend_pid} (postgres, reader, idle in transaction) has had a snapshot since" in found, found
+        assert findings(service, "old-generation")
+    # The next sweep drops the tables once the transaction has ended.
+    service.sql("UPDATE config.sweep SET swept_on = '-infinity'")
+    until(lambda: not findings(service, "old-generation") and not findings(service, "snapshot-held"))
+
+
 def test_an_open_transaction_holds_up_no_key_change_without_end(service):
     current = service.json("key", "status", "--org", "contoso")["keyVersion"]
     with psycopg.connect(service.dev["postgres"]) as other:

@@ -19,12 +19,14 @@ LENGTH = 4_000_000
 CLIENT_LIMIT = 64 << 20
 #: The most by which the server's memory may grow in a test, in bytes. While a response is made and sent, it is in memory more than once.
 GROWTH = 3 * CLIENT_LIMIT
+#: The address of a trusted proxy.
+PROXY = "127.0.0.8"
 WSDL = "/contoso/XRMServices/2011/Organization.svc?wsdl"
 
 
 @pytest.fixture(scope="module")
 def service():
-    with Deployment.made() as deployment:
+    with Deployment.made(FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
         deployment.email = deployment.create("emails", {"subject": "long", "description": "x" * LENGTH}, client="user")
         deployment.long = f"/contoso/api/data/v9.2/emails({deployment.email})?$select=description"
         yield deployment
@@ -216,33 +218,75 @@ def test_the_reads_of_a_batch_are_counted_as_they_are_made(service):
     settled(service, service.long, token)
 
 
+def connected(address, source="127.0.0.1"):
+    """A connection with a small buffer to the port of an address."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(PATIENCE)
+    raw.bind((source, 0))
+    raw.connect(("127.0.0.1", int(address.rsplit(":", 1)[1])))
+    return raw
+
+
+def request(service, **headers):
+    headers = {"Host": service.base.removeprefix("https://"), "Authorization": f"Bearer {service.token('user')}", **headers}
+    return "\r\n".join([f"GET {service.long} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()), "", ""]).encode()
+
+
+def statuses_of(connections, content, ending=None):
+    """Sends a request on each connection, and reads nothing but the status of the response. Then calls `ending` with the connection."""
+    statuses = []
+    for connection in connections:
+        connection.sendall(content)
+        statuses.append(int(connection.recv(12).split()[1]))
+        if ending:
+            ending(connection)
+    return statuses
+
+
+def received(connection):
+    """Reads a connection until a whole response was read or the server ends the connection. Returns the number of bytes."""
+    count = 0
+    while count < LENGTH and (part := connection.recv(65_536)):
+        count += len(part)
+    return count
+
+
+def end_sending(connection):
+    """Closes the sending side of a connection over TCP. Responses can still be read, also with TLS."""
+    socket.socket.shutdown(connection, socket.SHUT_WR)
+
+
 def test_http_1_is_counted_alike(service):
-    token, opened, statuses = service.token("user"), [], []
-    before = memory(service)
     context = ssl.create_default_context(cafile=service.dev["caFile"])
-    head = f"GET {service.long} HTTP/1.1\r\nHost: {service.base.removeprefix('https://')}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    try:
-        for _ in range(40):
-            raw = socket.socket()
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.settimeout(PATIENCE)
-            raw.connect(("127.0.0.1", int(service.base.rsplit(":", 1)[1])))
-            connection = context.wrap_socket(raw, server_hostname="localhost")
-            opened.append(connection)
-            connection.sendall(head)
-            statuses.append(int(connection.recv(12).split()[1]))
+    content, before = request(service), memory(service)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(context.wrap_socket(connected(service.base), server_hostname="localhost")) for _ in range(40)]
+        statuses = statuses_of(opened, content)
         assert set(statuses) == {200, 429} and statuses.count(200) <= CLIENT_LIMIT // LENGTH + 2, statuses
         assert memory(service) - before < GROWTH
         # The control: a slow reader gets the whole response.
-        received = b""
-        while len(received) < LENGTH:
-            part = opened[0].recv(65_536)
-            assert part
-            received += part
-    finally:
-        for connection in opened:
-            connection.close()
-    settled(service, service.long, token)
+        assert received(opened[0]) >= LENGTH
+    settled(service, service.long, service.token("user"))
+
+
+@pytest.mark.parametrize("place", ["with TLS", "behind a proxy"])
+def test_a_client_that_has_closed_its_sending_side_leaves_no_response_in_memory(service, place):
+    """The service ends such a connection and drops the rest of the response, so the client's further requests get theirs."""
+    context, before, token = ssl.create_default_context(cafile=service.dev["caFile"]), memory(service), service.token("user")
+    forwarded = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "192.0.2.7"} if place == "behind a proxy" else {}
+    with contextlib.ExitStack() as stack:
+        opened = [connected(service.dev["httpURL"] if forwarded else service.base, PROXY if forwarded else "127.0.0.1") for _ in range(24)]
+        opened = [stack.enter_context(raw if forwarded else context.wrap_socket(raw, server_hostname="localhost")) for raw in opened]
+
+        def end(connection):
+            end_sending(connection)
+            settled(service, service.long, token)
+
+        assert statuses_of(opened, request(service, **forwarded), end) == [200] * 24
+        assert memory(service) - before < GROWTH
+        # The client gets what the operating system had already buffered, and then the end of the connection.
+        assert [0 < received(connection) < LENGTH for connection in opened] == [True] * 24
 
 
 def test_a_slow_reader_gets_its_responses(service):

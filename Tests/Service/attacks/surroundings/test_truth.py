@@ -225,7 +225,7 @@ def test_other_writes_are_of_an_unknown_outcome_too(cluster, server):
     cluster.proxy.reset(lambda _, sql: "lose answer" if sql == "COMMIT" else None, within="config.api_client")
     result = cluster.run("client", "add", "twin", "--org", "contoso", "--role", "Basic User", settings="proxied", check=False)
     cluster.proxy.reset()
-    assert result.returncode == 1 and "not known" in result.stderr and "look before" in result.stderr, result.stderr
+    assert result.returncode == 1 and "not known" in result.stderr and "Check before" in result.stderr, result.stderr
     assert "twin" in cluster.run("client", "list", "--org", "contoso").stdout
 
 

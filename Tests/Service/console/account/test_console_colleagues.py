@@ -108,7 +108,7 @@ def test_a_disabled_user_is_not_offered_and_gets_nothing(console):
         fields = next(form for form in forms(admin.get(f"records/queues/{id}").text) if form.action.endswith(f"/queues/{id}")).fields
         return admin.send(f"records/queues/{id}", **fields | typed)
     refused = saved(other, ownerid="Doro Disabled")
-    assert refused.status_code == 403 and "The user Doro Disabled is disabled and gets no records." in text(refused) and owner(console, other) != user
+    assert refused.status_code == 403 and "The user Doro Disabled is disabled, so no records can be assigned to it." in text(refused) and owner(console, other) != user
     admin.session.headers["Accept-Language"] = "de"
     german = saved(other, ownerid="Doro Disabled")
     admin.session.headers["Accept-Language"] = "en"
@@ -128,7 +128,7 @@ def test_a_team_for_a_queue_of_a_disabled_user_has_no_member(console):
     made = admin.send("access/team", **{"set": "queues", "record": queue, "do": "make", "name": "Team of Emil"})
     assert "The team was created" in text(made) and "The team has no members." in text(made) and owner(console, queue) != user
     added = admin.send("access/team", **{"set": "queues", "record": queue, "do": "add", "member": "Emil Disabled"})
-    assert added.status_code == 403 and "The user Emil Disabled is disabled and becomes a member of no team." in text(added)
+    assert added.status_code == 403 and "The user Emil Disabled is disabled and can't become a member of a team." in text(added)
 
 
 def test_events_name_the_users_they_are_about(console):

@@ -45,6 +45,7 @@ HARMLESS = {
     "access/team?do=add": "adds a member, who can be removed",
     "access/team?do=make": "makes a team, and the form has the owner to choose again",
     "access/enable-user": "gives access back that can be ended again",
+    "access/mailbox-user": "makes a mailbox, which can be deleted on its page",
     "access/invite-user": "shows a link; the former password holds until it is used",
     "access/add-client": "adds a client, which can be removed",
     "access/enable-client": "gives access back that can be ended again",
