@@ -44,6 +44,7 @@ extension Console {
                 // There is no room for the files of this form. Their bytes are given back.
                 visit.hold = nil
                 body = Data(body.prefix(Self.formLimit))
+                body.append(contentsOf: kept.prefix(Self.formLimit - body.count))
             } else {
                 body.append(contentsOf: kept)
             }

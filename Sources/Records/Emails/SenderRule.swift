@@ -54,11 +54,15 @@ package enum SenderRule {
         """
     }
 
-    /// The SQL condition that is true if a systemuser is a System Administrator now.
+    /// The SQL condition that is true if a systemuser is a System Administrator now, by a role of its own or of a team.
     private static func isAdministrator(_ user: String, in organization: Organization) -> String {
         """
-        EXISTS (SELECT FROM \(organization.userRoles) AS h JOIN \(organization.qualified("role")) AS r ON r.roleid = h.roleid
-                 WHERE h.systemuserid = \(user) AND r.name = '\(Role.systemAdministrator.rawValue)')
+        EXISTS (SELECT FROM \(organization.qualified("role")) AS r
+                 WHERE r.name = '\(Role.systemAdministrator.rawValue)'
+                   AND (EXISTS (SELECT FROM \(organization.userRoles) AS h WHERE h.systemuserid = \(user) AND h.roleid = r.roleid)
+                        OR EXISTS (SELECT FROM \(organization.qualified("teamroles")) AS h
+                                     JOIN \(organization.qualified("teammembership")) AS t ON t.teamid = h.teamid
+                                    WHERE t.systemuserid = \(user) AND h.roleid = r.roleid)))
         """
     }
 

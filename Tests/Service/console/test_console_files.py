@@ -1,8 +1,12 @@
 """Files of new e-mails and replies: sent, too large, invalid, or sent after the session has ended."""
 
 import base64
+import contextlib
 import html
 import re
+import socket
+import ssl
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +14,7 @@ from console_browser import press
 from selenium.webdriver.common.by import By
 from test_console_access import Visitor, person, password, text
 from test_console_ended import hidden, unseen
+from waiting import until
 
 TO = "customer@elsewhere.test"
 
@@ -293,3 +298,66 @@ def test_attachments_keep_the_order_of_the_sender(console, box):
     [(bare,)] = console.sql(
         "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender) VALUES (gen_random_uuid(), 'bare', false, 4, 1, %s) RETURNING activityid::text", [TO])
     assert "Attachments" not in text(visitor.get(f"records/emails/{bare}"))
+
+
+# Forms that do not arrive as a whole
+
+
+@contextlib.contextmanager
+def under_way(console, visitor, *sizes):
+    """While the block runs, forms of a person are under way. Of each, so many bytes are sent, and no more."""
+    address = urllib.parse.urlsplit(console.base)
+    head = "\r\n".join([
+        "POST /contoso/compose HTTP/1.1", f"Host: {address.netloc}", f"Origin: {console.base}", "Content-Type: multipart/form-data; boundary=x", "Content-Length: 90000000",
+        f"Cookie: {'; '.join(f'{name}={value}' for name, value in visitor.session.cookies.items())}", "", ""])
+    start = b'--x\r\nContent-Disposition: form-data; name="files"; filename="slow.bin"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    with contextlib.ExitStack() as stack:
+        for size in sizes:
+            plain = socket.create_connection((address.hostname, address.port), timeout=60)
+            # The sender's buffer is small, so that most of the bytes have reached the server when they are sent.
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+            connection = stack.enter_context(ssl.create_default_context(cafile=console.dev["caFile"]).wrap_socket(plain, server_hostname=address.hostname))
+            connection.sendall(head.encode() + (start + b"x" * max(0, size - len(start)))[:size])
+        yield
+
+
+def files_of(megabytes):
+    return [(f"large {n}.bin", b"x" * 1_000_000, "application/octet-stream") for n in range(megabytes)]
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+def test_forms_that_do_not_arrive_keep_out_no_files_of_others(console, box, size):
+    name = f"slow sender of {size}"
+    person(console, name)
+    with under_way(console, Visitor(console, name, password(name)), *[size] * 8):
+        answer = compose(Visitor(console), box, [("label.csv", b"a,b", "text/csv")], subject=f"beside {size} bytes")
+        assert answer.status_code == 200 and attached(console, f"beside {size} bytes") == [("label.csv", "text/csv", b"a,b")], text(answer)
+
+
+def test_files_of_one_person_have_25_mb_together(console, box):
+    person(console, "another sender", "System Administrator")
+    visitor, other, files = Visitor(console), Visitor(console, "another sender", password("another sender")), files_of(8)
+    # The server keeps 25 MB of this form, and reads the rest.
+    with under_way(console, Visitor(console), 60_000_000):
+        lost = compose(visitor, box, files, subject="too much at once")
+        assert lost.status_code == 413 and "these files did not arrive: large 0.bin" in text(lost) and "too many files at the moment" in text(lost), text(lost)
+        assert 'value="too much at once"' in lost.text and ">typed text<" in lost.text and sent(console, "too much at once") == 0
+        # The files of another person arrive.
+        assert compose(other, box, files, subject="of another person").status_code == 200 and len(attached(console, "of another person")) == 8
+    # When the server notices that the first form has ended, the next one has room.
+    until(lambda: compose(visitor, box, files, subject="after the first").status_code == 200)
+    assert len(attached(console, "after the first")) == 8
+
+
+def test_texts_are_kept_when_there_is_no_room_at_all(console, box):
+    visitor, fields = Visitor(console), {"subject": "no room at all", "cc": "cc@elsewhere.test"}
+    # Together, the server keeps all but 144 of the 25,524,288 bytes that it keeps for one person.
+    with under_way(console, Visitor(console), 60_000_000, 262_000):
+        lost = until(lambda: compose(visitor, box, [("label.csv", b"a,b", "text/csv")], **fields), holds=lambda answer: answer.status_code != 200, seconds=20)
+        assert lost.status_code == 413 and "did not arrive: label.csv" in text(lost), text(lost)
+        assert 'value="no room at all"' in lost.text and ">typed text<" in lost.text and 'value="cc@elsewhere.test"' in lost.text
+        # A form without files needs no room.
+        page = compose(visitor, box, [("", b"", "application/octet-stream")], **fields | {"subject": "no file, no room"})
+        assert page.status_code == 200 and sent(console, "no file, no room") == 1, text(page)
+    until(lambda: compose(visitor, box, [("label.csv", b"a,b", "text/csv")], **fields | {"subject": "room again"}).status_code == 200)
+    assert attached(console, "room again") == [("label.csv", "text/csv", b"a,b")]

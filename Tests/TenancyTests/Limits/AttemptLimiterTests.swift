@@ -25,4 +25,23 @@ struct AttemptLimiterTests {
         #expect(try account("ada", first, other) != ada && account("ada", second, kek) != ada)
         #expect(try Set((0..<1_000).map { try account("name \($0)", first, kek) }).count == 1_000)
     }
+    @Test(
+        "Spellings that PostgreSQL takes for one name, in any locale, have one account",
+        arguments: [
+            ["mini", "MINI", "m\u{130}ni", "M\u{130}N\u{130}", "m\u{131}n\u{131}", "mi\u{307}ni"],
+            ["νικος", "νικοσ", "ΝΙΚΟΣ"], ["kate", "KATE", "\u{212A}ate"], ["straße", "STRA\u{1E9E}E"],
+            ["\u{E5}sa", "\u{C5}SA", "\u{212B}sa", "A\u{30A}sa"],
+        ])
+    func spellings(_ names: [String]) throws {
+        let (kek, organization) = (try KeyEncryptionKey(SecretBytes.random(count: 64)), UUID())
+        #expect(Set(names.map(AttemptLimiter.folded)).count == 1)
+        let accounts = try names.map { try #require(try account($0, organization, kek)) }
+        #expect(Set(accounts).count == 1)
+    }
+
+    @Test("Names that differ in a letter, a digit or a space have separate accounts")
+    func otherNames() {
+        let names = ["mini", "mina", "minii", "min", "mi ni", "mini1", "mini2", "νικος", "νικο", "ß", "s", ""]
+        #expect(Set(names.map(AttemptLimiter.folded)).count == names.count)
+    }
 }

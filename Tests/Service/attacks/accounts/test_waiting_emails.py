@@ -1,11 +1,15 @@
-"""An e-mail that waits to be sent: users who may write it can cancel it, but can't delete it, and can't change it in the request that cancels it."""
+"""An e-mail that waits to be sent: users who may write it can cancel it, but can't delete it, and can't change it in the request that cancels it.
+It fails if its submitter may not send it any more when its time comes."""
 
 import base64
 import json
 import re
+import uuid
 
 import mailroom
 import pytest
+from mailroom import refusal
+from test_mail_and_rights import failed
 
 room = mailroom.room
 
@@ -144,3 +148,158 @@ def test_it_is_written_back_as_it_was_read(room, client):
 def test_a_system_administrator_deletes_it(room, waiting):
     """The control: unlike other users, a System Administrator can delete it."""
     assert room.request("DELETE", f"emails({waiting})").status_code == 204
+
+
+# Submitters who lost their rights while the e-mail waited
+
+
+def client_of(room, role):
+    """Adds a client. Returns (its name, its systemuser)."""
+    name = f"client-{uuid.uuid4().hex[:8]}"
+    room.dev["clients"][name] = room.json("client", "add", name, "--org", "contoso", "--role", role)
+    return name, room.get("WhoAmI", client=name).json()["UserId"]
+
+
+def write(room, path, **body):
+    response = room.request("PATCH", path, body)
+    assert response.status_code == 204, response.text
+
+
+def queue_of(room, owner, kind="systemuser", **more):
+    """Creates a queue with a mailbox for an owner. Returns (queue, mailbox)."""
+    queue, box = room.queue_box(room.profile(), **more)
+    write(room, f"queues({queue})", **{"ownerid@odata.bind": f"/{kind}s({owner})"})
+    return queue, box
+
+
+def colleague(room, allows):
+    """Creates a user with a mailbox, as whom others may send if `allows` is true. Returns (user, mailbox, address)."""
+    address = f"{uuid.uuid4().hex[:8]}@contoso.test"
+    user = room.create("systemusers", {"fullname": "Colleague", "domainname": address})
+    box = room.user_box(user, room.profile(), address)
+    write(room, f"usersettingscollection({user})", issendasallowed=allows)
+    return user, box, address
+
+
+def team_of(room, *members):
+    team = room.create("teams", {"name": f"team {uuid.uuid4()}"})
+    for user in members:
+        join(room, team, user)
+    return team
+
+
+def join(room, team, user, message="AddMembersTeam"):
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
+    assert room.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{message}", members).status_code == 204
+
+
+def put_off(room, sender, client):
+    """Submits an e-mail that waits for a time far ahead."""
+    id = room.drafted(sender, client=client, delayedemailsendtime="2099-01-01T00:00:00Z")
+    assert room.send(id, client=client).status_code == 200
+    return id
+
+
+def come_due(room, *ids):
+    """Sets the time of the e-mails to the present. Their tag does not cover that time."""
+    room.sql("UPDATE org_contoso.email SET delayedemailsendtime = now() WHERE activityid = ANY (%s::uuid[])", [list(ids)])
+
+
+def taken(room, box):
+    return [each["EmailId"] for each in room.take(box)]
+
+
+@pytest.mark.parametrize("kind", ["queue", "queue of a team", "another user"])
+def test_it_is_not_sent_for_a_submitter_who_was_disabled(room, kind):
+    name, user = client_of(room, "Basic User")
+    if kind == "another user":
+        sender, box, _ = colleague(room, allows=True)
+    elif kind == "queue":
+        sender, box = queue_of(room, user)
+    else:
+        sender, box = queue_of(room, team_of(room, user), "team")
+    id, again = put_off(room, sender, name), put_off(room, sender, name)
+    assert taken(room, box) == []
+    write(room, f"systemusers({user})", isdisabled=True)
+    come_due(room, id)
+    failed(room, id, box, "systemuser.isdisabled")
+    # Another user, who may send as the sender, may send it.
+    assert room.send(id, client="admin").status_code == 200
+    assert id in taken(room, box) and room.status(again) == 6
+    # The control: the e-mail of a user who is enabled when its time comes is sent.
+    write(room, f"systemusers({user})", isdisabled=False)
+    come_due(room, again)
+    assert again in taken(room, box)
+
+
+@pytest.mark.parametrize("kind", ["queue", "user"])
+def test_it_is_not_sent_for_a_submitter_who_lost_the_role_that_allowed_it(room, kind):
+    name, user = client_of(room, "System Administrator")
+    sender, box = colleague(room, allows=False)[:2] if kind == "user" else room.queue_box(room.profile())
+    own, own_box = queue_of(room, user)
+    id, mine, kept = put_off(room, sender, name), put_off(room, own, name), put_off(room, sender, name)
+    room.run("client", "role", name, "Basic User")
+    come_due(room, id, mine)
+    failed(room, id, box, "may not send as its sender")
+    # The controls: a Basic User may send from an own queue, and a System Administrator as every sender.
+    assert mine in taken(room, own_box)
+    room.run("client", "role", name, "System Administrator")
+    come_due(room, kept)
+    assert kept in taken(room, box)
+
+
+def test_a_role_of_a_team_allows_it_until_the_team_is_left(room):
+    name, user = client_of(room, "Basic User")
+    team = team_of(room, user)
+    [role] = room.get("roles?$filter=name eq 'System Administrator'&$select=roleid").json()["value"]
+    assert room.request("POST", f"teams({team})/teamroles_association/$ref", {"@odata.id": f"roles({role['roleid']})"}).status_code == 204
+    sender, box = room.queue_box(room.profile())
+    id, late = put_off(room, sender, name), put_off(room, sender, name)
+    come_due(room, id)
+    assert id in taken(room, box)
+    join(room, team, user, "RemoveMembersTeam")
+    come_due(room, late)
+    failed(room, late, box, "may not send as its sender")
+
+
+# Queues with the address of a user
+
+
+@pytest.mark.parametrize("owner", ["user", "team"])
+def test_a_queue_with_the_address_of_a_user_sends_only_for_who_may_send_as_the_user(room, owner):
+    chief, _, address = colleague(room, allows=False)
+    bind = f"/systemusers({room.person})" if owner == "user" else f"/teams({team_of(room, room.person)})"
+    queue = room.create("queues", {"name": "Chief", "emailaddress": address.upper(), "ownerid@odata.bind": bind}, client="mailadmin")
+    box = room.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    room.enable(box, room.profile())
+    id = room.drafted(queue)
+    assert "issendasallowed" in refusal(room.send(id))["message"]
+    refusal(room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False}, client="user"))
+    assert room.status(id) == 1 and taken(room, box) == []
+    # While the chief lets others send as the chief, the e-mail is sent.
+    write(room, f"usersettingscollection({chief})", issendasallowed=True)
+    late = put_off(room, queue, "user")
+    assert room.send(id).status_code == 200 and id in taken(room, box)
+    write(room, f"usersettingscollection({chief})", issendasallowed=False)
+    come_due(room, late)
+    failed(room, late, box, "issendasallowed")
+    # A System Administrator may send as every queue.
+    assert room.send(late, client="admin").status_code == 200 and late in taken(room, box)
+
+
+def test_a_queue_whose_address_a_user_gets_later(room):
+    queue, box = queue_of(room, room.person)
+    before, late = room.drafted(queue), put_off(room, queue, "user")
+    # The controls: the queue has an address of its own, and then the address of its owner.
+    assert room.send(before).status_code == 200 and before in taken(room, box)
+    own, own_box = queue_of(room, room.person, address="user@contoso.test")
+    mine = room.drafted(own)
+    assert room.send(mine).status_code == 200 and mine in taken(room, own_box)
+    chief = room.create("systemusers", {"fullname": "Chief", "domainname": f"{uuid.uuid4()}"})
+    [(address,)] = room.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [queue])
+    write(room, f"systemusers({chief})", internalemailaddress=address)
+    come_due(room, late)
+    failed(room, late, box, "may not send as its sender")
+    refusal(room.send(late))
+    write(room, f"systemusers({chief})", internalemailaddress=f"{uuid.uuid4().hex[:8]}@contoso.test")
+    assert room.send(late).status_code == 200 and late in taken(room, box)

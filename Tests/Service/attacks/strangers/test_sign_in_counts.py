@@ -77,6 +77,31 @@ def test_failures_of_a_name_lock_no_other_name(signed):
     assert sorted(sign_in(signed, address, name) for name in names) == [403] * 19 + [429]
 
 
+@pytest.mark.parametrize("name, spellings", [
+    # PostgreSQL lowers each letter by itself. By the rules of Unicode, \u0130 becomes two characters, and \u03a3 at the end of a word \u03c2.
+    ("mini{}", ["mini{}", "MINI{}", "m\u0130ni{}", "MIN\u0130{}", "m\u0130n\u0130{}"]),
+    ("{}\u039d\u0399\u039a\u039f\u03a3", ["{}\u039d\u0399\u039a\u039f\u03a3", "{}\u03bd\u03b9\u03ba\u03bf\u03c3", "{}\u039d\u03b9\u03ba\u03bf\u03a3"]),
+    ("{}kate", ["{}kate", "{}KATE", "{}\u212aate"]),
+])
+def test_all_spellings_of_a_name_are_counted_together(signed, name, spellings):
+    """After ten failures, a network is locked for the person, no matter how the name is written."""
+    unique = uuid.uuid4().hex[:8]
+    name, spellings = name.format(unique), [each.format(unique) for each in spellings]
+    signed.run("user", "add", name, "--role", "Basic User", stdin=f"{PASSWORD}\n")
+
+    # The control: each spelling is one that PostgreSQL takes for the person.
+    for spelling in spellings:
+        signed.sql("DELETE FROM config.failed_sign_in")
+        assert sign_in(signed, "198.18.60.1", spelling, PASSWORD) == 303, spelling
+    signed.sql("DELETE FROM config.failed_sign_in")
+    assert [sign_in(signed, "198.18.60.1", spellings[n % len(spellings)]) for n in range(10)] == [403] * 10
+    assert counts(signed, "account LIKE 'user:%%'") == [("", "*", 10), ("", "198.18.60.1", 10)]
+    assert {each: sign_in(signed, "198.18.60.1", each, PASSWORD) for each in spellings} == dict.fromkeys(spellings, 429)
+    # The controls: the person signs in from another network, and another person from this one.
+    assert sign_in(signed, "198.18.61.1", spellings[-1], PASSWORD) == 303
+    assert sign_in(signed, "198.18.60.1", signed.dev["console"]["username"], signed.dev["console"]["password"]) == 303
+
+
 # One-time passwords
 
 
