@@ -79,7 +79,7 @@ EVENTS = [
     ("key-encryption key replaced", "succeeded", "0123456789abcdef by fedcba9876543210"),
     ("organization attached", "succeeded", "attested again: nothing differed"),
     ("organization attached", "succeeded", "attested again: the row of the client x was changed; the list is of another state"),
-    ("organization attached", "succeeded", "attested again: nothing differed; grants power by its tag alone: nothing"),
+    ("organization attached", "succeeded", "attested again: nothing differed; rows that grant access by their tags alone: none"),
     ("organization exported", "succeeded", f"3 cells, SHA-256 {DIGEST}"),
     ("organization imported", "succeeded", f"3 cells, from contoso ({OTHER}), authentic"),
     ("organization cloned", "succeeded", f"3 cells, from contoso ({OTHER}), authenticity not checked"),
@@ -107,9 +107,9 @@ EVENTS = [
 ALERT_DETAILS = [
     f"e-mail {OTHER}, attempt 3", f"e-mail {OTHER}", "2 e-mails", "UID 7, 30000000 bytes", "no unique id: number 1, 2", "no unique id: number 1, 2 and 3 more",
     "UID 7, Message-ID none, attempt 2, next at 2026-01-31 10:00 UTC: the server returns nothing for it",
-    "UID 7, Message-ID <a@elsewhere.test>: nothing in it says who sent it",
+    "UID 7, Message-ID <a@elsewhere.test>: it does not say who sent it",
     "UID 7, Message-ID none: the service refused it: [0x80040203] words that no version has",
-    "UID 7, Message-ID none: it is addressed to no enabled user and no active queue, and the mailbox belongs to none",
+    "UID 7, Message-ID none: it is addressed to no enabled user and no active queue, and the mailbox belongs to no user and no queue",
     "0x80040220", "Login denied: the server refuses the password",
 ]
 
