@@ -62,9 +62,10 @@ struct SchemaDescription: Sendable {
         )
         """
 
-    /// Replaces the schema's name and the key version in a text by a mark.
+    /// Replaces the schema's name and the key version in a text by a mark, and doubles each mark that the text itself has. So a
+    /// schema that is called like the mark is not taken for the organization's.
     private static func normalized(_ column: String) -> String {
-        let named = "replace(\(column), $1::text, '@')"
+        let named = "replace(replace(\(column), '@', '@@'), $1::text, '@')"
         return """
             CASE WHEN $2::integer IS NULL OR name !~ '_cell_k[0-9]' THEN \(named) ELSE
                 regexp_replace(regexp_replace(replace(\(named), '\\x01' || lpad(to_hex($2::integer), 8, '0'), '\\x01@'),

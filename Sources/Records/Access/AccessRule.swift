@@ -55,9 +55,11 @@ package struct AccessRule {
             let rule =
                 AccessRule(parent.entity, organization, principal: principal, reading: reading)
                 .reach(depth, right, "parent", bind: bind) ?? "true"
+            // PostgreSQL makes a join of an EXISTS, and may run that join after expensive conditions of the client. It makes no join
+            // of a CASE.
             return """
-                EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
-                WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule))
+                CASE WHEN EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
+                WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule)) THEN true ELSE false END
                 """
         }
         guard entity.isUserOwned else { return "\(column(entity.primaryID)) = \(user)" }

@@ -3,8 +3,8 @@ import Model
 package import Tenancy
 
 /// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner
-/// of a queue, and members of the team that owns it, may send as the queue. If the queue has the address of a user, they must also be
-/// allowed to send as that user. System Administrators may send as every user and queue. No caller may send as a disabled user or
+/// of a queue, and members of the team that owns it, may send as the queue. If the queue has the address of a user or of an older
+/// queue, they must also be allowed to send as these. System Administrators may send as every user and queue. No caller may send as a disabled user or
 /// as an inactive queue.
 ///
 /// The rule is checked when an e-mail is submitted, and again before it is handed to a router. Then it also refuses e-mails of a
@@ -44,21 +44,38 @@ package enum SenderRule {
     static func allows(_ user: String, in organization: Organization) -> String {
         """
         coalesce(su.systemuserid = \(user) OR us.issendasallowed
-            OR (sq.ownerid = \(user)
-                OR sq.ownerid IN (SELECT t.teamid FROM \(organization.qualified("teammembership")) AS t WHERE t.systemuserid = \(user)))
+            OR \(owns("sq", user, in: organization))
                AND NOT EXISTS (
                     SELECT FROM \(organization.qualified("systemuser")) AS x
                       LEFT JOIN \(organization.qualified("usersettings")) AS xs ON xs.systemuserid = x.systemuserid
-                     WHERE lower(x.internalemailaddress) = lower(sq.emailaddress) AND x.systemuserid <> \(user)
-                       AND xs.issendasallowed IS NOT TRUE), false)
+                     WHERE lower(x.internalemailaddress) IN (lower(sq.emailaddress), \(plainAddress)) AND x.systemuserid <> \(user)
+                       AND xs.issendasallowed IS NOT TRUE)
+               AND NOT EXISTS (
+                    SELECT FROM \(organization.qualified("queue")) AS y
+                     WHERE lower(y.emailaddress) IN (lower(sq.emailaddress), \(plainAddress)) AND y.queueid <> sq.queueid
+                       AND y.createdon <= sq.createdon AND \(owns("y", user, in: organization)) IS NOT TRUE), false)
         """
     }
 
-    /// The SQL condition that is true if a systemuser is a System Administrator now, by a role of its own or of a team.
-    private static func isAdministrator(_ user: String, in organization: Organization) -> String {
+    /// The SQL condition that is true if a systemuser, or a team of theirs, owns a queue.
+    private static func owns(_ queue: String, _ user: String, in organization: Organization) -> String {
+        """
+        (\(queue).ownerid = \(user) OR \(queue).ownerid IN (
+            SELECT t.teamid FROM \(organization.qualified("teammembership")) AS t WHERE t.systemuserid = \(user)))
+        """
+    }
+
+    /// The SQL expression for a queue's address without what makes another spelling of one mailbox: quotes and escapes of the local
+    /// part (RFC 5322 section 3.2.4), spaces, invisible characters, compatibility forms, and a dot at the end of the domain.
+    private static let plainAddress =
+        #"lower(regexp_replace(normalize(sq.emailaddress, NFKC), '["\\\s\u00AD\u200B-\u200F\u2060\uFEFF]|\.$', '', 'g'))"#
+
+    /// The SQL condition that is true if a systemuser has one of the roles now, by a client or person that is enabled, as a record, or
+    /// by a team.
+    private static func has(_ roles: [Role], _ user: String, in organization: Organization) -> String {
         """
         EXISTS (SELECT FROM \(organization.qualified("role")) AS r
-                 WHERE r.name = '\(Role.systemAdministrator.rawValue)'
+                 WHERE r.name IN (\(roles.map { "'\($0.rawValue)'" }.joined(separator: ", ")))
                    AND (EXISTS (SELECT FROM \(organization.userRoles) AS h WHERE h.systemuserid = \(user) AND h.roleid = r.roleid)
                         OR EXISTS (SELECT FROM \(organization.qualified("teamroles")) AS h
                                      JOIN \(organization.qualified("teammembership")) AS t ON t.teamid = h.teamid
@@ -78,9 +95,10 @@ package enum SenderRule {
              WHEN \(address) IS NULL OR lower(\(address)) <> lower(coalesce(s.address, ''))
                   THEN 'Its From address is not its sender''s address. Send it again.'
              WHEN EXISTS (SELECT FROM \(organization.qualified("systemuser")) AS b WHERE b.systemuserid = e.submitter AND b.isdisabled)
-                  THEN 'The user who submitted it is disabled (systemuser.isdisabled). Another user may send it again.'
+                  OR NOT \(has([.systemAdministrator, .basicUser], "e.submitter", in: organization))
+                  THEN 'The user who submitted it was disabled, or may not send e-mails any more. Another user may send it again.'
              WHEN NOT (\(allows("e.submitter", in: organization))
-                       OR e.submitter_is_administrator AND \(isAdministrator("e.submitter", in: organization)))
+                       OR e.submitter_is_administrator AND \(has([.systemAdministrator], "e.submitter", in: organization)))
                   THEN 'The user who submitted it may not send as its sender (usersettings.issendasallowed, or the queue''s owner). Send it again.'
         END
         """

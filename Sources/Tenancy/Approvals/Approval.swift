@@ -84,7 +84,13 @@ package struct Approval: Sendable {
             ])
     }
 
-    /// Deletes a request that was used, refused or has expired. If SQL restores its row later, the row approves nothing.
+    /// Deletes an expired request.
+    fileprivate func removeExpired(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
+        try change.removeExpired(Self.name(id))
+    }
+
+    /// Deletes a request that was used or refused. If SQL restores its row later, the row approves nothing.
     func end(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         try Self.end(id, &change, on: connection)
     }
@@ -102,7 +108,7 @@ extension AttestedChange {
         var valid: [Approval] = []
         for (approval, tag) in try Approval.all(of: organization, on: connection) {
             guard try grants.authenticates(approval.grant, tag: tag, under: kek) else { continue }
-            if approval.expires > now { valid.append(approval) } else { try approval.end(&self, on: connection) }
+            if approval.expires > now { valid.append(approval) } else { try approval.removeExpired(&self, on: connection) }
         }
         return valid
     }

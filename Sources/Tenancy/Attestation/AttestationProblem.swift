@@ -47,7 +47,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
             "its attested state differs from the one that this server has seen: the database was restored, or a replica that lagged "
                 + "behind was promoted"
         case .events(let attested, let newest) where newest > attested:
-            "security events after number \(attested) were written by SQL, and not by the service"
+            "security events after number \(attested) are missing in the attested state: SQL wrote them, or put an older state back"
         case .events(let attested, let newest):
             "security events are missing: the newest is number \(newest), and the attested one is number \(attested)"
         case .eventChanged(let number): "the newest security event, number \(number), is not the one that this service wrote"

@@ -81,6 +81,13 @@ package struct AttestedChange {
         (hasNewGrants, hasLostGrants) = (true, true)
     }
 
+    /// Removes a row that expired from the attested list. The row gives no access, so its removal needs no event.
+    package mutating func removeExpired(_ name: Grant.Name) throws {
+        guard try grants.names(name) else { return }
+        try grants.remove(name)
+        hasNewGrants = true
+    }
+
     /// Moves the organization to another key-encryption key, with the list of new tags.
     package mutating func move(under kek: KeyEncryptionKey, _ grants: GrantList) {
         self.kek = kek

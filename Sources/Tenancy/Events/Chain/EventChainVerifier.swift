@@ -102,7 +102,9 @@ package struct EventChainVerifier {
             ]
         }
         if newest.id > attested.newestEvent {
-            return ["security events after number \(attested.newestEvent) were written by SQL, and not by the service"]
+            return [
+                "security events after number \(attested.newestEvent) are missing in the attested state: SQL wrote them, or put an older state back"
+            ]
         }
         return newest.hash == attested.head
             ? [] : ["the newest security event, number \(newest.id), is not the one that this service wrote"]
