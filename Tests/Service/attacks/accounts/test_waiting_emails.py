@@ -222,12 +222,26 @@ def test_it_is_not_sent_for_a_submitter_who_was_disabled(room, kind):
     assert taken(room, box) == []
     write(room, f"systemusers({user})", isdisabled=True)
     come_due(room, id)
-    failed(room, id, box, "systemuser.isdisabled")
+    failed(room, id, box, "was disabled")
     # Another user, who may send as the sender, may send it.
     assert room.send(id, client="admin").status_code == 200
     assert id in taken(room, box) and room.status(again) == 6
     # The control: the e-mail of a user who is enabled when its time comes is sent.
     write(room, f"systemusers({user})", isdisabled=False)
+    come_due(room, again)
+    assert again in taken(room, box)
+
+
+@pytest.mark.parametrize("command", [("disable",), ("role", "Email Router"), ("role", "Email Administrator")], ids=" ".join)
+def test_it_is_not_sent_for_a_client_that_may_not_send_any_more(room, command):
+    name, user = client_of(room, "Basic User")
+    queue, box = queue_of(room, user)
+    id, again = put_off(room, queue, name), put_off(room, queue, name)
+    room.run("client", command[0], name, *command[1:])
+    come_due(room, id)
+    failed(room, id, box, "may not send e-mails any more")
+    # The control: a client that may send when the e-mail's time comes.
+    room.run("client", "role", name, "Basic User") if command[1:] else room.run("client", "enable", name)
     come_due(room, again)
     assert again in taken(room, box)
 
@@ -285,6 +299,45 @@ def test_a_queue_with_the_address_of_a_user_sends_only_for_who_may_send_as_the_u
     failed(room, late, box, "issendasallowed")
     # A System Administrator may send as every queue.
     assert room.send(late, client="admin").status_code == 200 and late in taken(room, box)
+
+
+#: Spellings of one mailbox: quoted, with the root of the domain, and with characters that are not seen.
+SPELLINGS = ['"{local}"@{domain}', "{local}@{domain}.", "{local}@{domain}\u200b", "{local}@{wide}", "{local}@\u00ad{domain}"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=range(len(SPELLINGS)))
+@pytest.mark.parametrize("whose", ["a user", "a queue"])
+def test_a_queue_with_another_spelling_of_an_address(room, whose, spelling):
+    address = colleague(room, allows=False)[2] if whose == "a user" else f"{uuid.uuid4().hex[:8]}@contoso.test"
+    if whose == "a queue":
+        room.create("queues", {"name": "Support", "emailaddress": address})
+    local, domain = address.split("@")
+    spelled = spelling.format(local=local, domain=domain, wide=domain.replace(".", "\uff0e"))
+    answer = room.request(
+        "POST", "queues", {"name": "Other", "emailaddress": spelled, "ownerid@odata.bind": f"/systemusers({room.person})"}, client="mailadmin")
+    assert answer.status_code == 204, answer.text
+    queue = answer.headers["OData-EntityId"][-37:-1]
+    box = room.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    # For some spellings, the service makes no mailbox.
+    if box:
+        room.enable(box, room.profile())
+    id = room.drafted(queue)
+    assert room.send(id).status_code in (400, 403) and room.status(id) == 1
+
+
+def test_a_queue_with_the_address_of_an_older_queue(room):
+    older, older_box = queue_of(room, room.person)
+    [(address,)] = room.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [older])
+    _, other = client_of(room, "Basic User")
+    write(room, f"queues({older})", **{"ownerid@odata.bind": f"/systemusers({other})"})
+    queue = room.create("queues", {"name": "Newer", "emailaddress": address, "ownerid@odata.bind": f"/systemusers({room.person})"}, client="mailadmin")
+    box = room.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    room.enable(box, room.profile())
+    id = room.drafted(queue)
+    refusal(room.send(id))
+    # The control: the owner of the older queue may send as both.
+    write(room, f"queues({older})", **{"ownerid@odata.bind": f"/systemusers({room.person})"})
+    assert room.send(id).status_code == 200 and id in taken(room, box)
 
 
 def test_a_queue_whose_address_a_user_gets_later(room):

@@ -1,4 +1,4 @@
-"""Texts that a caller may not read: no query takes longer because one of them matches.
+"""Records that a caller may not read: no query takes longer because one of their texts or parties matches.
 
 The attacker's own settings have a long text, and patterns that take PostgreSQL longer than a statement may take. A query compares a text of
 others, and has these patterns in a subquery. If PostgreSQL ran the subquery for a row that the attacker may not read, the query would fail.
@@ -25,6 +25,9 @@ def office():
             parties = [{"participationtypemask": 2, "addressused": f"{kind}-{ADDRESS}"}]
             deployment.create("emails", {"subject": f"{kind} merger", "email_activity_parties": parties}, client=client)
         [(user,)] = deployment.sql("SELECT systemuser_id::text FROM config.api_client WHERE name = 'dev-user'")
+        for client, kind in (("admin", 4), ("user", 3)):
+            parties = [{"participationtypemask": kind, "partyid_systemuser@odata.bind": f"/systemusers({user})"}]
+            deployment.create("emails", {"subject": "copied", "email_activity_parties": parties}, client=client)
         for kind, owner in (("hidden", None), ("own", user)):
             box = deployment.create("mailboxes", {"name": kind, "username": f"{kind} name"})
             if owner:
@@ -72,6 +75,24 @@ QUERIES = {
         "mailbox", "mailboxes", "name",
         f"<filter>{condition('username', 'eq', f'{kind} name')}{slow('mailboxid', 'owningbusinessunit', 'businessunitid')}</filter>"),
 }
+
+
+def copied(office, kind):
+    """The parties of a kind of the attacker, joined with the attacker's own settings, in which PostgreSQL looks for expensive patterns."""
+    patterns = "".join(condition("personalizationsettings", "like", f"%12.5 million%{pattern}%") for pattern in COSTLY)
+    once = condition("partyid", "eq", office.attacker) + condition("partyid", "ge", office.attacker) + condition("partyid", "le", office.attacker)
+    return fetch(
+        "activityparty", "activityparties", "participationtypemask",
+        f'<filter>{condition("participationtypemask", "eq", kind)}{once}</filter>'
+        '<link-entity name="systemuser" from="systemuserid" to="partyid"><link-entity name="usersettings" from="businessunitid" to="businessunitid">'
+        f'<filter type="or">{patterns}</filter></link-entity></link-entity>')
+
+
+def test_no_match_of_a_hidden_party_runs_a_join(office):
+    """The hidden e-mail has the attacker as a Bcc recipient. The control is an own e-mail with the attacker as a Cc recipient."""
+    hidden = office.get(copied(office, 4), client="user")
+    assert hidden.status_code == 200 and hidden.json()["value"] == [], hidden.text
+    refused(office.get(copied(office, 3), client="user"), 400, "0x80044151")
 
 
 @pytest.mark.parametrize("kind", QUERIES)
