@@ -17,6 +17,7 @@ EVENTS = [
     ("e-mail not handed over", "refused", f"e-mail {OTHER}, mailbox {ID}: Its mailbox is not its sender's."),
     *(("mail server changed", "succeeded", f"{entity} {OTHER}") for entity in ("emailserverprofile", "mailbox", "queue", "usersettings", "systemuser")),
     *(("mail server changed", "refused", f"{entity} {OTHER}: settings not authorized") for entity in ("emailserverprofile", "mailbox", "queue", "usersettings", "systemuser")),
+    ("mail server changed", "succeeded", f"emailserverprofile {OTHER}: it was deleted"),
     ("mail server changed", "refused", f"mailbox {ID}: 2 credentials"),
     ("mail server changed", "refused", f"mailbox {ID}: the database changed username, emailserverprofile"),
     ("e-mails removed", "succeeded", "12 that ended before 2026-01-31T00:00:00Z"),

@@ -63,7 +63,7 @@ def test_every_kind_of_event_with_details_has_an_example():
     all_kinds = {key.removeprefix("event:") for key in MESSAGES["en"] if key.startswith("event:")}
     # These events have no details.
     without = {"key read", "key kept", "key activated", "key change cancelled", "organization created", "organization suspended", "organization resumed",
-               "organization removal begun", "password confirmed", "one-time passwords turned on", "one-time passwords turned off", "recovery codes replaced",
+               "organization removal begun", "password confirmed", "one-time passwords turned on", "one-time passwords turned off", "recovery codes replaced", "recovery code used",
                "token sent without encryption", "token revoked"}
     assert all_kinds - kinds == without, (all_kinds - kinds) ^ without
 
