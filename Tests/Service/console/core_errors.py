@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 OTHERS = {
     "AttachmentRule.swift", "AuditSealer.swift", "ClientKey.swift", "ClientAdministration+Keys.swift", "DeepInsert.swift",
     "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
-    "ExportFile.swift", "ExportManifest.swift", "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation+Databases.swift",
+    "ExportFile.swift", "ExportManifest.swift", "HeldTables.swift", "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation+Databases.swift",
     "KeyEncryptionKeyRotation.swift", "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift",
     "MailboxLeases+SendingReports.swift", "MoveComparison.swift", "MoveCopy.swift", "MoveStream.swift", "OrganizationImport.swift",
     "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift",

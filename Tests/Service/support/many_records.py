@@ -6,7 +6,7 @@ PAGES = (
     "records/mailboxes?f.lastsuccessfulsynccompletedon=older-24h", "records/mailboxes?q=box99", "records/mailboxes?status=failing", "records/mailboxes?f.emailserverprofile=test",
     "records/mailboxes?sort=-emailserverprofile&page=2000", "records/queues?sort=ownerid", "records/emails", "records/emails?page=3999", "records/emails?sort=-createdon&page=2000",
     "records/emails?sort=sender", "records/emails?sort=torecipients&page=2000", "records/emails?sort=-statuscode", "records/emails?q=person99", "records/emails?q=nobody-like-this",
-    "records/emails?f.createdon=older-24h", "records/emails?status=failed",
+    "records/emails?f.createdon=older-24h", "records/emails?status=8",
     "events", "events?kind=key+changed", "events?kind=credential+released&before=500000", "events?actor=user:admin", "events?record=nothing-like-this", "events?outcome=refused",
     "audit", "audit?page=100", "audit?table=mailbox&operation=2", "audit?person=dev-user", "audit?table=queue&operation=3", "access", "retention")
 
