@@ -648,7 +648,7 @@ def test_each_report_of_a_mailbox_has_words_in_each_language(console):
              "Un e-mail n’a pas encore pu être envoyé et sera réessayé. smtp.x.test:587 est injoignable ou ne répond pas (envoi)."),
             ("Messages of a@x.test could not be moved to the folder Bad, and stay in the inbox: UID 5, UID 7. Set another folder in undeliverablefolder, or let the account write to it. The server says: NO. Really not.",
              "Nachrichten im Postfach a@x.test konnten nicht in den Ordner Bad verschoben werden und bleiben im Posteingang: UID 5, UID 7. Geben Sie in undeliverablefolder einen anderen Ordner an",
-             "Le serveur dit : NO. Really not.")):
+             "Le serveur dit : « NO. Really not. »")):
         console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 2, lastsyncerror = %s WHERE mailboxid = %s", [report, box])
         for language, said in (("en", report), ("de", german), ("fr", french)):
             page = html.unescape(visitor(console, language).get(f"{console.pages}/records/mailboxes/{box}").text)
