@@ -44,6 +44,15 @@ struct Texts: Sendable {
     /// A text with values for `{name}`.
     func filled(_ text: String, _ values: [String: String]) -> String { filled(text) { values[$0] } }
 
+    /// A text with what `shown` returns for the value of each `{name}` and `{name:form}`. The form says how the value is shown; nil
+    /// for `{name}`.
+    func filled(_ text: String, _ values: [String: String], _ shown: (_ value: String, _ form: String?) -> String) -> String {
+        filled(text) { placeholder in
+            let parts = placeholder.split(separator: ":", maxSplits: 1).map(String.init)
+            return parts.first.flatMap { values[$0] }.map { shown($0, parts.count > 1 ? parts[1] : nil) }
+        }
+    }
+
     /// A text with what `value` returns for each `{name}`.
     func filled(_ text: String, _ value: (String) -> String?) -> String {
         var rest = Substring(text)

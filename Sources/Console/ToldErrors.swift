@@ -27,11 +27,7 @@ extension Texts {
     private func finding(_ text: String) -> String? {
         if let text = messages["finding:\(text)"] { return text }
         guard let (translation, values) = findings.match(text) else { return nil }
-        return filled(translation) { name in
-            let parts = name.split(separator: ":", maxSplits: 1)
-            guard let value = values[String(parts[0])] else { return nil }
-            return finding(value) ?? (parts.count > 1 ? verbatim(value) : named(value))
-        }
+        return filled(translation, values) { value, form in finding(value) ?? (form == nil ? named(value) : verbatim(value)) }
     }
 
     /// A text from elsewhere as a quotation, such as a mail server's answer. A single word, such as a name or a code, is data and
@@ -47,10 +43,8 @@ extension Texts {
     private func report(_ text: String) -> String? {
         if let text = messages["report:\(text)"] { return text }
         guard let (translation, values) = reports.match(text) else { return nil }
-        return filled(translation) { name in
-            let parts = name.split(separator: ":", maxSplits: 1)
-            guard let value = values[String(parts[0])] else { return nil }
-            return report(value) ?? translated(value, "error:", errors) ?? (parts.count > 1 ? verbatim(value) : named(value))
+        return filled(translation, values) { value, form in
+            report(value) ?? translated(value, "error:", errors) ?? (form == nil ? named(value) : verbatim(value))
         }
     }
 

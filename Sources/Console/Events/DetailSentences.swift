@@ -29,11 +29,7 @@ struct DetailSentences {
     private func sentence(_ text: String) -> String? {
         if let known = texts.messages["fact:\(text)"] { return known }
         guard let (translation, values) = texts.facts.match(text) else { return nil }
-        return texts.filled(translation) { placeholder in
-            let parts = placeholder.split(separator: ":", maxSplits: 1)
-            guard let value = values[String(parts[0])] else { return nil }
-            return parts.count == 1 ? value : shown(value, as: String(parts[1]), values)
-        }
+        return texts.filled(translation, values) { value, form in form.map { shown(value, as: $0, values) } ?? value }
     }
 
     /// A value in one of the forms that a translation may name.
