@@ -4,8 +4,8 @@ package import Tenancy
 
 /// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner
 /// of a queue, and members of the team that owns it, may send as the queue. If the queue has the address of a user or of an older
-/// queue, they must also be allowed to send as these. System Administrators may send as every user and queue. No caller may send as a disabled user or
-/// as an inactive queue.
+/// queue, they must also be allowed to send as that user or queue. System Administrators may send as every user and queue. No caller
+/// may send as a disabled user or as an inactive queue.
 ///
 /// The rule is checked when an e-mail is submitted, and again before it is handed to a router. Then it also refuses e-mails of a
 /// submitter who was disabled since, and of one who is no System Administrator any more, if only that role allowed the sender.

@@ -24,7 +24,7 @@ struct HeldUploadsTests {
         var first: HeldUploads.Hold? = uploads.hold(of: ada)
         let (second, other) = (uploads.hold(of: ada), uploads.hold(of: ben))
         #expect(first?.add(6) == true && second.add(4))
-        // Bytes that were refused are not counted. Another person has a limit of their own.
+        // Bytes that were refused are not counted. Each person has a separate limit.
         #expect(!second.add(1) && !second.add(7) && other.add(10))
         first = nil
         #expect(!second.add(7) && second.add(6) && !second.add(1))

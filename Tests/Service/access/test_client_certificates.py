@@ -90,7 +90,7 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     assert who_am_i(server, bearer).status_code == 200
     for refused in (token(server, id), token(server, id, other), token(server, server.client["clientId"], own), token(server, id, other, client_secret="wrong")):
         assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
-    # A client with a secret can sign in, whatever certificate the connection has.
+    # A client with a secret can sign in on a connection with any certificate.
     assert token(server, server.client["clientId"], other, client_secret=server.client["clientSecret"]).status_code == 200
     # Another certificate with the same key is not registered, so it is refused.
     again = self_signed(tmp_path, "again", key="own")

@@ -46,7 +46,7 @@ def test_a_password_that_an_administrator_set_gives_no_new_rights(server, run, n
     assert f"{name} is {role} now" in raised.stdout and "The password ended" in raised.stdout and GIVEN not in raised.stdout
     assert not is_inside(stranger) and not Person(server, name, GIVEN).is_signed_in
     assert details(server, name)[-1] == f"{name}: sessions and password ended"
-    # With a password to begin with, the person chooses one of their own. No page opens before that.
+    # A person with an initial password has to choose another one. No page opens before that.
     run("user", "reset", name, stdin=f"{GIVEN} again\n")
     person = Person(server, name, f"{GIVEN} again")
     assert not is_inside(person)
